@@ -1,0 +1,1 @@
+"""Istio's words as pure functions: host names, durations, matches, label selectors."""

@@ -1,0 +1,46 @@
+"""Frozen data that every other part speaks of; no I/O, no decisions."""
+
+from chaosmesh_ext.model.cell import Answer, Cell, Injected
+from chaosmesh_ext.model.finding import (
+    SCHEMA,
+    Condition,
+    Coverage,
+    Evidence,
+    Finding,
+    Judgement,
+    Severity,
+    Skipped,
+    fingerprint,
+)
+from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
+from chaosmesh_ext.model.scope import Scope
+from chaosmesh_ext.model.trace import GONE, Span, Trace
+from chaosmesh_ext.model.verdict import Verdict
+from chaosmesh_ext.model.workload import Edge, Workload
+
+__all__ = [
+    "CONTROL",
+    "GONE",
+    "SCHEMA",
+    "Answer",
+    "Cell",
+    "Condition",
+    "Coverage",
+    "Edge",
+    "Evidence",
+    "Finding",
+    "Injected",
+    "Judgement",
+    "Marker",
+    "Scope",
+    "Severity",
+    "Skipped",
+    "Span",
+    "Trace",
+    "Verdict",
+    "Workload",
+    "fingerprint",
+    "new_run_token",
+    "new_span_id",
+    "new_trace_id",
+]

@@ -1,0 +1,67 @@
+"""A cell: one fault on one edge, the requests that met it, and what their traces say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from chaosmesh_ext.model.trace import Trace
+from chaosmesh_ext.model.workload import Edge
+
+__all__ = ["Answer", "Cell", "Injected"]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What one marked request of ours got.
+
+    trace_id: the one that we sent. started: seconds since the epoch. duration: seconds to the last byte. status: HTTP
+    status, 0 when there was none (then `error` says why). sections: name → digest of its normalised content, for HTML
+    by heading and for JSON by path. size: bytes of the body.
+    """
+
+    trace_id: str
+    url: str
+    started: float
+    duration: float
+    status: int
+    sections: Mapping[str, str] = {}
+    size: int = 0
+    error: str = ""
+
+
+class Injected(msgspec.Struct, frozen=True):
+    """The facts of a fault that a rule may use.
+
+    kind: ``delay`` or ``abort``. delay: seconds, for a delay. status: HTTP status, for an abort. grpc_status: gRPC's
+    name, e.g. ``UNAVAILABLE``, for an abort. percentage: of the requests in scope. sources: the workload names in
+    scope, e.g. ``productpage-v1``; empty means every caller. destination: the service's name. carrier: what carried
+    it, e.g. ``envoyfilter``.
+    """
+
+    kind: Literal["delay", "abort"]
+    destination: str
+    sources: tuple[str, ...] = ()
+    delay: float = 0.0
+    status: int = 0
+    grpc_status: str = ""
+    percentage: float = 100.0
+    subset: str = ""
+    carrier: str = ""
+
+    def covers(self, edge: Edge) -> bool:
+        """Whether calls on EDGE meet this fault."""
+        return edge.destination == self.destination and (not self.sources or str(edge.source) in self.sources)
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """What one fault taught: its number, its facts (None for the control), the answers, and their traces by id.
+
+    A trace that the store did not have is absent from `traces`; the answer stays.
+    """
+
+    id: str
+    injected: Injected | None
+    answers: tuple[Answer, ...]
+    traces: Mapping[str, Trace]

@@ -1,0 +1,29 @@
+"""Scope: which requests meet a fault."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+__all__ = ["Scope"]
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Which requests meet a fault.
+
+    host: the destination, short (``details``) or whole (``details.default.svc.cluster.local``). namespace: the
+    source's and the host's, unless the host names its own. source: the calling workload, e.g. ``productpage-v1``;
+    empty means every caller in the namespace. subset: only requests that go to this DestinationRule subset.
+    requests: ``marked`` for requests of this run only, ``all`` for everybody's. match: an Istio HTTPMatchRequest
+    (uri, method, headers, withoutHeaders, queryParams …) that narrows it further. port: of the service, 0 for its
+    only one.
+    """
+
+    host: str
+    namespace: str = "default"
+    source: str = ""
+    subset: str = ""
+    requests: Literal["marked", "all"] = "marked"
+    match: dict[str, Any] = {}
+    port: int = 0

@@ -1,0 +1,101 @@
+"""Spans and traces, free of any store's shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.model.workload import Workload
+
+__all__ = ["GONE", "Span", "Trace"]
+
+GONE = frozenset({"DC", "DR"})
+"""Envoy's flags of a caller that left: DC from HTTP/1, DR from HTTP/2 and gRPC (measured)."""
+
+
+class Span(msgspec.Struct, frozen=True):
+    """One span of a sidecar or gateway.
+
+    trace_id: 32 lower-case hex digits. span_id, parent_id: 16; parent_id is empty for a root or an unknown parent.
+    kind: OpenTelemetry's, ``CLIENT``, ``SERVER`` or ``INTERNAL``. operation: the span's name. start: seconds since
+    the epoch. duration: seconds. workload: whose proxy reported it. peer: for a CLIENT span the service that was
+    called, without namespace; empty elsewhere. method, url: of the request. status: HTTP status, 0 when there was
+    none. grpc_status: or None. flags: Envoy's response flags. error: the proxy called it one. proxy: it came from a
+    proxy, not from an application's own SDK.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str
+    kind: str
+    operation: str
+    start: float
+    duration: float
+    workload: Workload
+    peer: str = ""
+    method: str = ""
+    url: str = ""
+    status: int = 0
+    grpc_status: int | None = None
+    flags: frozenset[str] = frozenset()
+    error: bool = False
+    proxy: bool = True
+
+    @property
+    def end(self) -> float:
+        """Seconds since the epoch."""
+        return self.start + self.duration
+
+    @property
+    def gone(self) -> bool:
+        """The caller left before the answer came."""
+        return not GONE.isdisjoint(self.flags)
+
+    @property
+    def path(self) -> str:
+        """The URL's path, without origin and query."""
+        rest = self.url.split("://", 1)[-1]
+        slash = rest.find("/")
+        return rest[slash:].split("?", 1)[0] if slash >= 0 else "/"
+
+
+class Trace(msgspec.Struct, frozen=True, dict=True):
+    """All spans of one trace id, in order of their start."""
+
+    trace_id: str
+    spans: tuple[Span, ...]
+
+    @cached_property
+    def by_id(self) -> dict[str, Span]:
+        return {span.span_id: span for span in self.spans}
+
+    @cached_property
+    def _children(self) -> dict[str, list[Span]]:
+        children: dict[str, list[Span]] = {}
+        for span in self.spans:
+            children.setdefault(span.parent_id, []).append(span)
+        return children
+
+    def children(self, span: Span) -> list[Span]:
+        """The span's children in order of their start."""
+        return self._children.get(span.span_id, [])
+
+    def parent(self, span: Span) -> Span | None:
+        """The span's parent, or None for a root and for an orphan."""
+        return self.by_id.get(span.parent_id)
+
+    @cached_property
+    def roots(self) -> tuple[Span, ...]:
+        """Spans whose parent is not in the trace; ours starts with a parent that no proxy reported."""
+        return tuple(span for span in self.spans if span.parent_id not in self.by_id)
+
+    def calls(self) -> Iterator[Span]:
+        """The CLIENT spans: one per call, or per attempt where the application itself tries again."""
+        return (span for span in self.spans if span.kind == "CLIENT")
+
+    def to_builtins(self) -> Any:
+        """Plain lists and dictionaries, for a journal."""
+        return msgspec.to_builtins(self)

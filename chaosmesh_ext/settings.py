@@ -1,0 +1,71 @@
+"""Every setting: its environment variable, its default, and what it means, in one table."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.errors import InvalidInput
+
+__all__ = ["TABLE", "Setting", "Settings", "load"]
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One line of the table.
+
+    name: attribute of `Settings`. variable: its environment variable. default: used when the variable is unset or
+    empty; its type is the setting's type. help: one line for people.
+    """
+
+    name: str
+    variable: str
+    default: Any
+    help: str
+
+
+TABLE: tuple[Setting, ...] = (
+    Setting("app_url", "APP_URL", "", "Origin of the application under test, no path, e.g. http://127.80.1.1:8080"),
+    Setting("jaeger_url", "JAEGER_URL", "", "Base of Jaeger's query service, without /api"),
+    Setting("prometheus_url", "PROMETHEUS_URL", "", "Base of Prometheus, without /api"),
+    Setting("namespace", "CHAOSMESH_NAMESPACE", "default", "Namespace of the workloads under test"),
+    Setting("proof_timeout", "CHAOSMESH_PROOF_TIMEOUT", 10.0, "Seconds within which a fault must be shown to be live"),
+    Setting("carrier", "CHAOSMESH_CARRIER", "auto", "auto, envoyfilter or virtualservice: what carries a fault"),
+    Setting("request_budget", "CHAOSMESH_REQUEST_BUDGET", 2, "Most marked requests in flight at once"),
+)
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The settings in force; see `TABLE` for the meaning of each."""
+
+    app_url: str = ""
+    jaeger_url: str = ""
+    prometheus_url: str = ""
+    namespace: str = "default"
+    proof_timeout: float = 10.0
+    carrier: str = "auto"
+    request_budget: int = 2
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Raises InvalidInput when a variable's text is not of the setting's type.
+    """
+    env = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for setting in TABLE:
+        text = env.get(setting.variable, "")
+        if not text:
+            values[setting.name] = setting.default
+            continue
+        kind = type(setting.default)
+        try:
+            values[setting.name] = kind(text)
+        except ValueError:
+            raise InvalidInput(
+                f"{setting.variable}={text!r} is not a {kind.__name__}: {setting.help}; unset it or give a number"
+            ) from None
+    return Settings(**values)
