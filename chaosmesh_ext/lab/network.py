@@ -1,0 +1,40 @@
+"""Loopback addresses of a lab: one /16 of 127/8 for itself, one /24 for each pod."""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["API_PORT", "JAEGER_PORT", "OTLP_PORT", "PROMETHEUS_PORT", "XDS_PORT", "Network", "PodAddresses"]
+
+API_PORT = 6443
+XDS_PORT = 15010
+JAEGER_PORT = 16686
+OTLP_PORT = 4318
+PROMETHEUS_PORT = 9090
+
+
+class PodAddresses(msgspec.Struct, frozen=True):
+    """Where a pod listens: `inbound` is its sidecar's face to others (the podIP), `outbound` its sidecar's face to
+    its application and to us (admin on port 15000), `app` the application's own."""
+
+    inbound: str
+    outbound: str
+    app: str
+
+
+class Network(msgspec.Struct, frozen=True):
+    """The addresses 127.BLOCK.0.0/16, BLOCK from 64 to 254."""
+
+    block: int
+
+    @property
+    def control(self) -> str:
+        """The address of the API server, the control plane, the trace store and Prometheus."""
+        return f"127.{self.block}.0.1"
+
+    def pod(self, index: int) -> PodAddresses:
+        """The addresses of pod INDEX, 1 to 254."""
+        if not 1 <= index <= 254:
+            raise ValueError(f"a lab holds 254 pods, not {index}")
+        base = f"127.{self.block}.{index}"
+        return PodAddresses(inbound=f"{base}.1", outbound=f"{base}.2", app=f"{base}.3")
