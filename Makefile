@@ -1,0 +1,47 @@
+# Every target does the set-up it needs, and does nothing twice. `make` or `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.set-up
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lab-up lab-down clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## Make .venv with everything in it, and get Prometheus if the machine has none
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Python 3.11 or newer is needed; set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "Setting up $(VENV) (a minute or so, once) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m chaosmesh_ext.lab.metrics || true
+	@touch $@
+
+demo: setup ## The main job: find that productpage gives up on details after 3 seconds, with proof
+	@chaos mesh lab run -- sh -c 'chaos mesh run experiments/productpage-details-timeout.yaml; test $$? -le 1'
+	@$(BIN)/python -c 'import json; found = json.load(open("reports/runs/latest/findings.json"))["findings"]; \
+	raise SystemExit(not any(f["rule"] == "timeout" and f["source"] == "productpage" and f["destination"] == "details" for f in found))'
+
+test: setup ## The whole test suite
+	@pytest -n 2 --dist worksteal -q
+
+check: setup ## Lint, types, and the layers between the packages
+	@ruff check .
+	@ruff format --check .
+	@mypy
+	@lint-imports
+
+lab-up: setup ## Start the lab in the background
+	@chaos mesh lab up
+
+lab-down: ## Stop it
+	@if [ -x $(BIN)/chaos ]; then chaos mesh lab down; fi
+
+clean: lab-down ## Remove .venv and what tools left
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist *.egg-info

@@ -1,0 +1,340 @@
+"""`chaos mesh lab`: a real mesh on this machine, without containers or a cluster."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
+
+if TYPE_CHECKING:
+    from chaosmesh_ext.lab.state import LabState
+
+__all__ = ["lab"]
+
+_NAME = click.option("--name", default="default", show_default=True, help="Which lab; several may run at once.")
+
+
+@click.group()
+def lab() -> None:
+    """A real mesh on this machine: Envoy sidecars, Bookinfo, traces, metrics and a Kubernetes API.
+
+    Example: chaos mesh lab up && eval "$(chaos mesh lab env)" && curl $APP_URL/productpage
+    """
+
+
+def _up_options(command: Any) -> Any:
+    for option in (
+        click.option("--topology", type=click.Path(dir_okay=False), help="A service graph instead of Bookinfo."),
+        click.option(
+            "--control-plane",
+            type=click.Choice(["embedded"]),
+            default="embedded",
+            show_default=True,
+            help="Who turns Istio's resources into Envoy's configuration.",
+        ),
+        click.option(
+            "--traces",
+            type=click.Choice(["embedded"]),
+            default="embedded",
+            show_default=True,
+            help="Who keeps the traces and answers Jaeger's API.",
+        ),
+        click.option(
+            "--sampling",
+            type=click.FloatRange(0, 100),
+            default=100.0,
+            show_default=True,
+            help="Percent of ordinary requests that are traced.",
+        ),
+        click.option("--without-prometheus", is_flag=True, help="Leave the metrics out."),
+    ):
+        command = option(command)
+    return command
+
+
+@lab.command()
+@_NAME
+@_up_options
+@click.option("--json", "as_json", is_flag=True, help="Print the lab as JSON.")
+def up(
+    name: str,
+    topology: str | None,
+    control_plane: str,
+    traces: str,
+    sampling: float,
+    without_prometheus: bool,
+    as_json: bool,
+) -> None:
+    """Start a lab and wait until it answers; it then runs in the background.
+
+    Example: chaos mesh lab up --topology experiments/topologies/shop.yaml --name shop
+    """
+    del control_plane, traces
+    with _errors():
+        state = _start(name, topology or "", sampling, prometheus=not without_prometheus, quiet=as_json)
+        if as_json:
+            click.echo(json.dumps(_public(state)))
+            return
+        click.echo(f"The lab {state.name!r} is ready after {state.ready_s:.1f} s at {state.env['APP_URL']}.")
+        flag = "" if name == "default" else f" --name {name}"
+        click.echo(f'Next: eval "$(chaos mesh lab env{flag})" && curl $APP_URL/')
+
+
+@lab.command()
+@_NAME
+@click.option("--all", "everything", is_flag=True, help="Stop every lab of yours.")
+def down(name: str, everything: bool) -> None:
+    """Stop a lab; nothing of it is left. Does nothing when there is none.
+
+    Example: chaos mesh lab down --all
+    """
+    from chaosmesh_ext.lab import state as states
+
+    with _errors():
+        for each in states.labs() if everything else [name]:
+            directory = states.directory_of(each)
+            known = directory.exists()
+            killed = states.stop(directory)
+            states.remove(directory)
+            note = f"; {killed} processes had to be killed" if killed else ""
+            click.echo(f"The lab {each!r} is down{note}." if known or killed else f"No lab named {each!r} was up.")
+
+
+@lab.command()
+@_NAME
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def status(name: str, as_json: bool) -> None:
+    """Say what runs, what was refused, and how much memory it takes.
+
+    Example: chaos mesh lab status --json
+    """
+    from chaosmesh_ext.lab import state as states
+
+    with _errors():
+        state = states.load(name)
+        if not state.alive:
+            raise LabError(f"the lab {name!r} died; clear it away with `chaos mesh lab down --name {name}`")
+        facts = _ask(state)
+        if as_json:
+            click.echo(json.dumps({**_public(state), **facts}))
+            return
+        _print_status(state, facts)
+
+
+@lab.command()
+@_NAME
+def env(name: str) -> None:
+    """Print the lines that point a shell at a lab.
+
+    Example: eval "$(chaos mesh lab env)"
+    """
+    from chaosmesh_ext.lab import state as states
+
+    with _errors():
+        state = states.load(name)
+        for variable, value in state.env.items():
+            click.echo(f"export {variable}={shlex.quote(value)}")
+        if "PROMETHEUS_URL" not in state.env:
+            click.echo("unset PROMETHEUS_URL")
+            click.echo("this lab has no Prometheus: metric probes will say so", err=True)
+
+
+@lab.command(context_settings={"ignore_unknown_options": True})
+@_up_options
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(
+    topology: str | None,
+    control_plane: str,
+    traces: str,
+    sampling: float,
+    without_prometheus: bool,
+    command: tuple[str, ...],
+) -> None:
+    """Run COMMAND with a lab of its own, then stop that lab; exits with COMMAND's status.
+
+    Example: chaos mesh lab run -- chaos mesh run experiments/productpage-details-timeout.yaml
+    """
+    del control_plane, traces
+    from chaosmesh_ext.lab import state as states
+
+    name = f"run-{uuid.uuid4().hex[:12]}"
+    directory = states.directory_of(name)
+    status_code = 1
+    with _errors():
+        previous = signal.signal(signal.SIGTERM, _interrupt)
+        try:
+            state = _start(name, topology or "", sampling, prometheus=not without_prometheus, bound=True)
+            status_code = _run_command(command, {**os.environ, **state.env})
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            states.stop(directory)
+            states.remove(directory)
+            signal.signal(signal.SIGTERM, previous)
+    sys.exit(status_code)
+
+
+class _errors:  # noqa: N801 reads as a statement
+    """One line on standard error and the exit code of the error's class."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
+        if isinstance(error, ChaosMeshError):
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(error.exit_code)
+        if isinstance(error, KeyboardInterrupt):
+            click.echo("Interrupted.", err=True)
+            sys.exit(4)
+
+
+def _interrupt(_number: int, _frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _run_command(command: tuple[str, ...], environment: dict[str, str]) -> int:
+    try:
+        process = subprocess.Popen(command, env=environment)
+    except OSError as error:
+        raise InvalidInput(f"{command[0]}: {error.strerror}; give a program after `--`") from None
+    while True:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:
+            # the terminal's Ctrl-C reached the command too; a SIGTERM to us has to be passed on
+            process.terminate()
+            continue
+        return 128 - code if code < 0 else code
+
+
+def _public(state: LabState) -> dict[str, Any]:
+    return {"name": state.name, "pid": state.pid, "env": state.env, "ready_s": state.ready_s}
+
+
+def _start(
+    name: str, topology: str, sampling: float, *, prometheus: bool, quiet: bool = False, bound: bool = False
+) -> LabState:
+    """Start the supervisor and follow what it says until it is ready."""
+    started = time.time()
+    import msgspec
+
+    from chaosmesh_ext.lab import state as states
+    from chaosmesh_ext.lab.metrics import find_prometheus
+    from chaosmesh_ext.settings import load
+
+    directory = states.directory_of(name)
+    if directory.exists():
+        try:
+            state = states.load(name)
+            if state.alive:
+                raise InvalidInput(f"the lab {name!r} is up already: use it, or `chaos mesh lab down --name {name}`")
+        except InvalidInput as error:
+            if "already" in str(error):
+                raise
+        states.stop(directory)
+        states.remove(directory)
+    if topology and not Path(topology).is_file():
+        raise InvalidInput(f"{topology}: no such file; give a topology, e.g. experiments/topologies/shop.yaml")
+    (directory / "logs").mkdir(parents=True)
+    binary = find_prometheus() if prometheus else None
+    if prometheus and binary is None and not quiet:
+        click.echo("No Prometheus here: the lab comes up without metrics (`make setup` gets one).", err=True)
+    options = {
+        "name": name,
+        "directory": str(directory),
+        "topology": str(Path(topology).resolve()) if topology else "",
+        "block": load().lab_block,
+        "prometheus": str(binary or ""),
+        "sampling": sampling,
+        "started": started,
+        "die_with": os.getpid() if bound else 0,
+    }
+    with (directory / "logs" / "supervisor.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "chaosmesh_ext.lab.supervisor"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            env={**os.environ, states.LAB_VARIABLE: str(directory)},
+        )
+    try:
+        assert process.stdin is not None  # noqa: S101
+        process.stdin.write(json.dumps(options).encode())
+        process.stdin.close()
+        return msgspec.convert(_follow(process, directory, quiet=quiet), states.LabState)
+    except BaseException:
+        if process.poll() is None:
+            process.terminate()
+        states.stop(directory)
+        states.remove(directory)
+        raise
+
+
+def _follow(process: subprocess.Popen[bytes], directory: Path, *, quiet: bool) -> Any:
+    assert process.stdout is not None  # noqa: S101
+    for line in process.stdout:
+        said = json.loads(line)
+        if "ready" in said:
+            return said["ready"]
+        if "error" in said:
+            kind = InvalidInput if said["exit_code"] == InvalidInput.exit_code else LabError
+            raise kind(said["error"])
+        if not quiet:
+            click.echo(f"  {said['progress']}", err=True)
+    words = (directory / "logs" / "supervisor.log").read_text(errors="replace").strip().splitlines()
+    raise LabError(f"the lab died at its start; its last words: {words[-1] if words else 'none'}")
+
+
+def _ask(state: LabState) -> dict[str, Any]:
+    import urllib.error
+    import urllib.request
+
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"{state.status_url}/status", timeout=5) as answer:
+            facts: dict[str, Any] = json.load(answer)
+            return facts
+    except (urllib.error.URLError, OSError, ValueError) as error:
+        raise LabError(f"the lab {state.name!r} does not answer at {state.status_url}: {error}") from error
+
+
+def _print_status(state: LabState, facts: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    console.print(
+        f"Lab {state.name!r}: {facts['processes']} processes, {facts['pss_mb']:.0f} MB, started in {state.ready_s:.1f} s"
+    )
+    table = Table("workload", "address", "ready", "in sync", "restarts", "envoy", "application", box=None)
+    for pod in facts["pods"]:
+        table.add_row(
+            f"{pod['namespace']}/{pod['name']}",
+            pod["address"],
+            "yes" if pod["ready"] else "no",
+            "yes" if pod["synced"] else "no",
+            str(pod["restarts"]),
+            str(pod["envoy_pid"] or "-"),
+            str(pod["app_pid"] or "-"),
+        )
+    console.print(table)
+    for variable, value in state.env.items():
+        console.print(f"{variable}={value}", soft_wrap=True, highlight=False)
+    for problem in facts["problems"]:
+        console.print(f"refused: {problem}", soft_wrap=True, highlight=False, markup=False)
+    for pod in facts["pods"]:
+        if not pod["ready"] and pod["last_words"]:
+            console.print(f"{pod['name']}: {pod['last_words']}", soft_wrap=True, highlight=False, markup=False)

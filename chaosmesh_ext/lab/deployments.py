@@ -1,0 +1,183 @@
+"""Deployments → ReplicaSets → Pods: the part of a controller manager that a lab needs."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+import json
+import random
+
+from chaosmesh_ext.lab.kube.api import Kube, Obj
+
+__all__ = ["Deployments", "replica_set_name"]
+
+_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
+"""Kubernetes' own: no vowels, nothing that reads like another."""
+
+
+def replica_set_name(deployment: Obj) -> tuple[str, str]:
+    """The name of the Deployment's ReplicaSet, and the template's hash in it."""
+    digest = hashlib.sha256(json.dumps(deployment["spec"]["template"], sort_keys=True).encode()).digest()
+    suffix = "".join(_ALPHABET[byte % len(_ALPHABET)] for byte in digest[:10])
+    return f"{deployment['metadata']['name']}-{suffix}", suffix
+
+
+class Deployments:
+    """Keeps as many Pods as each Deployment asks for, of its present template, and says so in its status."""
+
+    def __init__(self, kube: Kube) -> None:
+        self._kube = kube
+        self._pending: set[tuple[str, str]] = set()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to watch; existing Deployments are taken up at once."""
+        self._kube.subscribe(("Deployment", "Pod"), self._changed)
+        self._task = asyncio.create_task(self._work())
+
+    async def stop(self) -> None:
+        """Stop watching; Pods stay."""
+        if self._task:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _changed(self, _event: str, obj: Obj) -> None:
+        meta = obj["metadata"]
+        name = meta["name"] if obj["kind"] == "Deployment" else meta.get("annotations", {}).get(_OWNER)
+        if name:
+            self._pending.add((meta["namespace"], name))
+            self._wake.set()
+
+    async def _work(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._pending:
+                namespace, name = self._pending.pop()
+                await self._reconcile(namespace, name)
+
+    async def _reconcile(self, namespace: str, name: str) -> None:
+        deployment = await self._kube.get("Deployment", namespace, name)
+        pods = [pod for pod in await self._kube.list("Pod", namespace) if _owner(pod) == name]
+        if deployment is None:
+            for pod in pods:
+                await self._kube.delete("Pod", namespace, pod["metadata"]["name"])
+            for replica_set in await self._kube.list("ReplicaSet", namespace):
+                if _owner(replica_set) == name:
+                    await self._kube.delete("ReplicaSet", namespace, replica_set["metadata"]["name"])
+            return
+        set_name, template_hash = replica_set_name(deployment)
+        wanted = int(deployment["spec"].get("replicas", 1))
+        replica_set = await self._replica_set(deployment, set_name, template_hash, wanted)
+        current = [pod for pod in pods if pod["metadata"]["labels"].get("pod-template-hash") == template_hash]
+        old = [pod for pod in pods if pod not in current]
+        for _ in range(wanted - len(current)):
+            await self._kube.create(_pod(deployment, replica_set, template_hash))
+        surplus = sorted(current, key=_is_ready)[: max(0, len(current) - wanted)]
+        if len([pod for pod in current if _is_ready(pod)]) >= wanted:
+            surplus += old  # the new ones answer: the old ones may go
+        for pod in surplus:
+            await self._kube.delete("Pod", namespace, pod["metadata"]["name"])
+        await self._report(deployment, wanted, template_hash)
+
+    async def _replica_set(self, deployment: Obj, set_name: str, template_hash: str, wanted: int) -> Obj:
+        namespace = deployment["metadata"]["namespace"]
+        existing = await self._kube.get("ReplicaSet", namespace, set_name)
+        if existing is not None and existing["spec"].get("replicas") == wanted:
+            return existing
+        template = copy.deepcopy(deployment["spec"]["template"])
+        labels = {**template.get("metadata", {}).get("labels", {}), "pod-template-hash": template_hash}
+        template.setdefault("metadata", {})["labels"] = labels
+        return await self._kube.apply(
+            {
+                "apiVersion": "apps/v1",
+                "kind": "ReplicaSet",
+                "metadata": {
+                    "name": set_name,
+                    "namespace": namespace,
+                    "labels": labels,
+                    "annotations": {_OWNER: deployment["metadata"]["name"], "deployment.kubernetes.io/revision": "1"},
+                    "ownerReferences": [_reference(deployment, "apps/v1", "Deployment")],
+                },
+                "spec": {"replicas": wanted, "selector": {"matchLabels": labels}, "template": template},
+            }
+        )
+
+    async def _report(self, deployment: Obj, wanted: int, template_hash: str) -> None:
+        namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+        pods = [pod for pod in await self._kube.list("Pod", namespace) if _owner(pod) == name]
+        ready = len([pod for pod in pods if _is_ready(pod)])
+        updated = len([pod for pod in pods if pod["metadata"]["labels"].get("pod-template-hash") == template_hash])
+        available = "True" if ready >= wanted else "False"
+        status: Obj = {
+            "observedGeneration": deployment["metadata"].get("generation", 1),
+            "replicas": len(pods),
+            "updatedReplicas": updated,
+            "readyReplicas": ready,
+            "availableReplicas": ready,
+            "unavailableReplicas": max(0, wanted - ready) or None,
+            "conditions": [
+                {
+                    "type": "Available",
+                    "status": available,
+                    "reason": "MinimumReplicasAvailable" if available == "True" else "MinimumReplicasUnavailable",
+                },
+                {"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"},
+            ],
+        }
+        await self._kube.patch_status(deployment, status)
+        replica_set = await self._kube.get("ReplicaSet", namespace, replica_set_name(deployment)[0])
+        if replica_set is not None:
+            counts = {"replicas": updated, "readyReplicas": ready, "availableReplicas": ready}
+            await self._kube.patch_status(replica_set, counts)
+
+
+_OWNER = "lab.chaosmesh-ext/deployment"
+
+
+def _owner(obj: Obj) -> str:
+    return str(obj["metadata"].get("annotations", {}).get(_OWNER, ""))
+
+
+def _is_ready(pod: Obj) -> bool:
+    conditions = pod.get("status", {}).get("conditions", [])
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _reference(owner: Obj, api_version: str, kind: str) -> Obj:
+    meta = owner["metadata"]
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": meta["name"],
+        "uid": meta["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _pod(deployment: Obj, replica_set: Obj, template_hash: str) -> Obj:
+    set_name = replica_set["metadata"]["name"]
+    template = copy.deepcopy(deployment["spec"]["template"])
+    meta = template.get("metadata", {})
+    name = deployment["metadata"]["name"]
+    suffix = "".join(random.choices(_ALPHABET, k=5))  # noqa: S311 a name, not a secret
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{set_name}-{suffix}",
+            "generateName": f"{set_name}-",
+            "namespace": deployment["metadata"]["namespace"],
+            "labels": {**meta.get("labels", {}), "pod-template-hash": template_hash},
+            "annotations": {
+                **meta.get("annotations", {}),
+                _OWNER: name,
+                "lab.chaosmesh-ext/workload": name,
+            },
+            "ownerReferences": [_reference(replica_set, "apps/v1", "ReplicaSet")],
+        },
+        "spec": template.get("spec", {}),
+    }

@@ -1,0 +1,325 @@
+"""Pods → processes: each Pod is a real Envoy and a real application, and comes back when either dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import socket
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab.apps import AppHost, AppSpec, image_app
+from chaosmesh_ext.lab.envoy import Sidecar
+from chaosmesh_ext.lab.kube.api import Kube, Obj
+from chaosmesh_ext.lab.network import Network, PodAddresses
+
+__all__ = ["ADMIN_PORT", "Kubelet", "PodProcesses"]
+
+ADMIN_PORT = 15000
+_RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
+"""Seconds before each further restart of the same container; Kubernetes' first is immediate, its later ones grow."""
+
+
+class PodProcesses:
+    """The processes of one Pod."""
+
+    def __init__(self, pod: Obj, index: int, addresses: PodAddresses) -> None:
+        self.pod = pod
+        self.index = index
+        self.addresses = addresses
+        self.sidecar: Sidecar | None = None
+        self.app_pid = 0
+        self.restarts = {"istio-proxy": 0, "app": 0}
+        self.up = {"istio-proxy": False, "app": False}
+        self.last_words = ""
+        self.deleted = False
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.pod["metadata"]["namespace"], self.pod["metadata"]["name"]
+
+    @property
+    def ready(self) -> bool:
+        """Whether every container of it runs."""
+        return all(self.up.values())
+
+
+class Kubelet:
+    """Runs every Pod of the lab on this machine.
+
+    network: where the Pods' addresses come from. bootstrap: makes a Pod's Envoy configuration. directory: for logs.
+    """
+
+    def __init__(
+        self, kube: Kube, network: Network, apps: AppHost, bootstrap: Callable[[Obj], Obj], directory: Path
+    ) -> None:
+        self._kube = kube
+        self._network = network
+        self._apps = apps
+        self._bootstrap = bootstrap
+        self._directory = directory
+        self._pods: dict[tuple[str, str], PodProcesses] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._fatal: LabError | None = None
+        self._stopping = False
+
+    @property
+    def pods(self) -> list[PodProcesses]:
+        """Every Pod that runs here, in order of its address."""
+        return sorted(self._pods.values(), key=lambda pod: pod.index)
+
+    def start(self) -> None:
+        """Begin to run what Pods there are."""
+        self._kube.subscribe(("Pod",), self._seen)
+
+    async def stop(self) -> None:
+        """End every process."""
+        self._stopping = True
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(self._end(pod) for pod in self.pods))
+
+    async def all_ready(self, count: int, timeout: float) -> None:
+        """Wait until COUNT Pods are ready.
+
+        Raises LabError with the last words of what did not start.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                while len([pod for pod in self.pods if pod.ready]) < count:
+                    if self._fatal:
+                        raise self._fatal
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            late = [f"{p.key[1]} ({', '.join(c for c, up in p.up.items() if not up)})" for p in self.pods if not p.ready]
+            words = "; ".join(p.last_words for p in self.pods if p.last_words)
+            raise LabError(
+                f"not ready after {timeout:g} s: {', '.join(late) or 'no Pods at all'}; last words: {words or 'none'}"
+            ) from None
+
+    def _seen(self, event: str, pod: Obj) -> None:
+        key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
+        if event == "DELETED":
+            running = self._pods.pop(key, None)
+            if running is not None:
+                self._spawn(self._end(running))
+        elif key not in self._pods and not self._stopping:
+            index = self._free_index()
+            self._pods[key] = running = PodProcesses(pod, index, self._network.pod(index))
+            self._spawn(self._run(running))
+
+    def _free_index(self) -> int:
+        taken = {pod.index for pod in self._pods.values()}
+        for index in range(1, 255):
+            if index not in taken:
+                return index
+        raise LabError("a lab holds 254 Pods at once: scale something down")
+
+    def _spawn(self, work: Any, pod: PodProcesses | None = None) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        owners = [self._tasks] if pod is None else [self._tasks, pod.tasks]
+        for tasks in owners:
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+
+    async def _run(self, running: PodProcesses) -> None:
+        pod, addresses = running.pod, running.addresses
+        template = pod["metadata"].get("annotations", {})
+        gateway = template.get("inject.istio.io/templates") == "gateway"
+        bare = pod["metadata"].get("labels", {}).get("sidecar.istio.io/inject") == "false"
+        container = (pod["spec"].get("containers") or [{}])[0]
+        app = None if gateway else image_app(container.get("image", ""))
+        if not gateway and app is None:
+            await self._waiting(running, f"the lab has no application for the image {container.get('image')!r}")
+            return
+        ports = [port["containerPort"] for port in container.get("ports", [])] or [9080]
+        try:
+            _check_free([(addresses.inbound, port) for port in ports] + [(addresses.outbound, ADMIN_PORT)])
+        except LabError as error:
+            self._fatal = error
+            self._changed.set()
+            await self._waiting(running, str(error))
+            return
+        running.pod = pod = await self._kube.apply(_placed(pod, addresses))
+        if running.deleted:
+            return
+        running.up = {} if bare else {"istio-proxy": False}
+        if not gateway:
+            running.up["app"] = False
+        status = {"phase": "Pending", "podIP": addresses.inbound, "podIPs": [{"ip": addresses.inbound}]}
+        await self._kube.patch_status(pod, {**status, "hostIP": self._network.control, "startTime": _now()})
+        if not bare:
+            self._spawn(self._keep_sidecar(running), running)
+        if app is not None:
+            host = addresses.inbound if bare else addresses.app
+            spec = AppSpec(
+                name=running.key[1],
+                app=app,
+                host=host,
+                port=int(ports[0]),
+                proxy_host=addresses.outbound,
+                env=_environment(container),
+                config={},
+            )
+            self._spawn(self._keep_app(running, spec), running)
+
+    async def _keep_sidecar(self, running: PodProcesses) -> None:
+        async def once() -> None:
+            sidecar = Sidecar(
+                running.key[1],
+                self._bootstrap(running.pod),
+                (running.addresses.outbound, ADMIN_PORT),
+                self._directory,
+            )
+            running.sidecar = sidecar
+            try:
+                await sidecar.start()
+                await sidecar.ready()
+                await self._mark(running, "istio-proxy", up=True)
+                await sidecar.wait()
+            finally:
+                if not running.deleted:
+                    running.last_words = f"{running.key[1]} Envoy: {sidecar.last_words()}"
+                await sidecar.stop()
+
+        await self._keep(running, "istio-proxy", once)
+
+    async def _keep_app(self, running: PodProcesses, spec: AppSpec) -> None:
+        async def once() -> None:
+            ended = asyncio.get_running_loop().create_future()
+
+            def on_exit(status: int) -> None:
+                if not ended.done():
+                    ended.set_result(status)
+
+            running.app_pid = await self._apps.run(spec, on_exit)
+            await _listening(spec.host, spec.port, ended)
+            if not ended.done():
+                await self._mark(running, "app", up=True)
+            status = await ended
+            running.app_pid = 0
+            running.last_words = f"{running.key[1]} application: ended with {status}"
+
+        await self._keep(running, "app", once)
+
+    async def _keep(self, running: PodProcesses, container: str, once: Callable[[], Awaitable[None]]) -> None:
+        while not running.deleted and not self._stopping:
+            try:
+                await once()
+            except LabError as error:
+                running.last_words = str(error)
+                self._changed.set()
+            if running.deleted or self._stopping:
+                return
+            running.restarts[container] += 1
+            await self._mark(running, container, up=False)
+            await asyncio.sleep(_RESTART_S[min(running.restarts[container], len(_RESTART_S)) - 1])
+
+    async def _mark(self, running: PodProcesses, container: str, *, up: bool) -> None:
+        running.up[container] = up
+        if not running.deleted:
+            await self._kube.patch_status(running.pod, _status(running))
+        self._changed.set()
+
+    async def _waiting(self, running: PodProcesses, why: str) -> None:
+        running.last_words = why
+        await self._kube.patch_status(running.pod, {"phase": "Pending", "reason": "CannotRun", "message": why})
+        await self._kube.record(running.pod, "CannotRun", why)
+
+    async def _end(self, running: PodProcesses) -> None:
+        running.deleted = True
+        mine = [task for task in running.tasks if task is not asyncio.current_task()]
+        for task in mine:
+            task.cancel()
+        if running.app_pid:
+            await self._apps.kill(running.app_pid)
+        if running.sidecar is not None:
+            await running.sidecar.stop()
+        await asyncio.gather(*mine, return_exceptions=True)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _environment(container: Obj) -> dict[str, str]:
+    return {entry["name"]: str(entry["value"]) for entry in container.get("env", []) if "value" in entry}
+
+
+def _placed(pod: Obj, addresses: PodAddresses) -> Obj:
+    annotations = {
+        "lab.chaosmesh-ext/workload": pod["metadata"]["name"],
+        **pod["metadata"].get("annotations", {}),
+        "lab.chaosmesh-ext/outbound": addresses.outbound,
+        "lab.chaosmesh-ext/app": addresses.app,
+    }
+    meta = {key: pod["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences") if key in pod["metadata"]}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {**meta, "annotations": annotations},
+        "spec": {**pod["spec"], "nodeName": "lab"},
+    }
+
+
+def _status(running: PodProcesses) -> Obj:
+    ready = "True" if running.ready else "False"
+    containers = running.pod["spec"].get("containers") or [{"name": "app"}]
+    names = {"app": containers[0].get("name", "app"), "istio-proxy": "istio-proxy"}
+    states = []
+    for container, up in running.up.items():
+        state: Obj = {"running": {"startedAt": _now()}} if up else {"waiting": {"reason": "CrashLoopBackOff"}}
+        states.append(
+            {
+                "name": names[container],
+                "ready": up,
+                "started": up,
+                "restartCount": running.restarts[container],
+                "image": containers[0].get("image", "") if container == "app" else "envoy",
+                "state": state,
+            }
+        )
+    return {
+        "phase": "Running",
+        "podIP": running.addresses.inbound,
+        "conditions": [
+            {"type": "Initialized", "status": "True"},
+            {"type": "PodScheduled", "status": "True"},
+            {"type": "ContainersReady", "status": ready},
+            {"type": "Ready", "status": ready},
+        ],
+        "containerStatuses": states,
+    }
+
+
+def _check_free(addresses: list[tuple[str, int]]) -> None:
+    for host, port in addresses:
+        with contextlib.closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen(1)
+            except OSError as error:
+                raise LabError(
+                    f"{host}:{port} cannot be had ({error.strerror}): another program holds port {port};"
+                    f" `ss -ltnp 'sport = :{port}'` names it, end it and try again"
+                ) from None
+
+
+async def _listening(host: str, port: int, ended: asyncio.Future[int]) -> None:
+    while not ended.done():
+        try:
+            _, writer = await asyncio.open_connection(host, port)
+        except OSError:
+            await asyncio.sleep(0.005)
+            continue
+        writer.close()
+        return

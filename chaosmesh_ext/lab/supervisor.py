@@ -1,0 +1,264 @@
+"""The lab's one long-lived process: API server, control plane, trace store, and everything that it starts.
+
+Started by `chaos mesh lab up` as ``python -m chaosmesh_ext.lab.supervisor``, with its options as JSON on standard
+input. Tells how it goes as JSON lines on standard output, which it then leaves: ``{"progress": …}``, and at the end
+``{"ready": …}`` or ``{"error": …, "exit_code": …}``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import os
+import signal
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psutil
+import yaml
+
+from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
+from chaosmesh_ext.lab.apps import AppHost
+from chaosmesh_ext.lab.controlplane.embedded import EmbeddedControlPlane
+from chaosmesh_ext.lab.deployments import Deployments
+from chaosmesh_ext.lab.desk import Desk
+from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
+from chaosmesh_ext.lab.kubelet import Kubelet
+from chaosmesh_ext.lab.metrics import Prometheus
+from chaosmesh_ext.lab.network import (
+    API_PORT,
+    JAEGER_PORT,
+    OTLP_PORT,
+    PROMETHEUS_PORT,
+    XDS_PORT,
+    Network,
+)
+from chaosmesh_ext.lab.process import die_with_parent
+from chaosmesh_ext.lab.state import LabState, save
+from chaosmesh_ext.lab.traces.embedded import EmbeddedTraces
+from chaosmesh_ext.settings import shipped
+
+__all__ = ["Lab", "Options", "main"]
+
+_FIRST_BLOCK, _LAST_BLOCK = 64, 254
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What `lab up` asks for.
+
+    topology: a file, or empty for Bookinfo. block: of `Network`, 0 for the first free one. prometheus: its binary, or
+    empty for a lab without metrics. sampling: percent of unmarked requests that are traced. started: seconds since the
+    epoch at which the command began. die_with: the pid that this lab must not outlive, or 0.
+    """
+
+    name: str
+    directory: str
+    topology: str = ""
+    block: int = 0
+    prometheus: str = ""
+    sampling: float = 100.0
+    started: float = 0.0
+    timeout: float = 30.0
+    die_with: int = 0
+
+
+class Lab:
+    """Every part of one lab, in the order in which they need each other."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._directory = Path(options.directory)
+        self._stack = contextlib.AsyncExitStack()
+        self.env: dict[str, str] = {}
+
+    async def start(self, progress: Callable[[str], None]) -> LabState:
+        """Start everything and wait until it is ready.
+
+        Raises InvalidInput for a topology that cannot be, LabError with the last words of the part that failed.
+        """
+        objects = _objects(self._options.topology)
+        apps = AppHost(self._directory / "logs")
+        await self._begin(apps)
+        network, kube = await self._claim()
+        control = network.control
+        progress(f"addresses 127.{network.block}.0.0/16")
+        traces = EmbeddedTraces((control, JAEGER_PORT), (control, OTLP_PORT))
+        await self._begin(traces)
+        plane = EmbeddedControlPlane(
+            kube, control, XDS_PORT, otlp=(control, OTLP_PORT), sampling=self._options.sampling
+        )
+        await self._begin(plane)
+        deployments = Deployments(kube)
+        kubelet = Kubelet(kube, network, apps, plane.bootstrap, self._directory / "logs")
+        for obj in objects:
+            await kube.apply(obj)
+        kubelet.start()
+        self._stack.push_async_callback(kubelet.stop)
+        deployments.start()
+        self._stack.push_async_callback(deployments.stop)
+        desk = Desk(control, self._options.name, kubelet, plane)
+        await self._begin(desk)
+        wanted = sum(int(o["spec"].get("replicas", 1)) for o in objects if o["kind"] == "Deployment")
+        progress(f"{wanted} workloads, each with an Envoy of its own")
+        self.env = {"KUBECONFIG": str(self._directory / "kubeconfig"), "JAEGER_URL": traces.url}
+        starting = [asyncio.create_task(kubelet.all_ready(wanted, self._options.timeout))]
+        if self._options.prometheus:
+            prometheus = Prometheus(
+                Path(self._options.prometheus), control, PROMETHEUS_PORT, self._directory / "prometheus", desk.targets_url
+            )
+            starting.append(asyncio.create_task(self._begin(prometheus)))
+            self.env["PROMETHEUS_URL"] = prometheus.url
+        try:
+            await asyncio.gather(*starting)
+        finally:
+            for task in starting:
+                task.cancel()
+        await self._answering(kubelet, plane)
+        if problems := plane.problems():
+            raise InvalidInput("; ".join(problems))
+        state = LabState(
+            name=self._options.name,
+            pid=os.getpid(),
+            started=psutil.Process().create_time(),
+            block=network.block,
+            env={**self.env, "APP_URL": self._app_url(kubelet)},
+            status_url=desk.url,
+            ready_s=round(time.time() - self._options.started, 3),
+        )
+        save(self._directory, state, kube.kubeconfig())
+        return state
+
+    async def stop(self) -> None:
+        """Stop every part, the last started first."""
+        await self._stack.aclose()
+
+    async def _begin(self, part: Any) -> None:
+        self._stack.push_async_callback(part.stop)
+        await part.start()
+
+    async def _claim(self) -> tuple[Network, EmbeddedKube]:
+        """The first block of addresses whose API port nobody holds; labs of one name try the same one first."""
+        if self._options.block:
+            blocks = [self._options.block]
+        else:
+            span = _LAST_BLOCK - _FIRST_BLOCK + 1
+            first = zlib.crc32(f"{os.getuid()}/{self._options.directory}".encode()) % span
+            blocks = [_FIRST_BLOCK + (first + step) % span for step in range(span)]
+        for block in blocks:
+            network = Network(block)
+            kube = EmbeddedKube(network.control, API_PORT)
+            try:
+                await kube.start()
+            except LabError:
+                if block == blocks[-1]:
+                    raise
+                continue
+            self._stack.push_async_callback(kube.stop)
+            return network, kube
+        raise AssertionError
+
+    async def _answering(self, kubelet: Kubelet, plane: EmbeddedControlPlane) -> None:
+        """Wait until every Envoy has acknowledged what it was sent last: only then are all routes in force."""
+        wanted = {pod.key[1] for pod in kubelet.pods if pod.sidecar is not None}
+        try:
+            async with asyncio.timeout(self._options.timeout):
+                while not wanted <= {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            late = wanted - {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}
+            errors = "; ".join(plane.problems()) or "no Envoy rejected anything"
+            raise LabError(f"these sidecars have no configuration yet: {', '.join(sorted(late))}: {errors}") from None
+
+    @staticmethod
+    def _app_url(kubelet: Kubelet) -> str:
+        for pod in kubelet.pods:
+            if pod.pod["metadata"].get("annotations", {}).get("inject.istio.io/templates") == "gateway":
+                port = pod.pod["spec"]["containers"][0]["ports"][0]["containerPort"]
+                return f"http://{pod.addresses.inbound}:{port}"
+        return ""
+
+
+def _objects(topology: str) -> list[Obj]:
+    """What the lab starts with: the gateway, and Bookinfo from the files that a cluster takes, or a topology."""
+    folders = [shipped("manifests") / "lab"]
+    objects: list[Obj] = []
+    if topology:
+        from chaosmesh_ext.lab.apps.topology import load_topology, manifests  # noqa: PLC0415 only when asked for
+
+        objects += manifests(load_topology(Path(topology)))
+    else:
+        folders.append(shipped("manifests") / "bookinfo")
+    for folder in folders:
+        for file in sorted(folder.glob("*.yaml")):
+            with file.open() as stream:
+                objects += [_in_namespace(obj) for obj in yaml.load_all(stream, Loader=_Loader) if obj]
+    order = {"Namespace": 0, "ServiceAccount": 1, "Deployment": 3}
+    return sorted((_in_namespace(obj) for obj in objects), key=lambda obj: order.get(obj["kind"], 2))
+
+
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _in_namespace(obj: Obj) -> Obj:
+    if obj["kind"] != "Namespace":
+        obj["metadata"].setdefault("namespace", "default")
+    return obj
+
+
+def _tell(**line: Any) -> None:
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(line) + "\n")
+        sys.stdout.flush()
+
+
+def _leave_standard_output() -> None:
+    """The command that started us must be able to end while we go on."""
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    os.close(null)
+
+
+async def main(options: Options) -> int:
+    """Run a lab until SIGTERM or SIGINT; returns the exit status."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, ended.set)
+    lab = Lab(options)
+    try:
+        starting = asyncio.create_task(lab.start(lambda text: _tell(progress=text)))
+        stopping = asyncio.create_task(ended.wait())
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return 4
+        state = starting.result()
+        gc.collect()
+        gc.freeze()  # what is here now stays: later collections need not look at it
+        _tell(ready=msgspec.to_builtins(state))
+        _leave_standard_output()
+        await stopping
+    except ChaosMeshError as error:
+        _tell(error=str(error), exit_code=error.exit_code)
+        return error.exit_code
+    finally:
+        await lab.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    _options = msgspec.json.decode(sys.stdin.buffer.read(), type=Options)
+    if _options.die_with:
+        die_with_parent()
+        if os.getppid() != _options.die_with:
+            sys.exit(4)
+    sys.exit(asyncio.run(main(_options)))
