@@ -14,6 +14,7 @@ from chaosmesh_ext.model.finding import (
 )
 from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
 from chaosmesh_ext.model.scope import Scope
+from chaosmesh_ext.model.topology import Topology, load_topology
 from chaosmesh_ext.model.trace import GONE, Span, Trace
 from chaosmesh_ext.model.verdict import Verdict
 from chaosmesh_ext.model.workload import Edge, Workload
@@ -36,10 +37,12 @@ __all__ = [
     "Severity",
     "Skipped",
     "Span",
+    "Topology",
     "Trace",
     "Verdict",
     "Workload",
     "fingerprint",
+    "load_topology",
     "new_run_token",
     "new_span_id",
     "new_trace_id",
