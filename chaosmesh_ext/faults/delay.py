@@ -1,0 +1,70 @@
+"""Delay: requests wait in the caller's sidecar before they leave it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.faults import percentage as share
+from chaosmesh_ext.istio.durations import duration
+from chaosmesh_ext.model import Injected, Span
+
+__all__ = ["Delay"]
+
+_SHORTEST = 0.001
+"""Seconds: Istio's validation refuses a fixedDelay below one millisecond."""
+
+
+class Delay(msgspec.Struct, frozen=True):
+    """A fixed latency for the requests in scope.
+
+    fixed_delay: seconds, at least 0.001. percentage: of the requests in scope, 0–100; 0 affects nobody.
+    Raises InvalidInput for anything else.
+    """
+
+    fixed_delay: float
+    percentage: float = share.EVERYBODY
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.fixed_delay) or self.fixed_delay < _SHORTEST:
+            raise InvalidInput(
+                f"fixed_delay {self.fixed_delay:g} s is too short: give at least 0.001 seconds, e.g. 7 or '250ms'"
+            )
+        share.check(self.percentage)
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a request may take on top of its healthy duration."""
+        return self.fixed_delay
+
+    def for_virtual_service(self) -> dict[str, Any]:
+        """Istio's HTTPFaultInjection."""
+        return {
+            "delay": {
+                "fixedDelay": duration(self.fixed_delay),
+                "percentage": share.for_virtual_service(self.percentage),
+            }
+        }
+
+    def for_envoy(self) -> dict[str, Any]:
+        """The words of Envoy's HTTPFault."""
+        return {"delay": {"fixed_delay": duration(self.fixed_delay), "percentage": share.for_envoy(self.percentage)}}
+
+    def shows_in(self, span: Span) -> bool:
+        """Whether SPAN's call met it: Envoy sets DI when the delay starts."""
+        return "DI" in span.flags
+
+    def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
+        """What a rule may know of it."""
+        return Injected(
+            kind="delay",
+            destination=destination,
+            sources=sources,
+            delay=self.fixed_delay,
+            percentage=self.percentage,
+            subset=subset,
+            carrier=carrier,
+        )
