@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.errors import InvalidInput, NotFound
 
-__all__ = ["TABLE", "Setting", "Settings", "load"]
+__all__ = ["TABLE", "Setting", "Settings", "load", "shipped"]
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -71,3 +72,16 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
                 f"{setting.variable}={text!r} is not a {kind.__name__}: {setting.help}; unset it or give a number"
             ) from None
     return Settings(**values)
+
+
+def shipped(name: str) -> Path:
+    """The folder NAME of files that come with the distribution: ``manifests`` or ``experiments``.
+
+    A wheel carries them inside the package, a source tree (an editable install too) beside it.
+    Raises NotFound when neither does.
+    """
+    package = Path(__file__).parent
+    for folder in (package / "shipped" / name, package.parent / name):
+        if folder.is_dir():
+            return folder
+    raise NotFound(f"{name}/ is neither in {package} nor beside it: install chaosmesh-ext again")
