@@ -42,7 +42,7 @@ def test_an_abort_that_cannot_be_is_refused_with_what_could(arguments, word):
         Abort(**arguments)
 
 
-def test_it_shows_as_envoys_flag_FI():
+def test_it_shows_as_envoys_flag_fi():
     span = Span("t", "s", "", "CLIENT", "o", 0.0, 0.0, Workload("a"), flags=frozenset({"FI"}))
     assert Abort(503).shows_in(span)
 

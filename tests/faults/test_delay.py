@@ -35,7 +35,7 @@ def test_a_percentage_that_cannot_be_is_refused(share):
         Delay(1, share)
 
 
-def test_it_shows_as_envoys_flag_DI():
+def test_it_shows_as_envoys_flag_di():
     span = Span("t", "s", "", "CLIENT", "o", 0.0, 1.0, Workload("a"), flags=frozenset({"DI", "DC"}))
     assert Delay(1).shows_in(span)
 

@@ -1,0 +1,55 @@
+"""The Kubernetes kinds that we speak of, and where an API server keeps them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chaosmesh_ext.errors import InvalidInput
+
+__all__ = ["KINDS", "Kind", "path"]
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """group: empty for the core one. plural: as in URLs, e.g. ``virtualservices``. namespaced: or of the cluster."""
+
+    group: str
+    version: str
+    plural: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        """As objects write it, e.g. ``networking.istio.io/v1``."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+
+KINDS = {
+    "ConfigMap": Kind("", "v1", "configmaps"),
+    "Deployment": Kind("apps", "v1", "deployments"),
+    "DestinationRule": Kind("networking.istio.io", "v1", "destinationrules"),
+    "EnvoyFilter": Kind("networking.istio.io", "v1alpha3", "envoyfilters"),
+    "HTTPRoute": Kind("gateway.networking.k8s.io", "v1", "httproutes"),
+    "Lease": Kind("coordination.k8s.io", "v1", "leases"),
+    "Namespace": Kind("", "v1", "namespaces", namespaced=False),
+    "Pod": Kind("", "v1", "pods"),
+    "Rollout": Kind("argoproj.io", "v1alpha1", "rollouts"),
+    "Service": Kind("", "v1", "services"),
+    "ServiceEntry": Kind("networking.istio.io", "v1", "serviceentries"),
+    "VirtualService": Kind("networking.istio.io", "v1", "virtualservices"),
+}
+"""By Kind. EnvoyFilter has no later version than v1alpha3 (Istio 1.31)."""
+
+
+def path(kind: str, namespace: str = "", name: str = "") -> str:
+    """The URL path of one object, or of a collection: of one NAMESPACE, or of all when it is empty.
+
+    >>> path("VirtualService", "default", "details")
+    '/apis/networking.istio.io/v1/namespaces/default/virtualservices/details'
+    """
+    try:
+        where = KINDS[kind]
+    except KeyError:
+        raise InvalidInput(f"kind {kind} is not among those that we use: {', '.join(KINDS)}") from None
+    root = f"/apis/{where.group}/{where.version}" if where.group else f"/api/{where.version}"
+    inside = f"/namespaces/{namespace}" if where.namespaced and namespace else ""
+    return f"{root}{inside}/{where.plural}" + (f"/{name}" if name else "")
