@@ -1,17 +1,17 @@
 """What can go wrong, and the exit code that each says.
 
-    ChaosMeshError
-    ├── InvalidInput          2  the caller asked for something that cannot be: nothing was done
-    │   └── NotFound          2  a host, subset, workload, file or object that is not there
-    ├── Inconclusive          3  nothing can be said: something could not be reached or proven
-    │   ├── Unreachable       3  a server did not answer, or not with sense
-    │   ├── NotProven         3  a fault could not be shown to be live, or to be gone
-    │   └── ApiError          3  Kubernetes refused; one class per status below
-    │       ├── Unauthorized, Forbidden, Gone, Unprocessable, TooManyRequests, ServerError
-    │       └── Conflict         the object changed meanwhile
-    ├── LabError              3  a part of the lab did not start, or died
-    ├── Aborted               4  a guardrail or a person stopped the run
-    └── LeftBehind            5  something of ours is still in the mesh
+ChaosMeshError
+├── InvalidInput          2  the caller asked for something that cannot be: nothing was done
+│   └── NotFound          2  a host, subset, workload, file or object that is not there
+├── Inconclusive          3  nothing can be said: something could not be reached or proven
+│   ├── Unreachable       3  a server did not answer, or not with sense
+│   ├── NotProven         3  a fault could not be shown to be live, or to be gone
+│   └── ApiError          3  Kubernetes refused; one class per status below
+│       ├── Unauthorized, Forbidden, Gone, Unprocessable, TooManyRequests, ServerError
+│       └── Conflict         the object changed meanwhile
+├── LabError              3  a part of the lab did not start, or died
+├── Aborted               4  a guardrail or a person stopped the run
+└── LeftBehind            5  something of ours is still in the mesh
 """
 
 from __future__ import annotations

@@ -99,7 +99,9 @@ class Kubelet:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            late = [f"{p.key[1]} ({', '.join(c for c, up in p.up.items() if not up)})" for p in self.pods if not p.ready]
+            late = [
+                f"{p.key[1]} ({', '.join(c for c, up in p.up.items() if not up)})" for p in self.pods if not p.ready
+            ]
             words = "; ".join(p.last_words for p in self.pods if p.last_words)
             raise LabError(
                 f"not ready after {timeout:g} s: {', '.join(late) or 'no Pods at all'}; last words: {words or 'none'}"
@@ -261,7 +263,11 @@ def _placed(pod: Obj, addresses: PodAddresses) -> Obj:
         "lab.chaosmesh-ext/outbound": addresses.outbound,
         "lab.chaosmesh-ext/app": addresses.app,
     }
-    meta = {key: pod["metadata"][key] for key in ("name", "namespace", "labels", "ownerReferences") if key in pod["metadata"]}
+    meta = {
+        key: pod["metadata"][key]
+        for key in ("name", "namespace", "labels", "ownerReferences")
+        if key in pod["metadata"]
+    }
     return {
         "apiVersion": "v1",
         "kind": "Pod",

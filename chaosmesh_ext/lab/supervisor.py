@@ -112,7 +112,11 @@ class Lab:
         starting = [asyncio.create_task(kubelet.all_ready(wanted, self._options.timeout))]
         if self._options.prometheus:
             prometheus = Prometheus(
-                Path(self._options.prometheus), control, PROMETHEUS_PORT, self._directory / "prometheus", desk.targets_url
+                Path(self._options.prometheus),
+                control,
+                PROMETHEUS_PORT,
+                self._directory / "prometheus",
+                desk.targets_url,
             )
             starting.append(asyncio.create_task(self._begin(prometheus)))
             self.env["PROMETHEUS_URL"] = prometheus.url
