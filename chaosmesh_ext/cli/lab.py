@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
+from chaosmesh_ext.cli.errors import one_line
+from chaosmesh_ext.errors import InvalidInput, LabError
 
 if TYPE_CHECKING:
     from chaosmesh_ext.lab.state import LabState
@@ -81,7 +82,7 @@ def up(
     Example: chaos mesh lab up --topology experiments/topologies/shop.yaml --name shop
     """
     del control_plane, traces
-    with _errors():
+    with one_line():
         state = _start(name, topology or "", sampling, prometheus=not without_prometheus, quiet=as_json)
         if as_json:
             click.echo(json.dumps(_public(state)))
@@ -101,7 +102,7 @@ def down(name: str, everything: bool) -> None:
     """
     from chaosmesh_ext.lab import state as states
 
-    with _errors():
+    with one_line():
         for each in states.labs() if everything else [name]:
             directory = states.directory_of(each)
             known = directory.exists()
@@ -121,7 +122,7 @@ def status(name: str, as_json: bool) -> None:
     """
     from chaosmesh_ext.lab import state as states
 
-    with _errors():
+    with one_line():
         state = states.load(name)
         if not state.alive:
             raise LabError(f"the lab {name!r} died; clear it away with `chaos mesh lab down --name {name}`")
@@ -141,7 +142,7 @@ def env(name: str) -> None:
     """
     from chaosmesh_ext.lab import state as states
 
-    with _errors():
+    with one_line():
         state = states.load(name)
         for variable, value in state.env.items():
             click.echo(f"export {variable}={shlex.quote(value)}")
@@ -171,7 +172,7 @@ def run(
     name = f"run-{uuid.uuid4().hex[:12]}"
     directory = states.directory_of(name)
     status_code = 1
-    with _errors():
+    with one_line():
         previous = signal.signal(signal.SIGTERM, _interrupt)
         try:
             state = _start(name, topology or "", sampling, prometheus=not without_prometheus, bound=True)
@@ -182,21 +183,6 @@ def run(
             states.remove(directory)
             signal.signal(signal.SIGTERM, previous)
     sys.exit(status_code)
-
-
-class _errors:  # noqa: N801 reads as a statement
-    """One line on standard error and the exit code of the error's class."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: Any, error: BaseException | None, _traceback: Any) -> None:
-        if isinstance(error, ChaosMeshError):
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(error.exit_code)
-        if isinstance(error, KeyboardInterrupt):
-            click.echo("Interrupted.", err=True)
-            sys.exit(4)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:
@@ -317,7 +303,7 @@ def _print_status(state: LabState, facts: dict[str, Any]) -> None:
 
     console = Console()
     console.print(
-        f"Lab {state.name!r}: {facts['processes']} processes, {facts['pss_mb']:.0f} MB, started in {state.ready_s:.1f} s"
+        f"Lab {state.name!r}: {facts['processes']} processes, {facts['pss_mb']:.0f} MB, up in {state.ready_s:.1f} s"
     )
     table = Table("workload", "address", "ready", "in sync", "restarts", "envoy", "application", box=None)
     for pod in facts["pods"]:

@@ -15,7 +15,8 @@ PROMETHEUS_PORT = 9090
 
 class PodAddresses(msgspec.Struct, frozen=True):
     """Where a pod listens: `inbound` is its sidecar's face to others (the podIP), `outbound` its sidecar's face to
-    its application and to us (admin on port 15000), `app` the application's own."""
+    its application and to us (admin on port 15000), `app` the application's own.
+    """
 
     inbound: str
     outbound: str

@@ -59,7 +59,7 @@ class Process:
                     stderr=log,
                     env=self._env,
                     start_new_session=True,
-                    preexec_fn=die_with_parent,  # noqa: PLW1509 the child only calls prctl
+                    preexec_fn=die_with_parent,
                 )
             except OSError as error:
                 raise LabError(f"{self.name} could not be started: {error}") from error

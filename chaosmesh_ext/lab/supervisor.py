@@ -174,7 +174,7 @@ class Lab:
         wanted = {pod.key[1] for pod in kubelet.pods if pod.sidecar is not None}
         try:
             async with asyncio.timeout(self._options.timeout):
-                while not wanted <= {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}:
+                while not wanted <= {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}:  # noqa: ASYNC110 Envoy tells nobody when it is content
                     await asyncio.sleep(0.005)
         except TimeoutError:
             late = wanted - {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}
@@ -195,7 +195,7 @@ def _objects(topology: str) -> list[Obj]:
     folders = [shipped("manifests") / "lab"]
     objects: list[Obj] = []
     if topology:
-        from chaosmesh_ext.lab.apps.topology import load_topology, manifests  # noqa: PLC0415 only when asked for
+        from chaosmesh_ext.lab.apps.topology import load_topology, manifests
 
         objects += manifests(load_topology(Path(topology)))
     else:
