@@ -1,0 +1,31 @@
+"""The mesh: the only part that speaks to Kubernetes. Carriers and the ledger are pure; `client` and `writes` are not."""
+
+from chaosmesh_ext.mesh import envoyfilter, overlay
+from chaosmesh_ext.mesh.client import Client
+from chaosmesh_ext.mesh.connect import connect
+from chaosmesh_ext.mesh.discovery import place, view
+from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
+from chaosmesh_ext.mesh.writes import Holding, holdings, put, take_out
+
+__all__ = [
+    "CARRIERS",
+    "Change",
+    "Client",
+    "Create",
+    "Destination",
+    "Edit",
+    "Fault",
+    "Holding",
+    "Place",
+    "Source",
+    "View",
+    "connect",
+    "holdings",
+    "place",
+    "put",
+    "take_out",
+    "view",
+]
+
+CARRIERS = {envoyfilter.NAME: envoyfilter.plan, overlay.NAME: overlay.plan}
+"""What can carry a fault, by name, in the order of preference (D9)."""

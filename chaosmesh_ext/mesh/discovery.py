@@ -1,0 +1,215 @@
+"""What a scope means in this cluster: callers, destination, and who owns the routes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from chaosmesh_ext.errors import Forbidden, InvalidInput, NotFound
+from chaosmesh_ext.istio.hosts import fqdn
+from chaosmesh_ext.istio.selectors import covers, selects
+from chaosmesh_ext.mesh import match as matches
+from chaosmesh_ext.mesh.client import Client, Obj
+from chaosmesh_ext.mesh.owners import http_route, owner, visible
+from chaosmesh_ext.mesh.place import Destination, Place, Source, View
+from chaosmesh_ext.model import Marker, Scope, Workload
+
+__all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "view"]
+
+SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease", "istio-system"})
+"""Never a target: a fault there could take the cluster, or the mesh, from under us."""
+
+_NAMES: Final = ("service.istio.io/canonical-name", "app.kubernetes.io/name", "app")
+_REVISIONS: Final = ("service.istio.io/canonical-revision", "app.kubernetes.io/version", "version")
+_HTTP: Final = ("http", "http2", "grpc", "grpc-web", "kubernetes.io/h2c", "kubernetes.io/ws")
+
+
+def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
+    """Where in the cluster SCOPE is.
+
+    Raises NotFound for a caller, a host, a port or a subset that is not there, and InvalidInput for a system
+    namespace, a gateway as caller, and a match that is none.
+    """
+    matches.check(scope.match)
+    _refuse_system(scope.namespace, scope.source)
+    source = _source(client, scope.source, scope.namespace) if scope.source else None
+    destination = _destination(client, scope)
+    _refuse_system(destination.namespace, destination.service)
+    if scope.subset:
+        _subset(client, scope, destination)
+    return Place(
+        run=run,
+        cell=cell,
+        namespace=scope.namespace,
+        source=source,
+        destination=destination,
+        marker=Marker(run, cell) if scope.requests == "marked" else None,
+        subset=scope.subset,
+        match=dict(scope.match),
+    )
+
+
+def view(client: Client, place: Place) -> View:
+    """What others have in the mesh for PLACE, now."""
+    spaces = {place.namespace, place.destination.namespace} - {""}
+    services = everywhere(client, "VirtualService", spaces)
+    routes = everywhere(client, "HTTPRoute", spaces)
+    mine = owner(services, place.destination.host, place.namespace)
+    return View(
+        owner=mine,
+        http_route=http_route(routes, place.destination.service, place.destination.namespace, place.namespace),
+        filters=tuple(_permitted(client, "EnvoyFilter", place.namespace)),
+        rollouts=tuple(_permitted(client, "Rollout", mine["metadata"]["namespace"])) if mine else (),
+    )
+
+
+def everywhere(client: Client, kind: str, namespaces: Iterable[str]) -> list[Obj]:
+    """All objects of KIND in the cluster, or, where that is not permitted, those of NAMESPACES."""
+    try:
+        return client.list(kind, optional=True)
+    except Forbidden:
+        return [obj for namespace in sorted(namespaces) for obj in client.list(kind, namespace, optional=True)]
+
+
+def _permitted(client: Client, kind: str, namespace: str) -> list[Obj]:
+    """Objects that only help to refuse early: an account that may not read them goes on without."""
+    try:
+        return client.list(kind, namespace, optional=True)
+    except Forbidden:
+        return []
+
+
+def _refuse_system(namespace: str, what: str) -> None:
+    if namespace in SYSTEM_NAMESPACES:
+        raise InvalidInput(
+            f"{namespace} is a system namespace, where no fault is injected{f' ({what})' if what else ''}: "
+            "name a workload of your own, and its namespace"
+        )
+
+
+# --- callers ----------------------------------------------------------------------------------------------------------
+
+
+def _source(client: Client, name: str, namespace: str) -> Source:
+    deployments = {obj["metadata"]["name"]: obj for obj in client.list("Deployment", namespace)}
+    if name in deployments:
+        template = deployments[name]["spec"]["template"].get("metadata", {})
+        labels = template.get("labels", {})
+        _refuse_shared(name, labels, deployments)
+        _refuse_gateway(name, template)
+        return Source(name, namespace, labels, (_workload(labels, name, namespace),))
+    pods = client.list("Pod", namespace)
+    for pod in pods:
+        meta = pod["metadata"]
+        app, revision = _first(meta, _NAMES), _first(meta, _REVISIONS)
+        if name == f"{app[1]}-{revision[1]}":
+            chosen = dict((app, revision))
+        elif name == app[1]:
+            chosen = dict((app,))
+        else:
+            continue
+        _refuse_gateway(name, meta)
+        same = [other["metadata"].get("labels", {}) for other in pods]
+        workloads = {_workload(labels, name, namespace) for labels in same if selects(chosen, labels)}
+        return Source(name, namespace, chosen, tuple(sorted(workloads)))
+    known = sorted({*deployments, *(str(_workload(pod["metadata"].get("labels", {}), "", namespace)) for pod in pods)})
+    raise NotFound(f"no workload {name} in namespace {namespace}: there are {', '.join(filter(None, known)) or 'none'}")
+
+
+def _refuse_shared(name: str, labels: Mapping[str, str], deployments: Mapping[str, Obj]) -> None:
+    """The labels of a Deployment's pods select them; another one's pods that bear them all would be hit as well."""
+    if not labels:
+        raise InvalidInput(f"the pods of {name} have no labels by which a fault could select them")
+    for other, obj in deployments.items():
+        theirs = obj["spec"]["template"].get("metadata", {}).get("labels", {})
+        if other != name and selects(labels, theirs):
+            raise InvalidInput(f"the labels of {name} also select the pods of {other}: give {name} a version label")
+
+
+def _refuse_gateway(name: str, meta: Mapping[str, Any]) -> None:
+    if meta.get("annotations", {}).get("inject.istio.io/templates") == "gateway" or "istio" in meta.get("labels", {}):
+        raise InvalidInput(
+            f"{name} is a gateway, whose routes are bound to its own hosts: name a workload with a sidecar as source"
+        )
+
+
+def _first(meta: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, str]:
+    labels = meta.get("labels", {})
+    return next(((key, str(labels[key])) for key in keys if key in labels), ("", ""))
+
+
+def _workload(labels: Mapping[str, str], name: str, namespace: str) -> Workload:
+    """As Istio names it in spans: the canonical service and revision; without such labels, the workload's name."""
+    app, revision = _first({"labels": labels}, _NAMES)[1], _first({"labels": labels}, _REVISIONS)[1]
+    return Workload(app or name, revision, namespace)
+
+
+# --- destination ------------------------------------------------------------------------------------------------------
+
+
+def _destination(client: Client, scope: Scope) -> Destination:
+    host = scope.host
+    parts = host.split(".")
+    if len(parts) == 1 or host.endswith(".svc.cluster.local") or parts[2:] in ([], ["svc"]):
+        name, namespace = parts[0], parts[1] if len(parts) > 1 else scope.namespace
+        service = client.find("Service", namespace, name)
+        if service is not None:
+            return _service(scope, service)
+    for entry in everywhere(client, "ServiceEntry", {scope.namespace}):
+        if visible(entry, scope.namespace) and any(covers(known, host) for known in entry["spec"].get("hosts", [])):
+            return _chosen(scope, host, host, "", entry["spec"].get("ports", []), "number")
+    known = sorted(obj["metadata"]["name"] for obj in client.list("Service", scope.namespace))
+    raise NotFound(
+        f"no service {host} in namespace {scope.namespace}: there are {', '.join(known) or 'none'}; "
+        "another namespace's is written like ratings.shop.svc.cluster.local"
+    )
+
+
+def _service(scope: Scope, service: Obj) -> Destination:
+    meta = service["metadata"]
+    host = fqdn(meta["name"], meta["namespace"])
+    return _chosen(scope, host, meta["name"], meta["namespace"], service.get("spec", {}).get("ports", []), "port")
+
+
+def _chosen(scope: Scope, host: str, service: str, namespace: str, ports: list[Obj], key: str) -> Destination:
+    numbers = tuple(int(port[key]) for port in ports)
+    possible = [int(port[key]) for port in ports if _is_http(port)]
+    listed = ", ".join(map(str, possible)) or "none"
+    if scope.port and scope.port not in numbers:
+        raise NotFound(f"{service} has no port {scope.port}: its HTTP ports are {listed}")
+    if scope.port and scope.port not in possible:
+        raise InvalidInput(f"port {scope.port} of {service} is not HTTP, so no HTTP fault can be injected there")
+    if not scope.port and len(possible) != 1:
+        why = (
+            "has no HTTP port" if not possible else f"has several HTTP ports ({listed}): write {service}:{possible[0]}"
+        )
+        raise InvalidInput(f"{service} {why}")
+    return Destination(host, service, namespace, scope.port or possible[0], numbers)
+
+
+def _is_http(port: Obj) -> bool:
+    """As Istio decides: appProtocol, else the port's name, else it looks at the bytes (so it may be HTTP)."""
+    word = str(port.get("appProtocol") or port.get("protocol" if "number" in port else "", "")).lower()
+    if not word:
+        word = str(port.get("name", "")).lower()
+        head = word.split("-", 1)[0]
+        declared = ("http", "http2", "grpc", "tcp", "udp", "tls", "https", "mongo", "mysql", "redis")
+        if head not in declared:
+            return str(port.get("protocol", "TCP")).upper() != "UDP"
+        word = head
+    return word in _HTTP
+
+
+def _subset(client: Client, scope: Scope, destination: Destination) -> None:
+    names: set[str] = set()
+    for rule in everywhere(client, "DestinationRule", {scope.namespace, destination.namespace} - {""}):
+        own = rule["metadata"]["namespace"]
+        host = rule.get("spec", {}).get("host", "")
+        whole = host if "*" in host else fqdn(host, own)
+        if visible(rule, scope.namespace) and covers(whole, destination.host):
+            names.update(subset["name"] for subset in rule["spec"].get("subsets", []))
+    if scope.subset not in names:
+        raise NotFound(
+            f"no subset {scope.subset} of {destination.service}: its DestinationRules have "
+            f"{', '.join(sorted(names)) or 'none'}"
+        )

@@ -1,0 +1,125 @@
+"""The EnvoyFilter carrier: Envoy's fault filter switched on in the virtual host of the destination.
+
+istiod puts the fault filter into every HTTP connection manager, so its per-route settings are enough: the owner's
+routes stay as they are, the fault is live from the first request, and undo is one deletion. Everything here is pure.
+
+Callers are selected by `workloadSelector`, never by `match.proxy`: istiod caches routes by the EnvoyFilter's name
+alone and would serve one caller another's patches (0 of 10 right on a real istiod; one object per caller 20 of 20).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.istio.hosts import cluster, fqdn, vhost
+from chaosmesh_ext.istio.selectors import selects
+from chaosmesh_ext.mesh.kinds import KINDS
+from chaosmesh_ext.mesh.ledger import created
+from chaosmesh_ext.mesh.match import for_envoy
+from chaosmesh_ext.mesh.place import Change, Create, Fault, Place, View
+
+__all__ = ["NAME", "plan"]
+
+NAME: Final = "envoyfilter"
+_FILTER: Final = "envoy.filters.http.fault"
+_TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
+
+
+def plan(fault: Fault, place: Place, view: View) -> list[Change]:
+    """The change that puts FAULT in PLACE.
+
+    Raises InvalidInput where the fault would be hidden, or would mix with another one on the same virtual host.
+    """
+    name = vhost(place.destination.host, place.destination.port)
+    _refuse_hidden(place, view)
+    _refuse_mixed(place, view, name)
+    spec: dict[str, Any] = {
+        "configPatches": [
+            {
+                "applyTo": "VIRTUAL_HOST",
+                "match": {"context": "SIDECAR_OUTBOUND", "routeConfiguration": {"vhost": {"name": name}}},
+                "patch": {
+                    "operation": "MERGE",
+                    "value": {"typed_per_filter_config": {_FILTER: _settings(fault, place)}},
+                },
+            }
+        ]
+    }
+    if place.source:
+        spec = {"workloadSelector": {"labels": dict(place.source.labels)}, **spec}
+    obj = {
+        "apiVersion": KINDS["EnvoyFilter"].api_version,
+        "kind": "EnvoyFilter",
+        "metadata": {"name": place.name, "namespace": place.namespace},
+        "spec": spec,
+    }
+    return [Create(created(obj, place.run, place.cell))]
+
+
+def _settings(fault: Fault, place: Place) -> dict[str, Any]:
+    headers = for_envoy(place.match)
+    if place.marker:
+        pattern = {"safe_regex": {"regex": place.marker.pattern()}}
+        headers = [{"name": "tracestate", "string_match": pattern}, *headers]
+    settings = {"@type": _TYPE, **fault.for_envoy()}
+    if headers:
+        settings["headers"] = headers
+    if place.subset:
+        settings["upstream_cluster"] = cluster(place.destination.host, place.destination.port, place.subset)
+    return settings
+
+
+def _refuse_hidden(place: Place, view: View) -> None:
+    """Settings of a route win over those of its virtual host; and a subset that nothing routes to is never met."""
+    if view.owner is None:
+        if place.subset and not view.http_route:
+            raise InvalidInput(
+                f"nothing routes to the subset {place.subset} of {place.destination.service}: "
+                "without a VirtualService its requests go to all pods alike"
+            )
+        return
+    meta = view.owner["metadata"]
+    routes = view.owner.get("spec", {}).get("http") or []
+    what = f"VirtualService {meta['namespace']}/{meta['name']}"
+    if any("fault" in route and _for_mesh(route) for route in routes):
+        raise InvalidInput(
+            f"{what} has a fault on a route to {place.destination.service}, which would hide ours; remove it first"
+        )
+    targets = [part.get("destination", {}) for route in routes for part in route.get("route", [])]
+    if place.subset and not any(
+        target.get("subset") == place.subset
+        and fqdn(target.get("host", ""), meta["namespace"]) == place.destination.host
+        for target in targets
+    ):
+        raise InvalidInput(
+            f"nothing routes to the subset {place.subset} of {place.destination.service}: {what} does not"
+        )
+
+
+def _for_mesh(route: Mapping[str, Any]) -> bool:
+    return any("gateways" not in match or "mesh" in match["gateways"] for match in route.get("match") or [{}])
+
+
+def _refuse_mixed(place: Place, view: View, name: str) -> None:
+    """Two merges into one virtual host would become one fault that asks for both conditions: one at a time."""
+    labels = place.source.labels if place.source else {}
+    for other in view.filters:
+        chosen = other.get("spec", {}).get("workloadSelector", {}).get("labels", {})
+        if chosen and labels and not _overlap(chosen, labels):
+            continue
+        for patch in other["spec"].get("configPatches", []):
+            host = patch.get("match", {}).get("routeConfiguration", {}).get("vhost", {}).get("name", name)
+            config = (patch.get("patch", {}).get("value") or {}).get("typed_per_filter_config", {})
+            if patch.get("applyTo") == "VIRTUAL_HOST" and host == name and _FILTER in config:
+                meta = other["metadata"]
+                raise InvalidInput(
+                    f"EnvoyFilter {meta['namespace']}/{meta['name']} already faults {place}: one fault per caller and "
+                    "host at a time; see `chaos mesh runs`, and remove it first (`chaos mesh recover`)"
+                )
+
+
+def _overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether a pod could bear both sets of labels."""
+    return selects({key: value for key, value in one.items() if key in other}, other)

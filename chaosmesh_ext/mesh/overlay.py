@@ -1,0 +1,211 @@
+"""The VirtualService carrier: a fault laid over the owner's routes, or in an object of ours where there is no owner.
+
+What people know and what Kiali shows; needs no permission on EnvoyFilters. A scoped fault is a named route in front of
+each owner's route that it refines, an unscoped one the field `fault` of the routes. Everything here is pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from functools import partial
+from typing import Any, Final
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.istio.hosts import fqdn
+from chaosmesh_ext.mesh.client import Obj
+from chaosmesh_ext.mesh.kinds import KINDS
+from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, runs_in
+from chaosmesh_ext.mesh.match import NoOverlap, conjunction
+from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, View
+from chaosmesh_ext.mesh.pointer import Op
+
+__all__ = ["NAME", "plan"]
+
+NAME: Final = "virtualservice"
+
+_INSTEAD: Final = "use the EnvoyFilter carrier (carrier: envoyfilter), which leaves the owner's routes alone"
+
+
+def plan(fault: Fault, place: Place, view: View) -> list[Change]:
+    """The change that puts FAULT in PLACE.
+
+    Raises InvalidInput, with the reason, where it would be unsatisfiable, illegal, or fought over.
+    """
+    if view.owner is None:
+        return [Create(_own(fault, place, view))]
+    owner = view.owner
+    _refuse_managed(owner, view)
+    compute = partial(_overlay, fault=fault, place=place)
+    compute(owner)
+    meta = owner["metadata"]
+    return [Edit("VirtualService", meta["namespace"], meta["name"], compute)]
+
+
+def _own(fault: Fault, place: Place, view: View) -> Obj:
+    """A VirtualService of ours: private to the callers' namespace, with a default route behind the fault's."""
+    host, service = place.destination.host, place.destination.service
+    if view.http_route:
+        raise InvalidInput(
+            f"the HTTPRoute {view.http_route} owns {service}: a VirtualService beside it is undefined; {_INSTEAD}"
+        )
+    if place.subset:
+        raise InvalidInput(
+            f"no VirtualService routes {service} to the subset {place.subset}: its requests go to all pods alike"
+        )
+    default = {"route": [{"destination": {"host": host}}]}
+    narrow = _narrow(place, several=False)
+    faulted = {"name": f"chaos-{place.run}-1", "fault": fault.for_virtual_service(), **deepcopy(default)}
+    routes = [{**faulted, "match": [narrow]}, default] if narrow else [faulted]
+    obj = {
+        "apiVersion": KINDS["VirtualService"].api_version,
+        "kind": "VirtualService",
+        "metadata": {"name": place.name, "namespace": place.namespace},
+        "spec": {"hosts": [host], "exportTo": ["."], "http": routes},
+    }
+    return created(obj, place.run, place.cell)
+
+
+def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
+    """The operations that lay FAULT over OWNER as it is now, undo data included."""
+    what = f"VirtualService {owner['metadata']['namespace']}/{owner['metadata']['name']}"
+    others = runs_in(owner) - {place.run}
+    if others:
+        other = min(others)
+        raise InvalidInput(
+            f"{what} carries a fault of the run {other}: wait for its end, or: chaos mesh recover --run {other}"
+        )
+    spec = owner.get("spec", {})
+    several = len(spec.get("hosts", [])) != 1 or spec["hosts"][0].startswith("*")
+    narrow = _narrow(place, several=several)
+    routes = spec.get("http") or []
+    picked = _pick(what, routes, narrow, place, owner["metadata"]["namespace"])
+    if not narrow:
+        words = fault.for_virtual_service()
+        fields = tuple(Field(f"/spec/http/{index}/fault", words) for index in picked)
+        ops: list[Op] = [{"op": "add", "path": field.at, "value": field.set} for field in fields]
+        return [*ops, *enter(owner, place.run, Entry(place.cell, fields=fields))]
+    names = _free_names(place.run, routes)
+    copies = {
+        index: {**deepcopy(routes[index]), "name": next(names), "match": matches, "fault": fault.for_virtual_service()}
+        for index, matches in picked.items()
+    }
+    # from the last one on, so that no insertion moves the place of the next
+    ops = [
+        {"op": "add", "path": f"/spec/http/{index}", "value": copies[index]} for index in sorted(copies, reverse=True)
+    ]
+    entry = Entry(place.cell, routes=tuple(copy["name"] for copy in copies.values()))
+    return [*ops, *enter(owner, place.run, entry)]
+
+
+def _pick(
+    what: str, routes: list[Obj], narrow: Mapping[str, Any], place: Place, namespace: str
+) -> dict[int, list[dict[str, Any]]]:
+    """The routes that take the fault, by index, each with the matches of its copy."""
+    picked: dict[int, list[dict[str, Any]]] = {}
+    reasons: list[str] = []
+    for index, route in enumerate(routes):
+        if str(route.get("name", "")).startswith(f"chaos-{place.run}-"):
+            continue
+        label = f"route {route['name']!r}" if route.get("name") else f"route {index}"
+        if "delegate" in route:
+            raise InvalidInput(
+                f"{what}: {label} delegates to another VirtualService, which no overlay can refine; {_INSTEAD}"
+            )
+        if "redirect" in route or "directResponse" in route:
+            reasons.append(f"{label} answers by itself, and Istio refuses a fault beside that")
+            continue
+        if place.subset and not _only_subset(what, label, route, place, namespace):
+            reasons.append(f"{label} does not go to the subset {place.subset}")
+            continue
+        matches = list(_matches(route, narrow, label, reasons))
+        if not matches:
+            continue
+        if "fault" in route:
+            raise InvalidInput(
+                f"{what}: {label} has a fault of its owner's, which would be lost or hide ours; remove it first"
+            )
+        picked[index] = matches
+    if not picked:
+        why = "; ".join(dict.fromkeys(reasons)) or "it has no HTTP route for calls inside the mesh"
+        raise InvalidInput(f"{what}: no route can take the fault {place}: {why}")
+    return picked
+
+
+def _matches(route: Obj, narrow: Mapping[str, Any], label: str, reasons: list[str]) -> Iterator[dict[str, Any]]:
+    for match in route.get("match") or [{}]:
+        if "gateways" in match and "mesh" not in match["gateways"]:
+            reasons.append(f"{label} is for gateways only")
+            continue
+        try:
+            yield conjunction(match, narrow)
+        except NoOverlap as error:
+            reasons.append(f"{label}: {error}")
+
+
+def _only_subset(what: str, label: str, route: Obj, place: Place, namespace: str) -> bool:
+    """Whether all requests of ROUTE go to the place's subset; raises where some do."""
+    targets = [part.get("destination", {}) for part in route.get("route", []) if part.get("weight", 1)]
+    ours = [
+        fqdn(target.get("host", ""), namespace) == place.destination.host and target.get("subset") == place.subset
+        for target in targets
+    ]
+    if any(ours) and not all(ours):
+        raise InvalidInput(
+            f"{what}: {label} splits its requests, and a VirtualService's fault would hit more than the subset "
+            f"{place.subset}; {_INSTEAD}"
+        )
+    return bool(ours) and all(ours)
+
+
+def _narrow(place: Place, *, several: bool) -> dict[str, Any]:
+    """The scope as an HTTPMatchRequest; empty when it is for everybody. SEVERAL: the object has more hosts."""
+    narrow: dict[str, Any] = deepcopy(dict(place.match))
+    if place.marker:
+        narrow["headers"] = {**narrow.get("headers", {}), "tracestate": {"regex": place.marker.pattern()}}
+    if place.source:
+        narrow["sourceLabels"] = dict(place.source.labels)
+    if len(place.destination.ports) > 1:
+        narrow["port"] = place.destination.port
+    if several and "authority" not in narrow:
+        narrow["authority"] = {"regex": _authority(place)}
+    return narrow
+
+
+def _authority(place: Place) -> str:
+    """Every way in which a caller may write the host."""
+    host = place.destination.host
+    suffix = f".{place.destination.namespace}.svc.cluster.local"
+    if not host.endswith(suffix):
+        return re.escape(host) + r"(:\d+)?"
+    name, space = re.escape(place.destination.service), re.escape(place.destination.namespace)
+    rest = rf"\.{space}(\.svc(\.cluster\.local)?)?"
+    return name + (f"({rest})?" if place.namespace == place.destination.namespace else rest) + r"(:\d+)?"
+
+
+def _free_names(run: str, routes: list[Obj]) -> Iterator[str]:
+    taken = {str(route.get("name", "")) for route in routes}
+    number = 1
+    while True:
+        if (name := f"chaos-{run}-{number}") not in taken:
+            yield name
+        number += 1
+
+
+def _refuse_managed(owner: Obj, view: View) -> None:
+    """Argo Rollouts and Flagger rewrite the routes of the VirtualServices that they drive."""
+    meta = owner["metadata"]
+    what = f"VirtualService {meta['namespace']}/{meta['name']}"
+    if any(str(ref.get("apiVersion", "")).startswith("flagger.app/") for ref in meta.get("ownerReferences", [])):
+        raise InvalidInput(f"Flagger drives {what} and would fight an overlay; {_INSTEAD}")
+    for rollout in view.rollouts:
+        istio = rollout.get("spec", {}).get("strategy", {}).get("canary", {}).get("trafficRouting", {}).get("istio", {})
+        driven = [*istio.get("virtualServices", []), *filter(None, [istio.get("virtualService")])]
+        if rollout["metadata"]["namespace"] == meta["namespace"] and any(
+            one.get("name") == meta["name"] for one in driven
+        ):
+            raise InvalidInput(
+                f"the Rollout {rollout['metadata']['name']} of Argo Rollouts drives {what} and would fight an "
+                f"overlay; {_INSTEAD}"
+            )

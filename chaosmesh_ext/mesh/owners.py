@@ -1,0 +1,65 @@
+"""Whose routes istiod uses for a host, as seen from one namespace. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from chaosmesh_ext.istio.hosts import fqdn
+from chaosmesh_ext.istio.selectors import covers
+from chaosmesh_ext.mesh.client import Obj
+
+__all__ = ["http_route", "owner", "visible"]
+
+
+def visible(obj: Obj, namespace: str) -> bool:
+    """Whether an Istio OBJ is exported to NAMESPACE; absent `exportTo` means everywhere (the mesh's default)."""
+    own = obj["metadata"]["namespace"]
+    targets = obj.get("spec", {}).get("exportTo") or ["*"]
+    return any(target in {"*", namespace} or (target == "." and own == namespace) for target in targets)
+
+
+def owner(virtual_services: Iterable[Obj], host: str, namespace: str) -> Obj | None:
+    """The VirtualService that istiod uses for HOST (whole name) and callers in NAMESPACE, or None.
+
+    A specific host goes before a wildcard, a longer wildcard before a shorter one; then those private to the callers'
+    namespace, those exported to it by name, public ones; then the oldest.
+    """
+    found = []
+    for obj in virtual_services:
+        spec = obj.get("spec", {})
+        if "mesh" not in (spec.get("gateways") or ["mesh"]) or not visible(obj, namespace):
+            continue
+        own = obj["metadata"]["namespace"]
+        hosts = [fqdn(name, own) if "*" not in name else name for name in spec.get("hosts", [])]
+        fitting = [name for name in hosts if covers(name, host)]
+        if not fitting:
+            continue
+        best = min((name.startswith("*"), -len(name)) for name in fitting)
+        meta = obj["metadata"]
+        age = (str(meta.get("creationTimestamp", "")), own, str(meta["name"]))
+        found.append(((*best, _closeness(obj, namespace), *age), obj))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def _closeness(obj: Obj, namespace: str) -> int:
+    targets: list[Any] = obj.get("spec", {}).get("exportTo") or ["*"]
+    if "*" in targets:
+        return 2
+    return 0 if targets in (["."], [namespace]) and obj["metadata"]["namespace"] == namespace else 1
+
+
+def http_route(routes: Iterable[Obj], service: str, service_namespace: str, namespace: str) -> str:
+    """Namespace and name of the HTTPRoute that is bound to SERVICE for callers in NAMESPACE, or an empty string.
+
+    One in the service's own namespace is for every caller, one elsewhere for the callers of its own namespace.
+    """
+    for route in routes:
+        own = route["metadata"]["namespace"]
+        if own not in (service_namespace, namespace):
+            continue
+        for parent in route.get("spec", {}).get("parentRefs", []):
+            target = (parent.get("kind"), parent.get("name"), parent.get("namespace", own))
+            if target == ("Service", service, service_namespace):
+                return f"{own}/{route['metadata']['name']}"
+    return ""

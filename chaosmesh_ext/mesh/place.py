@@ -1,0 +1,133 @@
+"""A place: a scope, resolved against the cluster; and what a fault must be able to say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from chaosmesh_ext.mesh.client import Obj
+from chaosmesh_ext.mesh.pointer import Op
+from chaosmesh_ext.model import Injected, Marker, Span, Workload
+
+__all__ = ["Change", "Create", "Destination", "Edit", "Fault", "Place", "Source", "View"]
+
+
+class Fault(Protocol):
+    """A fault's words in the carriers' languages; implemented in `chaosmesh_ext.faults`, one file each."""
+
+    @property
+    def percentage(self) -> float:
+        """Of the requests in scope, 0–100."""
+
+    @property
+    def patience(self) -> float:
+        """Seconds that a request may take on top of its healthy duration."""
+
+    def for_virtual_service(self) -> dict[str, Any]:
+        """Istio's HTTPFaultInjection."""
+
+    def for_envoy(self) -> dict[str, Any]:
+        """Envoy's HTTPFault, without its conditions."""
+
+    def shows_in(self, span: Span) -> bool:
+        """Whether SPAN's call met this fault."""
+
+    def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
+        """What a rule may know of it."""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """The calling workload. labels: what selects exactly its pods. workloads: as its spans name it."""
+
+    name: str
+    namespace: str
+    labels: Mapping[str, str]
+    workloads: tuple[Workload, ...]
+
+
+class Destination(msgspec.Struct, frozen=True):
+    """The host that is called. host: its whole name. ports: all of the host's; port: the one that is meant."""
+
+    host: str
+    service: str
+    namespace: str
+    port: int
+    ports: tuple[int, ...]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a fault goes.
+
+    namespace: of the callers; objects of ours are made there. source: None for every caller in the namespace.
+    marker: None for everybody's requests. subset: empty for all.
+    """
+
+    run: str
+    cell: str
+    namespace: str
+    source: Source | None
+    destination: Destination
+    marker: Marker | None
+    subset: str = ""
+    match: Mapping[str, Any] = {}
+
+    @property
+    def name(self) -> str:
+        """Of an object of ours in this place."""
+        return f"chaos-{self.run}-{self.cell}"
+
+    @property
+    def scoped(self) -> bool:
+        """Whether it is for some requests only."""
+        return self.source is not None or self.marker is not None or bool(self.match)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The callers as their spans name them; empty for all."""
+        return tuple(str(workload) for workload in self.source.workloads) if self.source else ()
+
+    def __str__(self) -> str:
+        return f"{self.source.name if self.source else 'every caller'} → {self.destination.service}"
+
+
+class View(msgspec.Struct, frozen=True):
+    """What others have in the mesh for a place.
+
+    owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
+    HTTPRoute that owns the host, or empty. filters: EnvoyFilters of the callers' namespace. rollouts: Argo Rollouts.
+    """
+
+    owner: Obj | None = None
+    http_route: str = ""
+    filters: tuple[Obj, ...] = ()
+    rollouts: tuple[Obj, ...] = ()
+
+
+class Create(msgspec.Struct, frozen=True):
+    """An object of ours that shall be made."""
+
+    obj: Obj
+
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Kind, namespace and name."""
+        return self.obj["kind"], self.obj["metadata"]["namespace"], self.obj["metadata"]["name"]
+
+
+class Edit(msgspec.Struct, frozen=True):
+    """A change to somebody's object: a pure function of its fresh state, called again after each conflict."""
+
+    kind: str
+    namespace: str
+    name: str
+    compute: Callable[[Obj], list[Op]]
+
+    @property
+    def target(self) -> tuple[str, str, str]:
+        """Kind, namespace and name."""
+        return self.kind, self.namespace, self.name
+
+
+Change = Create | Edit

@@ -1,0 +1,107 @@
+"""Changes reach the cluster, and leave it again: each one a compare-and-swap on the fresh object (D2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Final
+
+import msgspec
+
+from chaosmesh_ext.errors import Conflict, NotFound
+from chaosmesh_ext.mesh import ledger
+from chaosmesh_ext.mesh.client import Client, Obj
+from chaosmesh_ext.mesh.discovery import everywhere
+from chaosmesh_ext.mesh.place import Change, Create
+from chaosmesh_ext.mesh.pointer import Op
+
+__all__ = ["CARRIED_BY", "Holding", "holdings", "put", "take_out"]
+
+CARRIED_BY: Final = ("EnvoyFilter", "VirtualService")
+"""The kinds that may hold something of ours."""
+
+_ATTEMPTS: Final = 20
+"""Conflicts in a row after which somebody is rewriting the object faster than we can read it."""
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """An object that holds something of a run. created: all of it is ours."""
+
+    run: str
+    kind: str
+    namespace: str
+    name: str
+    created: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+
+def put(client: Client, change: Change) -> Obj:
+    """Make CHANGE. Raises what the API refuses; Conflict when an object of that name is already there."""
+    if isinstance(change, Create):
+        return client.create(change.obj)
+    return _swap(client, change.target, change.compute)
+
+
+def _swap(client: Client, target: tuple[str, str, str], compute: Callable[[Obj], list[Op]]) -> Obj:
+    kind, namespace, name = target
+    for _ in range(_ATTEMPTS):
+        obj = client.get(kind, namespace, name)
+        ops = compute(obj)
+        if not ops:
+            return obj
+        try:
+            return client.json_patch(kind, namespace, name, ops, version=obj["metadata"]["resourceVersion"])
+        except Conflict:
+            continue
+    raise Conflict(
+        f"{kind} {namespace}/{name} changed {_ATTEMPTS} times while it was being written: find out who rewrites it",
+        status=409,
+        reason="Conflict",
+    )
+
+
+def take_out(client: Client, holding: Holding, cell: str | None = None) -> tuple[str, ...]:
+    """Take what HOLDING's run, or one CELL of it, put into the object out of it again; nothing there is no error.
+
+    Returns the conflicts: what was left because somebody else changed it.
+    """
+    for _ in range(_ATTEMPTS):
+        obj = client.find(holding.kind, holding.namespace, holding.name)
+        if obj is None or not ledger.undo(obj, holding.run, cell).delete:
+            break
+        try:
+            client.delete(holding.kind, holding.namespace, holding.name, uid=obj["metadata"]["uid"])
+        except Conflict:
+            continue
+        return ()
+    if obj is None:
+        return ()
+    conflicts: tuple[str, ...] = ()
+
+    def compute(fresh: Obj) -> list[Op]:
+        nonlocal conflicts
+        undone = ledger.undo(fresh, holding.run, cell)
+        conflicts = tuple(f"{holding}: {conflict}" for conflict in undone.conflicts)
+        return list(undone.ops)
+
+    try:
+        _swap(client, (holding.kind, holding.namespace, holding.name), compute)
+    except NotFound:
+        return ()
+    return conflicts
+
+
+def holdings(client: Client, namespaces: Collection[str] = (), *, run: str | None = None) -> list[Holding]:
+    """Everything in the cluster that holds something of any run, or of RUN.
+
+    NAMESPACES are asked one by one where the account may not list the whole cluster.
+    """
+    found = []
+    for kind in CARRIED_BY:
+        for obj in everywhere(client, kind, namespaces):
+            meta = obj["metadata"]
+            for one in sorted(ledger.runs_in(obj)):
+                if run in (None, one):
+                    found.append(Holding(one, kind, meta["namespace"], meta["name"], ledger.ours(obj)))
+    return found
