@@ -13,15 +13,27 @@ from pathlib import Path
 
 from chaosmesh_ext.errors import LabError
 
-__all__ = ["Process", "die_with_parent"]
+__all__ = ["Process", "die_with_parent", "last_words"]
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies; for use between fork and exec."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def die_with_parent(number: int = signal.SIGKILL) -> None:
+    """Ask the kernel to send this process signal NUMBER when its parent dies; for use between fork and exec."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
+
+
+def last_words(log: Path, lines: int = 3) -> str:
+    """The last LINES lines of a LOG, joined by `` | ``; ``none`` when there are none."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 8192))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        text = ""
+    words = [line.strip() for line in text.splitlines() if line.strip()]
+    return " | ".join(words[-lines:]) or "none"
 
 
 class Process:
@@ -99,11 +111,4 @@ class Process:
 
     def last_words(self, lines: int = 3) -> str:
         """The last LINES lines of its log, joined by `` | ``; says so when it left none."""
-        try:
-            with self._log.open("rb") as log:
-                log.seek(max(0, os.fstat(log.fileno()).st_size - 8192))
-                text = log.read().decode(errors="replace")
-        except OSError:
-            text = ""
-        words = [line.strip() for line in text.splitlines() if line.strip()]
-        return " | ".join(words[-lines:]) or "none"
+        return last_words(self._log, lines)

@@ -1,0 +1,1 @@
+"""Bookinfo by behaviour as published: four services, six workloads; our own words, pages and style."""

@@ -1,0 +1,1 @@
+"""A service of a topology file: does exactly what its words mean."""
