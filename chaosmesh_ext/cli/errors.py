@@ -10,7 +10,7 @@ import click
 
 from chaosmesh_ext.errors import ChaosMeshError
 
-__all__ = ["one_line"]
+__all__ = ["one_line", "without_traceback"]
 
 
 @contextmanager
@@ -24,3 +24,18 @@ def one_line() -> Iterator[None]:
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
         sys.exit(4)
+
+
+@contextmanager
+def without_traceback(*, debug: bool) -> Iterator[None]:
+    """Turn an error that nobody foresaw into one line and exit code 3 (nothing can be said); with DEBUG leave it."""
+    try:
+        yield
+    except (ChaosMeshError, click.ClickException, click.exceptions.Exit, click.Abort):
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        words = " ".join(str(error).split())
+        click.echo(f"Error: {type(error).__name__}: {words}; `chaos mesh --debug …` shows where: please report it", err=True)
+        sys.exit(ChaosMeshError.exit_code)

@@ -1,0 +1,75 @@
+"""What a person sees while an experiment runs: a line for each activity, and at the end the verdict."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from chaoslib.run import RunEventHandler
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
+__all__ = ["Progress", "quiet"]
+
+
+class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
+    """Prints as Chaos Toolkit goes. On a terminal the activity under way is shown too."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._status: Status | None = None
+
+    def started(self, experiment: Mapping[str, Any], _journal: Any) -> None:
+        self._print(f"[bold]{escape(str(experiment['title']))}[/]")
+
+    def start_hypothesis_before(self, _experiment: Any) -> None:
+        self._print("steady state before")
+
+    def start_hypothesis_after(self, _experiment: Any) -> None:
+        self._print("steady state after")
+
+    def start_method(self, _experiment: Any) -> None:
+        self._print("method")
+
+    def start_rollbacks(self, _experiment: Any) -> None:
+        self._print("rollbacks")
+
+    def start_activity(self, activity: Mapping[str, Any]) -> None:
+        if self._console.is_terminal and not activity.get("background"):
+            self._status = self._console.status(f"  {escape(str(activity.get('name')))}")
+            self._status.start()
+
+    def activity_completed(self, activity: Mapping[str, Any], run: Mapping[str, Any]) -> None:
+        if self._status:
+            self._status.stop()
+            self._status = None
+        word = {"succeeded": "[green]done[/]", "failed": "[red]failed[/]"}.get(str(run.get("status")), "interrupted")
+        self._print(f"  {escape(str(activity.get('name'))):<56} {run.get('duration', 0.0):7.2f} s  {word}")
+
+    def signal_exit(self) -> None:
+        self._print("interrupted: undoing what was injected")
+
+    def outcome(self, section: Mapping[str, Any]) -> None:
+        """Print the verdict and what decided it."""
+        colour = "green" if section["exit_code"] == 0 else "red"
+        for unmet in section["unmet"]:
+            self._print(f"unmet: {escape(unmet['where'])}: {escape(unmet['activity'])}: {escape(unmet['message'])}")
+        for problem in section["problems"]:
+            self._print(f"problem: {escape(problem)}")
+        self._print(f"verdict: [bold {colour}]{escape(section['verdict'])}[/]")
+
+    def line(self, text: str) -> None:
+        """Print TEXT as it is."""
+        self._print(escape(text))
+
+    def _print(self, markup: str) -> None:
+        self._console.print(markup, soft_wrap=True, highlight=False)
+
+
+def quiet(logger: logging.Logger) -> None:
+    """Leave to Chaos Toolkit's log on the terminal what went wrong only; its log file keeps everything."""
+    for handler in logger.handlers:
+        if type(handler) is logging.StreamHandler:
+            handler.setLevel(logging.CRITICAL)

@@ -1,0 +1,67 @@
+"""Where a run's files go, and how they are written."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.errors import InvalidInput
+
+__all__ = ["LATEST", "RUNS", "directory", "last_of_each_run", "move_latest", "write_journal", "write_reports"]
+
+RUNS = Path("reports/runs")
+LATEST = RUNS / "latest"
+
+
+def directory(path: Path) -> Path:
+    """PATH as a folder that can be written to, made where it is missing; raises InvalidInput."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}; give a folder that can be written to") from None
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise InvalidInput(f"{path}: not writable; give another folder")
+    return path
+
+
+def move_latest(to: Path) -> None:
+    """Point reports/runs/latest to the folder TO beside it, at once: it is never missing in between."""
+    fresh = LATEST.with_name(f".latest-{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(to.name, target_is_directory=True)
+    fresh.replace(LATEST)
+
+
+def write_journal(journal: Mapping[str, Any], folder: Path) -> Path:
+    """Write journal.json."""
+    path = folder / "journal.json"
+    path.write_text(json.dumps(journal, indent=2, ensure_ascii=False, default=_encoded) + "\n", encoding="utf-8")
+    return path
+
+
+def write_reports(document: dict[str, Any], folder: Path) -> list[Path]:
+    """Write report.md and findings.json of one run's document."""
+    from chaosmesh_ext.report import findings_json, markdown
+
+    report, findings = folder / "report.md", folder / "findings.json"
+    report.write_text(markdown.render(document), encoding="utf-8")
+    findings.write_text(findings_json.render(document), encoding="utf-8")
+    return [report, findings]
+
+
+def last_of_each_run(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The last document of each run: `findings` judges everything since the run began, so the last says it all."""
+    return list({str(document["run"]["id"]): document for document in documents}.values())
+
+
+def _encoded(value: Any) -> Any:
+    """What JSON has no word for, as Chaos Toolkit writes it; never a reason to lose a journal."""
+    try:
+        return msgspec.to_builtins(value)
+    except TypeError:
+        return str(value)

@@ -1,0 +1,242 @@
+"""The control that makes an experiment say what it found: every tolerance judged, everything undone, one verdict.
+
+    controls:
+    - name: chaosmesh-ext
+      provider: {type: python, module: chaosmesh_ext.controls}
+
+Chaos Toolkit alone ignores the tolerance of a probe in the method, calls an experiment whose action failed completed,
+skips rollbacks after a failure, and loses a SIGTERM inside an activity. With this control a plain `chaos run` exits 1
+wherever `chaos mesh run` exits 1 to 5, and the journal has a section ``chaosmesh-ext``: verdict, exit_code, unmet,
+problems, run.
+"""
+
+# chaoslib is imported late: `chaos` itself loads the command group of this package at every start.
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from chaosmesh_ext.controls.outcome import SECTION, Outcome, Problem, activity_of, failure, judge
+from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
+from chaosmesh_ext.settings import TABLE
+
+if TYPE_CHECKING:
+    from chaosmesh_ext.controls.session import Session
+
+__all__ = [
+    "after_activity_control",
+    "after_experiment_control",
+    "after_hypothesis_control",
+    "before_experiment_control",
+    "before_hypothesis_control",
+    "cleanup_control",
+    "configure_control",
+    "validate_control",
+]
+
+_logger = logging.getLogger("chaostoolkit")
+_DO_NOT_EVEN_ROLL_BACK = 30
+"""The exit code that makes Chaos Toolkit leave without running its rollbacks (chaoslib.exit)."""
+
+_session: "Session | None" = None
+
+
+def validate_control(control: Mapping[str, Any]) -> None:
+    """Refuse arguments: this control takes none."""
+    from chaoslib.exceptions import InvalidActivity
+
+    if control.get("provider", {}).get("arguments"):
+        raise InvalidActivity(f"control '{control.get('name')}': chaosmesh_ext.controls takes no arguments; remove them")
+
+
+def configure_control(event_registry: Any = None) -> None:
+    """Follow the experiment from its start. Declared twice (settings and experiment, say) it still works once."""
+    global _session  # noqa: PLW0603 - Chaos Toolkit knows controls as modules; there is one experiment a process
+    if _session is not None and _session.event_registry is event_registry:
+        return
+    from chaosmesh_ext.controls.session import Session
+    from chaosmesh_ext.run import current_run
+
+    _session = Session()
+    _session.event_registry = event_registry
+    if event_registry is not None:
+        event_registry.register(_session)
+    current_run().controlled = True
+
+
+def before_experiment_control(
+    context: Mapping[str, Any], configuration: Mapping[str, Any] | None = None, **_rest: Any
+) -> None:
+    """Take the signals over, and refuse an experiment whose configuration has an empty `env` entry.
+
+    A refusal leaves by SystemExit, because Chaos Toolkit swallows every exception of a control but that, and with the
+    code that also skips the rollbacks: nothing at all has been done, so nothing is to be undone.
+    """
+    session = _session
+    if session is None or session.refused:
+        return
+    session.interrupts.install()
+    empty = _empty_entries(context.get("configuration") or {}, configuration or {})
+    if empty:
+        session.refused = f"{'; '.join(empty)}; nothing was injected"
+        _logger.critical(session.refused)
+        raise SystemExit(_DO_NOT_EVEN_ROLL_BACK)
+    session.interrupts.allow()
+
+
+def before_hypothesis_control(context: Any, **_rest: Any) -> None:
+    """Remember that this thread asks the steady-state hypothesis, whose tolerances Chaos Toolkit judges itself."""
+    del context
+    if _session is not None:
+        _session.in_hypothesis = True
+
+
+def after_hypothesis_control(
+    context: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    state: dict[str, Any] | None = None,
+    configuration: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, Any] | None = None,
+    **_rest: Any,
+) -> None:
+    """Say why a probe is unmet, and ask the probes that Chaos Toolkit leaves out after the first unmet one."""
+    session = _session
+    if session is None or not session.in_hypothesis:
+        return
+    session.in_hypothesis = False
+    if not state or state.get("steady_state_met") is not False or "remaining_probes" in state:
+        return
+    for run in state["probes"]:
+        if run.get("tolerance_met") is False and run.get("status") == "succeeded":
+            _judge_tolerance(run, configuration, secrets)
+    from chaoslib.activity import execute_activity
+
+    # not among `probes`: Chaos Toolkit takes the last of those for the one that failed
+    state["remaining_probes"] = remaining = []
+    for probe in (context.get("probes") or [])[len(state["probes"]) :]:
+        remaining.append(
+            execute_activity(
+                experiment=experiment,
+                activity=probe,
+                configuration=configuration,
+                secrets=secrets,
+                dry=experiment.get("dry"),
+                event_registry=session.event_registry,
+            )
+        )
+
+
+def after_activity_control(
+    context: Mapping[str, Any],
+    experiment: Mapping[str, Any],
+    state: dict[str, Any] | None = None,
+    configuration: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, Any] | None = None,
+    **_rest: Any,
+) -> None:
+    """Judge the tolerance of a method's probe, and end the method when an action of ours failed."""
+    session = _session
+    if session is None or not state or session.in_hypothesis:
+        return
+    if state.get("status") == "failed":
+        ours = str(context.get("provider", {}).get("module", "")).startswith("chaosmesh_ext.")
+        method = (session.journal or {}).get("run") or []
+        if context.get("type") == "action" and ours and any(run is state for run in method):
+            session.stop(f"{activity_of(state)}: {failure(state)[1]}")
+        return
+    if "tolerance" in context and "tolerance_met" not in state and not _is_dry(experiment, context):
+        _judge_tolerance(state, configuration, secrets)
+        if not state["tolerance_met"]:
+            _logger.error("Probe '%s': %s", activity_of(state), state["tolerance_message"])
+
+
+def after_experiment_control(context: Any, state: dict[str, Any], **_rest: Any) -> None:
+    """Undo what is still injected, prove that it is gone, judge the journal, and make Chaos Toolkit exit with it."""
+    del context
+    session = _session
+    if session is None or SECTION in state:
+        return
+    session.interrupts.defer()
+    _close(session)
+    if session.refused:
+        state["status"] = "failed"
+        session.problems.append(Problem(InvalidInput.exit_code, session.refused))
+    from chaosmesh_ext.run import current_run
+
+    run = current_run()
+    problems = [*session.problems, *(Problem(Inconclusive.exit_code, text) for text in run.problems)]
+    outcome = judge(state, problems, run.token)
+    state[SECTION] = msgspec.to_builtins(outcome)
+    if outcome.exit_code and state["status"] == "completed":
+        state["status"] = "failed"
+    _report(outcome)
+
+
+def cleanup_control() -> None:
+    """Give the signals back; undo what is still injected if the experiment ended in a way that skipped that."""
+    global _session  # noqa: PLW0603 - see configure_control
+    session, _session = _session, None
+    if session is None:
+        return
+    session.interrupts.defer()
+    _close(session)
+    session.interrupts.restore()
+
+
+def _empty_entries(entries: Mapping[str, Any], configuration: Mapping[str, Any]) -> list[str]:
+    helps = {setting.variable: setting.help for setting in TABLE}
+    return [
+        f"{entry.get('key')} is empty (configuration entry {name}"
+        f"{': ' + helps[entry['key']] if entry.get('key') in helps else ''}); "
+        f"set it, e.g. with `export {entry.get('key')}=...`, or for a lab `eval \"$(chaos mesh lab env)\"`"
+        for name, entry in entries.items()
+        if isinstance(entry, Mapping) and entry.get("type") == "env" and _is_empty(configuration.get(name))
+    ]
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def _is_dry(experiment: Mapping[str, Any], activity: Mapping[str, Any]) -> bool:
+    dry = activity.get("dry", experiment.get("dry"))
+    return getattr(dry, "value", dry) in ("probes", "activities")
+
+
+def _judge_tolerance(
+    run: dict[str, Any], configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None
+) -> None:
+    """Write into the journal's RUN whether its tolerance is met, and if not, what was expected and seen."""
+    from chaosmesh_ext.controls.expectations import unmet
+
+    message = unmet(run["activity"].get("tolerance"), run.get("output"), configuration, secrets)
+    run["tolerance_met"] = message is None and run.get("tolerance_met") is not False
+    if not run["tolerance_met"]:
+        run["tolerance_message"] = message or f"saw {run.get('output')}"
+
+
+def _close(session: "Session") -> None:
+    if session.closed:
+        return
+    session.closed = True
+    from chaosmesh_ext.run import current_run
+
+    try:
+        current_run().close()
+    except ChaosMeshError as error:
+        session.problems.append(Problem(error.exit_code, str(error)))
+        _logger.critical("closing the run: %s", error)
+    except Exception as error:
+        text = f"closing the run failed: {type(error).__name__}: {error}; see `chaos mesh runs` and `chaos mesh recover`"
+        session.problems.append(Problem(Inconclusive.exit_code, text))
+        _logger.critical(text, exc_info=True)
+
+
+def _report(outcome: Outcome) -> None:
+    say = _logger.info if outcome.exit_code == 0 else _logger.error
+    say("Verdict: %s", outcome.verdict)
+    for unmet in outcome.unmet:
+        say("  unmet: %s", unmet)
+    for problem in outcome.problems:
+        say("  problem: %s", problem)

@@ -1,0 +1,64 @@
+"""What a tolerance says of a value, in words: Chaos Toolkit only says yes or no."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from chaosmesh_ext import tolerances
+
+__all__ = ["unmet"]
+
+
+def unmet(
+    tolerance: Any, value: Any, configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None
+) -> str | None:
+    """Why VALUE is outside TOLERANCE (a Chaos Toolkit tolerance of any type), or None when it is within.
+
+    A tolerance that cannot judge the value (a range and no number, say) is not met.
+    """
+    from chaoslib import substitute
+    from chaoslib.exceptions import ActivityFailed
+    from chaoslib.activity import run_activity
+    from chaoslib.hypothesis import within_tolerance
+
+    allowed = deepcopy(tolerance)  # Chaos Toolkit writes the value into it
+    if isinstance(allowed, str):
+        allowed = substitute(allowed, configuration, secrets)
+    if value is None:
+        return f"expected {_words(allowed)}, saw no data"
+    try:
+        if isinstance(allowed, dict) and allowed.get("type") == "probe":
+            allowed["provider"].setdefault("arguments", {})["value"] = value
+            with tolerances.heard() as lines:
+                met = bool(run_activity(allowed, configuration, secrets))
+            return None if met else "; ".join(lines) or f"expected {_words(tolerance)}, saw {_seen(value)}"
+        met = bool(within_tolerance(allowed, value, configuration=configuration, secrets=secrets))
+    except ActivityFailed as error:
+        return f"its tolerance could not judge {_seen(value)}: {error}"
+    except Exception as error:
+        return f"its tolerance could not judge {_seen(value)}: {type(error).__name__}: {error}"
+    return None if met else f"expected {_words(allowed)}, saw {_seen(value)}"
+
+
+def _words(tolerance: Any) -> str:
+    match tolerance:
+        case {"type": "probe", "name": name}:
+            return str(name)
+        case {"type": "regex", "pattern": pattern}:
+            return f"a match of {pattern}"
+        case {"type": "jsonpath", "path": path}:
+            return f"JSON path {path}" + (f" = {tolerance['expect']}" if "expect" in tolerance else "")
+        case {"type": "range", "range": [low, high]} | [int() | float() as low, int() | float() as high]:
+            return f"between {low} and {high}"
+        case list():
+            return f"one of {', '.join(map(str, tolerance))}"
+    return str(tolerance)
+
+
+def _seen(value: Any) -> str:
+    if isinstance(value, Mapping) and "status" in value:
+        value = value["status"]
+    text = str(value)
+    return text if len(text) <= 200 else text[:197] + "..."

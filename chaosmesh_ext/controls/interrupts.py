@@ -1,0 +1,81 @@
+"""Signals: the first one ends the experiment early, and none breaks the roll-back.
+
+Chaos Toolkit alone loses a SIGTERM that arrives inside a Python activity (its provider takes the exception for the
+activity's own), and a second Ctrl-C ends its rollbacks half-way.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from types import FrameType
+from typing import Any, Final
+
+__all__ = ["Interrupts"]
+
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ROLL_BACK: Final = 20
+"""The exit code that Chaos Toolkit takes for "leave now, but roll back" (chaoslib.exit)."""
+
+_AGAIN: Final = 2.0
+"""Seconds after which a signal that ended nothing (Python swallowed the exception, say) may try again."""
+
+
+class Interrupts:
+    """SIGINT, SIGTERM and SIGHUP while an experiment runs.
+
+    first: name of the first signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.first: str | None = None
+        self._open = False
+        self._pending: int | None = None
+        self._raised = 0.0
+        self._before: dict[signal.Signals, Any] = {}
+
+    def install(self) -> None:
+        """Take the signals over. Those that are ignored (nohup) stay ignored; elsewhere than in the main thread
+        there is nothing to take over.
+        """
+        if self._before or threading.current_thread() is not threading.main_thread():
+            return
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Give the signals back."""
+        self._open = False
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def allow(self) -> None:
+        """From here on a signal ends what runs; one that came meanwhile does so now."""
+        self._open = True
+        if self._pending is not None:
+            number, self._pending = self._pending, None
+            self._raise(number)
+
+    def defer(self) -> None:
+        """From here on a signal only waits for the next `allow`."""
+        self._open = False
+
+    def _handle(self, number: int, _frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        self.first = self.first or name
+        if self._open and time.monotonic() - self._raised > _AGAIN:
+            self._raise(number)
+        if not self._raised:
+            self._pending = number
+        # not through logging: the handler may have interrupted it
+        os.write(2, f"{name}: leaving as soon as what was injected is undone\n".encode())
+
+    def _raise(self, number: int) -> None:
+        self._raised = time.monotonic()
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(_ROLL_BACK)
