@@ -1,0 +1,182 @@
+"""The lab's own Kubernetes API: in memory, in this process, and on a socket for everybody else's clients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+from chaosmesh_ext import errors
+from chaosmesh_ext.errors import ApiError, InvalidInput
+from chaosmesh_ext.lab.kube.api import Obj, Watcher
+from chaosmesh_ext.lab.kube.embedded import events
+from chaosmesh_ext.lab.kube.embedded.json_patch import merge_patch
+from chaosmesh_ext.lab.kube.embedded.jsons import copied
+from chaosmesh_ext.lab.kube.embedded.kinds import Kind, by_kind
+from chaosmesh_ext.lab.kube.embedded.objects import Objects
+from chaosmesh_ext.lab.kube.embedded.refusals import Refused
+from chaosmesh_ext.lab.kube.embedded.seed import seed
+from chaosmesh_ext.lab.kube.embedded.server import Server
+from chaosmesh_ext.lab.kube.embedded.store import Change, Store
+from chaosmesh_ext.lab.kube.embedded.verbs import PodLog, Verbs
+
+__all__ = ["CONTEXT", "EmbeddedKube"]
+
+CONTEXT = "chaosmesh-lab"
+"""The name of the kubeconfig's context, cluster and user."""
+
+_ERRORS: dict[int, type[ApiError]] = {
+    400: errors.Unprocessable,
+    403: errors.Forbidden,
+    409: errors.Conflict,
+    410: errors.Gone,
+    422: errors.Unprocessable,
+    500: errors.ServerError,
+    501: errors.ServerError,
+}
+
+
+class EmbeddedKube:
+    """A `Kube` for the lab's other parts, and a Kubernetes API server at `url` for clients.
+
+    host, port: where to listen; port 0 is any free one, known once started. A kind is named by its Kind; ``Gateway``
+    is Istio's, Gateway API's is ``Gateway.gateway.networking.k8s.io``. Objects handed out are copies, in the version
+    that is stored (Istio's ``v1``); those that watchers get are not, and must not be changed.
+
+    All methods raise InvalidInput for a kind that is not served, and writing ones the ApiError of what Kubernetes
+    answers, e.g. Conflict for an object that exists.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._store = Store()
+        self._objects = Objects(self._store)
+        self._verbs = Verbs(self._objects)
+        self._server = Server(self._verbs, host, port)
+        self._host = host
+        seed(self._objects)
+
+    @property
+    def url(self) -> str:
+        """The base URL of the API."""
+        return f"http://{self._host}:{self._server.port}"
+
+    async def start(self) -> None:
+        """Listen; raises LabError when the address is taken."""
+        await self._server.start()
+
+    async def stop(self) -> None:
+        """Close every connection and watch; the objects stay."""
+        await self._server.stop()
+
+    def kubeconfig(self) -> Obj:
+        """A kubeconfig of one context, `CONTEXT`, for the namespace default."""
+        return {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": CONTEXT, "cluster": {"server": self.url}}],
+            "users": [{"name": CONTEXT, "user": {}}],
+            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT, "namespace": "default"}}],
+            "current-context": CONTEXT,
+        }
+
+    def serve_pod_logs(self, pod_log: PodLog) -> None:
+        """Answer `kubectl logs` with what POD_LOG(pod, container) returns; without it logs are a 501."""
+        self._verbs.pod_log = pod_log
+
+    async def get(self, kind: str, namespace: str, name: str) -> Obj | None:
+        """The object, or None."""
+        obj = self._store.get(*_place(_kind(kind), namespace), name)
+        return None if obj is None else _copy(obj)
+
+    async def list(self, kind: str, namespace: str = "") -> list[Obj]:
+        """All objects of KIND, of one NAMESPACE or of all."""
+        return [_copy(obj) for obj in self._store.list(_kind(kind), namespace)]
+
+    async def create(self, obj: Obj) -> Obj:
+        """Create OBJ with `metadata.name` or `generateName`, with its status if it has one."""
+        kind, namespace = _of(obj)
+        return _copy(_said(lambda: self._objects.create(kind, namespace, obj, status=obj.get("status"))))
+
+    async def apply(self, obj: Obj) -> Obj:
+        """Create OBJ, or replace what it has (metadata labels and annotations, and everything but status).
+
+        Labels, annotations, finalizers and ownerReferences that OBJ does not mention at all stay as they are.
+        """
+        kind, namespace = _of(obj)
+        old = self._store.get(*_place(kind, namespace), obj["metadata"]["name"])
+        if old is None:
+            return await self.create({key: value for key, value in obj.items() if key != "status"})
+        new = {**obj, "metadata": _merged(old["metadata"], obj["metadata"])}
+        if not kind.status:
+            new.setdefault("status", old.get("status"))
+        return _copy(_said(lambda: self._objects.replace(kind, old, new, strict=False)))
+
+    async def patch_status(self, obj: Obj, status: Obj) -> Obj | None:
+        """Merge STATUS into the status of OBJ (RFC 7396); None when that very object is gone."""
+        kind, namespace = _of(obj)
+        old = self._store.get(*_place(kind, namespace), obj["metadata"]["name"])
+        uid = obj["metadata"].get("uid", "")
+        if old is None or (uid and uid != old["metadata"]["uid"]):
+            return None
+        new = {**old, "status": merge_patch(old.get("status"), status)}
+        return _copy(_said(lambda: self._objects.replace(kind, old, new, subresource="status")))
+
+    async def delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete it; nothing happens when it is gone already."""
+        place = _place(_kind(kind), namespace)
+        if self._store.get(*place, name) is not None:
+            _said(lambda: self._objects.delete(*place, name).obj)
+
+    async def record(self, about: Obj, reason: str, message: str, kind: str = "Warning") -> None:
+        """Write an Event (Normal or Warning) about an object; the same again raises its count."""
+        _said(lambda: events.record(self._objects, _kind("Event"), about, reason, message, kind))
+
+    def subscribe(self, kinds: Collection[str], watcher: Watcher) -> None:
+        """Call WATCHER with every object of KINDS that is there (ADDED), then with every change, inside the write."""
+        wanted = {_kind(kind) for kind in kinds}
+
+        def told(change: Change) -> None:
+            if change.kind in wanted:
+                watcher(change.type, change.obj)
+
+        for kind in kinds:
+            for obj in self._store.list(_kind(kind)):
+                watcher("ADDED", obj)
+        self._store.listen(told)
+
+
+def _kind(name: str, api_version: str = "") -> Kind:
+    kind = by_kind(name, api_version)
+    if kind is None:
+        what = f"{name} of {api_version}" if api_version else name
+        raise InvalidInput(
+            f"the lab's Kubernetes API does not serve {what}: see `kubectl api-resources` for what it does"
+        )
+    return kind
+
+
+def _of(obj: Obj) -> tuple[Kind, str]:
+    metadata = obj.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(obj.get("kind"), str) or not obj.get("apiVersion"):
+        raise InvalidInput("an object needs apiVersion, kind and metadata: give it all three")
+    return _place(_kind(obj["kind"], str(obj["apiVersion"])), metadata.get("namespace") or "default")
+
+
+def _place(kind: Kind, namespace: str) -> tuple[Kind, str]:
+    return kind, namespace if kind.namespaced else ""
+
+
+def _copy(obj: Obj) -> Obj:
+    made: Obj = copied(obj)
+    return made
+
+
+def _merged(old: Obj, new: Obj) -> Obj:
+    fields = ("labels", "annotations", "finalizers", "ownerReferences")
+    return {**old, **{field: new[field] for field in fields if field in new}}
+
+
+def _said(write: Callable[[], Obj]) -> Obj:
+    """What WRITE returns; what it refuses becomes the project's own error."""
+    try:
+        return write()
+    except Refused as refused:
+        raise _ERRORS.get(refused.code, ApiError)(str(refused), status=refused.code, reason=refused.reason) from None

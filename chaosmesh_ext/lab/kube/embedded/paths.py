@@ -1,0 +1,53 @@
+"""Where a request goes: a path of the API, taken apart."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote
+
+import msgspec
+
+from chaosmesh_ext.lab.kube.embedded.kinds import Kind, by_plural
+from chaosmesh_ext.lab.kube.embedded.refusals import no_such_path, not_implemented
+
+__all__ = ["Target", "target"]
+
+_OF_NAMESPACES = ("status", "finalize")
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A collection (no name) or an object, perhaps a subresource of it, in one version of its kind.
+
+    namespace: "" for cluster-scoped kinds, and for a collection over all namespaces.
+    """
+
+    kind: Kind
+    version: str
+    namespace: str = ""
+    name: str = ""
+    subresource: str = ""
+
+
+def target(path: str) -> Target:
+    """What PATH, below /api/ or /apis/, speaks of.
+
+    Raises Refused: 404 where nothing is served, 501 for what a real API server has and this one has not.
+    """
+    parts = [unquote(part) for part in path.strip("/").split("/")]
+    if parts[0] == "api":
+        group, version, rest = "", parts[1], parts[2:]
+    elif len(parts) >= 3:
+        group, version, rest = parts[1], parts[2], parts[3:]
+    else:
+        raise no_such_path()
+    if rest and rest[0] == "watch":
+        raise not_implemented("paths with /watch/, deprecated since Kubernetes 1.11: list with ?watch=true")
+    namespace = ""
+    if len(rest) >= 3 and rest[0] == "namespaces" and not (len(rest) == 3 and rest[2] in _OF_NAMESPACES):
+        namespace, rest = rest[1], rest[2:]
+    kind = by_plural(group, version, rest[0]) if rest else None
+    if kind is None or len(rest) > 3 or "" in rest or (namespace and not kind.namespaced):
+        raise no_such_path()
+    name, subresource = (*rest[1:], "", "")[:2]
+    if name and kind.namespaced and not namespace:
+        raise no_such_path()
+    return Target(kind, version, namespace, name, subresource)

@@ -1,0 +1,197 @@
+"""What the API refuses, in Kubernetes' own words: each refusal is the Status that a real API server answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.embedded.kinds import Kind
+
+__all__ = [
+    "Cause",
+    "Refused",
+    "already_exists",
+    "bad_request",
+    "conflict",
+    "expired",
+    "forbidden",
+    "invalid",
+    "method_not_allowed",
+    "no_such_path",
+    "not_found",
+    "not_implemented",
+    "not_specified_on_update",
+    "success",
+    "too_large_body",
+    "too_large_version",
+    "unprocessable_patch",
+    "unsupported_media_type",
+]
+
+MODIFIED = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """One field at fault: `field` is its path, `reason` and `message` Kubernetes' own (`FieldValueInvalid`, …)."""
+
+    reason: str
+    message: str
+    field: str
+
+    @classmethod
+    def invalid(cls, field: str, value: object, why: str) -> Cause:
+        """FIELD holds VALUE, which may not be, because WHY."""
+        shown = msgspec.json.encode(value).decode()
+        return cls("FieldValueInvalid", f"Invalid value: {shown}: {why}", field)
+
+    @classmethod
+    def required(cls, field: str, why: str = "") -> Cause:
+        """FIELD is missing."""
+        return cls("FieldValueRequired", f"Required value: {why}" if why else "Required value", field)
+
+    @classmethod
+    def forbidden(cls, field: str, why: str) -> Cause:
+        """FIELD may not be set, or not be changed."""
+        return cls("FieldValueForbidden", f"Forbidden: {why}", field)
+
+    @classmethod
+    def unsupported(cls, field: str, value: str, supported: Sequence[str]) -> Cause:
+        """FIELD holds VALUE, which is none of SUPPORTED."""
+        words = ", ".join(f'"{word}"' for word in supported)
+        return cls("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}', field)
+
+
+class Refused(Exception):
+    """The request is refused; `code` is the HTTP status, `reason` Kubernetes' word for it."""
+
+    def __init__(self, code: int, reason: str, message: str, details: Obj | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.details = details
+
+    def status(self) -> Obj:
+        """The Status object to answer."""
+        status: Obj = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": str(self),
+        }
+        if self.reason:
+            status["reason"] = self.reason
+        if self.details is not None:
+            status["details"] = self.details
+        return {**status, "code": self.code}
+
+
+def success(kind: Kind, name: str, uid: str) -> Obj:
+    """The Status that answers a DELETE."""
+    details = _about(kind.plural, kind.group, name)
+    if uid:
+        details["uid"] = uid
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
+
+
+def _about(kind: str, group: str, name: str) -> Obj:
+    details = {"name": name, "group": group, "kind": kind}
+    return {key: value for key, value in details.items() if value}
+
+
+def not_found(kind: Kind, name: str) -> Refused:
+    """404: no object of this name."""
+    return Refused(404, "NotFound", f'{kind.resource} "{name}" not found', _about(kind.plural, kind.group, name))
+
+
+def no_such_path() -> Refused:
+    """404: nothing is served below this path."""
+    return Refused(404, "NotFound", "the server could not find the requested resource", {})
+
+
+def already_exists(kind: Kind, name: str) -> Refused:
+    """409: an object of this name is there."""
+    message = f'{kind.resource} "{name}" already exists'
+    return Refused(409, "AlreadyExists", message, _about(kind.plural, kind.group, name))
+
+
+def conflict(kind: Kind, name: str, why: str = MODIFIED, *, by_kind: bool = False) -> Refused:
+    """409: the object is not the one that the request was made for.
+
+    by_kind: the server names the Kind in place of the resource where a DELETE's precondition fails.
+    """
+    what, word = (kind.qualified, kind.name) if by_kind else (kind.resource, kind.plural)
+    message = f'Operation cannot be fulfilled on {what} "{name}": {why}'
+    return Refused(409, "Conflict", message, _about(word, kind.group, name))
+
+
+def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Refused:
+    """422: the object does not pass validation; KIND and GROUP as the message names them."""
+    said = [f"{cause.field}: {cause.message}" for cause in causes]
+    text = said[0] if len(said) == 1 else f"[{', '.join(said)}]"
+    qualified = f"{kind}.{group}" if group else kind
+    details: Obj = {**_about(kind, group, name), "causes": [msgspec.to_builtins(cause) for cause in causes]}
+    return Refused(422, "Invalid", f'{qualified} "{name}" is invalid: {text}', details)
+
+
+def not_specified_on_update(kind: Kind, name: str) -> Refused:
+    """422: a PUT of this kind must carry the resourceVersion that it was read at."""
+    why = "Invalid value: 0x0: must be specified for an update"
+    return invalid(kind.plural, kind.group, name, [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
+
+
+def unprocessable_patch(why: str) -> Refused:
+    """422: a JSON patch that cannot be applied; a failed `test` operation is one."""
+    details: Obj = {"causes": [{"reason": "UnexpectedServerResponse", "message": why}]}
+    return Refused(422, "Invalid", "the server rejected our request due to an error in our request", details)
+
+
+def bad_request(why: str) -> Refused:
+    """400: the request makes no sense."""
+    return Refused(400, "BadRequest", why)
+
+
+def forbidden(kind: Kind, name: str, why: str) -> Refused:
+    """403: not allowed, to anybody."""
+    message = f'{kind.resource} "{name}" is forbidden: {why}'
+    return Refused(403, "Forbidden", message, _about(kind.plural, kind.group, name))
+
+
+def method_not_allowed() -> Refused:
+    """405: the path is served, the verb is not."""
+    return Refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
+
+
+def expired(asked: int, oldest: int) -> Refused:
+    """410: the changes since ASKED are no longer remembered; OLDEST is the first that is."""
+    return Refused(410, "Expired", f"too old resource version: {asked} ({oldest})")
+
+
+def too_large_body(limit: int) -> Refused:
+    """413: more than LIMIT bytes."""
+    return Refused(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+
+
+def unsupported_media_type(accepted: Sequence[str]) -> Refused:
+    """415: the body's content type is none of ACCEPTED."""
+    known = ", ".join(accepted)
+    message = f"the body of the request was in an unknown format - accepted media types include: {known}"
+    return Refused(415, "UnsupportedMediaType", message)
+
+
+def not_implemented(what: str) -> Refused:
+    """501: a real API server has it, the lab's has not."""
+    return Refused(501, "NotImplemented", f"the lab's Kubernetes API does not implement {what}")
+
+
+def too_large_version(asked: int, current: int) -> Refused:
+    """504: a resourceVersion that is still to come."""
+    why = "Too large resource version"
+    details: dict[str, Any] = {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": why}],
+        "retryAfterSeconds": 1,
+    }
+    return Refused(504, "Timeout", f"Timeout: {why}: {asked}, current: {current}", details)

@@ -1,0 +1,271 @@
+"""What a request to an object or a collection does: HTTP methods as Kubernetes' verbs. No sockets here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.embedded.bodies import apiece, decoded, delete_options, dry_run, patcher
+from chaosmesh_ext.lab.kube.embedded.objects import Objects
+from chaosmesh_ext.lab.kube.embedded.paths import Target
+from chaosmesh_ext.lab.kube.embedded.refusals import (
+    bad_request,
+    expired,
+    method_not_allowed,
+    no_such_path,
+    not_implemented,
+    success,
+    too_large_version,
+)
+from chaosmesh_ext.lab.kube.embedded.scale import scale, scaled
+from chaosmesh_ext.lab.kube.embedded.selectors import Selector, selector
+from chaosmesh_ext.lab.kube.embedded.views import View, view
+from chaosmesh_ext.lab.kube.embedded.watching import Watch, WatchOptions, parsed_version
+
+__all__ = ["Answer", "PodLog", "Request", "Text", "Verbs"]
+
+_WATCH_TIMEOUT = 1800.0
+"""Seconds a watch lasts when the client does not say; a real server takes 30 to 60 minutes."""
+_TRUE = ("true", "1")
+_OF_PODS = ("exec", "attach", "portforward", "proxy", "binding", "ephemeralcontainers", "resize")
+
+PodLog = Callable[[Obj, str], str]
+"""The output of a Pod's container so far ("" is its first)."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A request, as far as the API looks at it."""
+
+    method: str
+    target: Target
+    query: Mapping[str, str]
+    accept: str = ""
+    content_type: str = ""
+    body: bytes = b""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A status code and a JSON document."""
+
+    code: int
+    document: Obj
+
+
+class Text(msgspec.Struct, frozen=True):
+    """Plain text."""
+
+    text: str
+
+
+class Verbs:
+    """Carries requests out; every method may raise Refused.
+
+    pod_log: where logs come from; None when the lab keeps none.
+    """
+
+    def __init__(self, objects: Objects, pod_log: PodLog | None = None) -> None:
+        self._objects = objects
+        self.pod_log = pod_log
+
+    def do(self, request: Request) -> Answer | Text | Watch:
+        """Carry out REQUEST; a Watch is for the caller to run."""
+        place = request.target
+        writes = request.method not in ("GET", "HEAD")
+        if writes and not place.kind.writable:
+            raise not_implemented(f"writing {place.kind.plural}: it serves a fixed set of kinds")
+        if place.subresource:
+            return self._subresource(request)
+        match request.method, bool(place.name):
+            case ("GET" | "HEAD", named):
+                if request.query.get("watch", "") in _TRUE:
+                    return self._watch(request)
+                return self._get(request) if named else self._list(request)
+            case "POST", False:
+                return self._create(request)
+            case "PUT", True:
+                return self._update(request)
+            case "PATCH", True:
+                return self._patch(request)
+            case "DELETE", True:
+                return self._delete(request)
+            case "DELETE", False:
+                return self._delete_collection(request)
+        raise method_not_allowed()
+
+    def _view(self, request: Request) -> View:
+        return view(request.target.kind, request.target.version, request.accept, request.query.get("includeObject", ""))
+
+    def _one(self, request: Request, obj: Obj, code: int = 200) -> Answer:
+        return Answer(code, self._view(request).one(obj))
+
+    def _get(self, request: Request) -> Answer:
+        place = request.target
+        return self._one(request, self._objects.get(place.kind, place.namespace, place.name))
+
+    def _list(self, request: Request) -> Answer:
+        """All that match, whatever the limit: a server may do that, and then gives out no `continue`."""
+        self._check_version(request.query)
+        if request.query.get("continue"):
+            raise bad_request("continue key is not valid: this server answers whole lists and gives out none")
+        store = self._objects.store
+        found = list(filter(_selector(request), store.list(request.target.kind, request.target.namespace)))
+        return Answer(200, self._view(request).many(found, store.version))
+
+    def _check_version(self, query: Mapping[str, str]) -> None:
+        """The list is always the newest; refuse a version that is still to come, or exactly an old one."""
+        text = query.get("resourceVersion", "")
+        if not text:
+            return
+        asked, current = parsed_version(text), self._objects.store.version
+        if asked > current:
+            raise too_large_version(asked, current)
+        if query.get("resourceVersionMatch") == "Exact" and asked != current:
+            raise expired(asked, current)
+
+    def _watch(self, request: Request) -> Watch:
+        query = request.query
+        seconds = query.get("timeoutSeconds", "")
+        if seconds and not seconds.isdecimal():
+            raise bad_request(f'timeoutSeconds: strconv.ParseInt: parsing "{seconds}": invalid syntax')
+        options = WatchOptions(
+            since=parsed_version(query.get("resourceVersion") or "0"),
+            timeout=float(seconds) or _WATCH_TIMEOUT if seconds else _WATCH_TIMEOUT,
+            bookmarks=query.get("allowWatchBookmarks", "") in _TRUE,
+            initial=query.get("sendInitialEvents", "") in _TRUE,
+        )
+        return Watch(self._objects.store, request.target, _selector(request), self._view(request), options)
+
+    def _body(self, request: Request) -> Obj:
+        return apiece(request.target.kind, request.target.version, decoded(request.body, request.content_type))
+
+    def _create(self, request: Request) -> Answer:
+        place = request.target
+        if place.kind.namespaced and not place.namespace:
+            raise method_not_allowed()
+        tried = dry_run(request.query)
+        obj = self._objects.create(place.kind, place.namespace, self._body(request), dry_run=tried)
+        return self._one(request, obj, 201)
+
+    def _update(self, request: Request, subresource: str = "") -> Answer:
+        place = request.target
+        obj, created = self._objects.update(
+            place.kind,
+            place.namespace,
+            place.name,
+            self._body(request),
+            subresource=subresource,
+            dry_run=dry_run(request.query),
+        )
+        return self._one(request, obj, 201 if created else 200)
+
+    def _patch(self, request: Request, subresource: str = "") -> Answer:
+        place = request.target
+        patched = patcher(place.kind, request.body, request.content_type)
+        obj = self._objects.patch(
+            place.kind,
+            place.namespace,
+            place.name,
+            patched,
+            subresource=subresource,
+            dry_run=dry_run(request.query),
+        )
+        return self._one(request, obj)
+
+    def _delete(self, request: Request) -> Answer:
+        place = request.target
+        options = delete_options(request.query, request.body, request.content_type)
+        deleted = self._objects.delete(place.kind, place.namespace, place.name, options)
+        if deleted.gone and not place.kind.returned and place.kind.name != "Namespace":
+            return Answer(200, success(place.kind, place.name, deleted.obj["metadata"]["uid"]))
+        return self._one(request, deleted.obj)
+
+    def _delete_collection(self, request: Request) -> Answer:
+        place = request.target
+        if place.kind.namespaced and not place.namespace:
+            raise method_not_allowed()
+        options = delete_options(request.query, request.body, request.content_type)
+        store = self._objects.store
+        deleted = [
+            self._objects.delete(place.kind, place.namespace, obj["metadata"]["name"], options).obj
+            for obj in list(filter(_selector(request), store.list(place.kind, place.namespace)))
+        ]
+        return Answer(200, self._view(request).many(deleted, store.version))
+
+    def _subresource(self, request: Request) -> Answer | Text:
+        kind, sub = request.target.kind, request.target.subresource
+        if sub == "status" and kind.status:
+            return self._status(request)
+        if sub == "scale" and kind.scale:
+            return self._scale(request)
+        if kind.name == "Pod" and sub == "log" and request.method == "GET":
+            return self._log(request)
+        if kind.name == "Pod" and sub == "eviction" and request.method == "POST":
+            return self._evict(request)
+        if (kind.name == "Pod" and sub in _OF_PODS) or (kind.name, sub) in _KNOWN:
+            raise not_implemented(f"{kind.plural}/{sub}")
+        raise no_such_path()
+
+    def _status(self, request: Request) -> Answer:
+        match request.method:
+            case "GET":
+                return self._get(request)
+            case "PUT":
+                return self._update(request, "status")
+            case "PATCH":
+                return self._patch(request, "status")
+        raise method_not_allowed()
+
+    def _scale(self, request: Request) -> Answer:
+        place = request.target
+        old = self._objects.get(place.kind, place.namespace, place.name)
+        match request.method:
+            case "GET":
+                return Answer(200, scale(old))
+            case "PUT":
+                wanted = decoded(request.body, request.content_type)
+            case "PATCH":
+                wanted = patcher(place.kind, request.body, request.content_type)(scale(old))
+            case _:
+                raise method_not_allowed()
+        if not isinstance(wanted, dict):
+            raise bad_request("Scale: the body is not an object")
+        obj, _ = self._objects.update(
+            place.kind, place.namespace, place.name, scaled(old, wanted), dry_run=dry_run(request.query)
+        )
+        return Answer(200, scale(obj))
+
+    def _log(self, request: Request) -> Text:
+        place = request.target
+        pod = self._objects.get(place.kind, place.namespace, place.name)
+        if self.pod_log is None:
+            raise not_implemented("pods/log: this lab keeps no logs of its Pods")
+        if request.query.get("previous", "") in _TRUE:
+            raise bad_request(f'previous terminated container in pod "{place.name}" not found')
+        container = request.query.get("container", "")
+        names = [one.get("name") for one in pod["spec"].get("containers") or []]
+        if container and container not in names:
+            raise bad_request(f"container {container} is not valid for pod {place.name}")
+        lines = self.pod_log(pod, container).splitlines(keepends=True)
+        tail = request.query.get("tailLines", "")
+        return Text("".join(lines[len(lines) - min(int(tail), len(lines)) :] if tail.isdecimal() else lines))
+
+    def _evict(self, request: Request) -> Answer:
+        place = request.target
+        said = decoded(request.body, request.content_type)
+        options = said.get("deleteOptions") if isinstance(said, dict) else None
+        wanted = delete_options(request.query, msgspec.json.encode(options or {}), "")
+        self._objects.delete(place.kind, place.namespace, place.name, wanted)
+        return Answer(201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+
+
+_KNOWN = (("ServiceAccount", "token"), ("Namespace", "finalize"), ("Node", "proxy"), ("Service", "proxy"))
+
+
+def _selector(request: Request) -> Selector:
+    kind, name = request.target.kind, request.target.name
+    chosen = selector(kind, request.query.get("labelSelector", ""), request.query.get("fieldSelector", ""))
+    if not name:
+        return chosen
+    return lambda obj: obj["metadata"]["name"] == name and chosen(obj)
