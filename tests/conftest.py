@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab import debian
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 
@@ -67,8 +69,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabUnderTest]:
 
 @pytest.fixture(scope="session")
 def kubectl() -> str:
-    """The machine's kubectl."""
-    found = shutil.which("kubectl")
-    if found is None:
-        pytest.skip("no kubectl on PATH: install Debian's kubernetes-client")
-    return found
+    """The machine's kubectl, or Debian's."""
+    try:
+        return str(debian.find("kubectl") or debian.unpack("kubernetes-client", "kubectl"))
+    except LabError as error:
+        pytest.skip(str(error))
