@@ -40,10 +40,10 @@ class Desk:
         """Listen; raises LabError when the address is taken."""
         app = web.Application()
         app.add_routes([web.get("/status", self._status), web.get("/targets", self._targets)])
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, self._host, DESK_PORT, shutdown_timeout=0.1).start()
+            await web.TCPSite(self._runner, self._host, DESK_PORT).start()
         except OSError as error:
             raise LabError(f"{self._host}:{DESK_PORT} cannot be had: {error.strerror}") from error
 

@@ -59,9 +59,9 @@ async def serve(host: str) -> web.AppRunner:
         return web.Response(text=METRICS)
 
     app.add_routes([web.get("/targets", discovery), web.get("/stats/prometheus", stats)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, host, 15000, shutdown_timeout=0).start()
+    await web.TCPSite(runner, host, 15000).start()
     return runner
 
 
