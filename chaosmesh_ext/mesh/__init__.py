@@ -1,4 +1,4 @@
-"""The mesh: the only part that speaks to Kubernetes. Carriers and the ledger are pure; `client` and `writes` are not."""
+"""The mesh: the only part that speaks to Kubernetes. Carriers and the ledger are pure functions."""
 
 from chaosmesh_ext.mesh import envoyfilter, overlay
 from chaosmesh_ext.mesh.client import Client

@@ -139,9 +139,9 @@ def _first(meta: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, str]:
 
 
 def _workload(labels: Mapping[str, str], name: str, namespace: str) -> Workload:
-    """As Istio names it in spans: the canonical service and revision; without such labels, the workload's name."""
+    """As Istio names it in spans: canonical service and revision, else the workload's name and ``latest``."""
     app, revision = _first({"labels": labels}, _NAMES)[1], _first({"labels": labels}, _REVISIONS)[1]
-    return Workload(app or name, revision, namespace)
+    return Workload(app or name, revision or "latest", namespace)
 
 
 # --- destination ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import msgspec
 
 from chaosmesh_ext.mesh.client import Obj
-from chaosmesh_ext.mesh.pointer import Op
+from chaosmesh_ext.mesh.ledger import runs_in, undo
+from chaosmesh_ext.mesh.pointer import Op, apply
 from chaosmesh_ext.model import Injected, Marker, Span, Workload
 
 __all__ = ["Change", "Create", "Destination", "Edit", "Fault", "Place", "Source", "View"]
@@ -103,6 +104,15 @@ class View(msgspec.Struct, frozen=True):
     http_route: str = ""
     filters: tuple[Obj, ...] = ()
     rollouts: tuple[Obj, ...] = ()
+
+    def without(self, run: str, cell: str) -> View:
+        """As it will be once what a CELL of RUN put into it is out again."""
+        owner = self.owner
+        if owner is not None:
+            undone = undo(owner, run, cell)
+            owner = None if undone.delete else apply(owner, undone.ops)
+        filters = tuple(obj for obj in self.filters if run not in runs_in(obj) or not undo(obj, run, cell).delete)
+        return View(owner, self.http_route, filters, self.rollouts)
 
 
 class Create(msgspec.Struct, frozen=True):

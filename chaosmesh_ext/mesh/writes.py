@@ -97,11 +97,10 @@ def holdings(client: Client, namespaces: Collection[str] = (), *, run: str | Non
 
     NAMESPACES are asked one by one where the account may not list the whole cluster.
     """
-    found = []
-    for kind in CARRIED_BY:
-        for obj in everywhere(client, kind, namespaces):
-            meta = obj["metadata"]
-            for one in sorted(ledger.runs_in(obj)):
-                if run in (None, one):
-                    found.append(Holding(one, kind, meta["namespace"], meta["name"], ledger.ours(obj)))
-    return found
+    return [
+        Holding(one, kind, obj["metadata"]["namespace"], obj["metadata"]["name"], ledger.ours(obj))
+        for kind in CARRIED_BY
+        for obj in everywhere(client, kind, namespaces)
+        for one in sorted(ledger.runs_in(obj))
+        if run in (None, one)
+    ]

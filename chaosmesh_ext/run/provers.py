@@ -1,0 +1,73 @@
+"""Which proof can be had: by traces where there is a store and a URL, else by metrics; never none in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from chaosmesh_ext.errors import NotProven
+from chaosmesh_ext.mesh import Fault, Place
+from chaosmesh_ext.mesh.match import sample_headers
+from chaosmesh_ext.model import Marker
+from chaosmesh_ext.observe.traces import TraceSource
+from chaosmesh_ext.run.evidence import Watched
+from chaosmesh_ext.run.proof import Prover, TraceProver
+from chaosmesh_ext.run.traffic import Errand, Traffic, whole_url
+from chaosmesh_ext.settings import Settings
+
+__all__ = ["prover_for"]
+
+
+def prover_for(
+    fault: Fault,
+    place: Place,
+    *,
+    url: str,
+    headers: Mapping[str, str],
+    settings: Settings,
+    traces: TraceSource | None,
+    traffic: Traffic,
+    stopped: Callable[[], bool],
+) -> Prover:
+    """The prover of FAULT in PLACE.
+
+    Its requests go to URL (or the setting app_url) and carry HEADERS and those that the scope matches exactly.
+    Raises NotProven when there is nothing to prove with; nothing has been written then.
+    """
+    watched, marker = Watched.of(place), Marker(place.run, place.cell)
+    whole = whole_url(url, settings.app_url) if url or settings.app_url else ""
+    errand = Errand(whole, {**sample_headers(place.match), **headers}) if whole else None
+    if errand and (traces is not None or settings.jaeger_url):
+        if traces is None:
+            from chaosmesh_ext.observe.jaeger import Jaeger
+
+            traces = Jaeger(settings.jaeger_url)
+        return TraceProver(
+            traces,
+            traffic,
+            errand,
+            fault=fault,
+            watched=watched,
+            marker=marker,
+            everybody=place.marker is None,
+            timeout=settings.proof_timeout,
+            stopped=stopped,
+        )
+    if settings.prometheus_url and (errand or place.marker is None):
+        from chaosmesh_ext.observe.prometheus import Prometheus
+        from chaosmesh_ext.run.metrics_proof import MetricsProver
+
+        return MetricsProver(
+            Prometheus(settings.prometheus_url),
+            traffic,
+            errand,
+            fault=fault,
+            watched=watched,
+            sources=(place.source.name,) if place.source else (),
+            marker=marker,
+            timeout=settings.proof_timeout,
+            stopped=stopped,
+        )
+    lacking = "a URL that leads to the call (argument url, or APP_URL)" if not whole else "a trace store (JAEGER_URL)"
+    raise NotProven(
+        f"the fault on {place} could not be proven, so it was not injected: give {lacking}, or prove: false"
+    )

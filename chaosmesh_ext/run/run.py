@@ -1,0 +1,421 @@
+"""A run: what was injected, what met it, and how it comes out again. No fault is injected without one (D3).
+
+Its life: the first injection opens it (`_open` is the one place for that), each injection is proven or rolled back,
+each undo is proven too, and closing it undoes what is left. Everything else of Kubernetes is in `mesh`.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chaosmesh_ext import mesh
+from chaosmesh_ext.errors import (
+    Aborted,
+    ChaosMeshError,
+    Forbidden,
+    Inconclusive,
+    InvalidInput,
+    LeftBehind,
+    NotFound,
+    Unreachable,
+)
+from chaosmesh_ext.istio.selectors import selects
+from chaosmesh_ext.mesh import Client, Fault, Holding, Place
+from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
+from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
+from chaosmesh_ext.run.problems import Problem
+from chaosmesh_ext.run.proof import Live, Proof, Prover
+from chaosmesh_ext.run.provers import prover_for
+from chaosmesh_ext.run.signals import Guard
+from chaosmesh_ext.run.traffic import Errand, Traffic, whole_url
+from chaosmesh_ext.settings import Settings, load
+
+__all__ = ["Run", "Undone"]
+
+_logger = logging.getLogger("chaostoolkit")
+
+_UNANSWERED: Final = 3.0
+"""Seconds during which a write that got no answer may still arrive."""
+
+
+class Undone(msgspec.Struct, frozen=True):
+    """What an undo did. objects: that are clean again. cells: whose faults are out. gone_after: seconds until the last
+    request that still met a fault; None where that was not asked.
+    """
+
+    objects: tuple[str, ...] = ()
+    cells: tuple[str, ...] = ()
+    gone_after: float | None = None
+
+
+class _Cell:
+    """A cell while it grows."""
+
+    def __init__(self, place: Place, fault: Fault, prover: Prover | None) -> None:
+        self.id, self.place, self.fault, self.prover = place.cell, place, fault, prover
+        self.injected: Injected | None = None
+        self.holdings: list[Holding] = []
+        self.answers: list[Answer] = []
+        self.unanswered = False
+        self.proven = False
+
+
+class Run:
+    """One run. Not meant for several threads, but for `send`.
+
+    token: eight hex digits that tell it from all others. problems: what went wrong, one line each, with an exit code.
+    controlled: whether our Chaos Toolkit control looks after it, and so makes its failures count.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: Settings | None = None,
+        connect: Callable[[], Client] = mesh.connect,
+        traces: TraceSource | None = None,
+        token: str | None = None,
+    ) -> None:
+        """CONNECT makes a client of its own each time. TRACES: instead of the settings' Jaeger."""
+        self.token = token or new_run_token()
+        self.settings = settings or load()
+        self.connect = connect
+        self.traces = traces
+        self.problems: list[Problem] = []
+        self.controlled = False
+        self._client: Client | None = None
+        self._traffic: Traffic | None = None
+        self._guard = Guard(self._emergency)
+        self._opened = self._closed = self._stopped = False
+        self._control: list[Answer] = []
+        self._cells: list[_Cell] = []
+        self._live: list[_Cell] = []
+        self._namespaces: set[str] = set()
+
+    # --- what is asked of it ------------------------------------------------------------------------------------------
+
+    @property
+    def marker(self) -> Marker:
+        """What requests carry now: the newest live cell's, else the control's."""
+        return Marker(self.token, self._live[-1].id if self._live else CONTROL)
+
+    @property
+    def client(self) -> Client:
+        """The cluster."""
+        if self._client is None:
+            self._client = self.connect()
+        return self._client
+
+    @property
+    def live(self) -> list[Injected]:
+        """What is injected now."""
+        return [cell.injected for cell in self._live if cell.injected]
+
+    def send(
+        self,
+        url: str = "",
+        count: int = 1,
+        *,
+        headers: Mapping[str, str] | None = None,
+        method: str = "GET",
+        timeout: float = 30.0,
+    ) -> list[Answer]:
+        """Send COUNT marked requests and keep their answers for the findings, in the current cell.
+
+        url: whole, or a path on the setting app_url. timeout: seconds. Raises InvalidInput for a URL without origin.
+        """
+        if count < 1:
+            raise InvalidInput(f"count {count} sends nothing: give at least 1")
+        errand = Errand(whole_url(url, self.settings.app_url), dict(headers or {}), method, timeout)
+        marker = self.marker
+        cell = self._live[-1] if self._live else None
+        answers = [future.result() for future in [self._sender().send(errand, marker) for _ in range(count)]]
+        (cell.answers if cell else self._control).extend(answers)
+        return answers
+
+    def inject(
+        self,
+        fault: Fault,
+        scope: Scope,
+        *,
+        url: str = "",
+        request_headers: Mapping[str, str] | None = None,
+        carrier: str = "",
+        prove: bool = True,
+    ) -> Proof:
+        """Put FAULT where SCOPE says, and prove it.
+
+        A fault that this run has on the same call is replaced. url: leads to the call; whole, or a path on app_url.
+        request_headers: what requests to it need besides. carrier: auto, envoyfilter or virtualservice; the setting's
+        by default. prove: False makes the run inconclusive.
+
+        Raises InvalidInput (nothing was written), NotProven (rolled back), ApiError, Unreachable, and LeftBehind when
+        the roll-back failed too.
+        """
+        if self._closed:
+            raise Inconclusive(f"the run {self.token} is closed: nothing is injected any more")
+        if self._stopped:
+            raise Aborted(f"the run {self.token} was stopped: nothing is injected any more")
+        carrier = carrier or self.settings.carrier
+        if carrier not in ("auto", *mesh.CARRIERS):
+            raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
+        place = mesh.place(self.client, scope, run=self.token, cell=str(len(self._cells) + 1))
+        replaced = [cell for cell in self._live if _same_call(cell.place, place)]
+        plans = self._plans(fault, place, carrier, replaced)
+        prover = self._prover(fault, place, url, request_headers or {}) if prove else None
+        self._open()
+        self._undo(replaced)
+        if prover:
+            self._control += prover.before()
+        cell = _Cell(place, fault, prover)
+        self._cells.append(cell)
+        self._live.append(cell)
+        try:
+            written, name, replaces = self._write(cell, plans)
+            cell.injected = fault.facts(place.destination.service, place.sources, place.subset, name)
+            if self._stopped:
+                raise Aborted(f"the run {self.token} was stopped while it injected; the fault was removed")
+            live = prover.live(written) if prover else Live("nothing", None, (), 0)
+        except BaseException as error:
+            self._roll_back(cell, error)
+            raise
+        cell.proven = prover is not None
+        cell.answers += live.answers
+        self._control += live.controls
+        if prover is None:
+            self.problems.append(Problem(f"the fault on {place} was not proven, as asked (prove: false)"))
+        _logger.info("%s is live on %s (%s)", type(fault).__name__, place, name)
+        return Proof(
+            run=self.token,
+            cell=cell.id,
+            injected=cell.injected,
+            carrier=name,
+            objects=tuple(map(str, cell.holdings)),
+            by=live.by,
+            live_after=live.live_after,
+            traces=live.traces,
+            requests=live.requests,
+            replaces=replaces,
+        )
+
+    def undo(self) -> Undone:
+        """Take every fault of this run out, and prove that it is gone.
+
+        Raises LeftBehind, naming what is left and how to recover it.
+        """
+        return self._undo(list(self._live), sweep=self._opened)
+
+    def close(self) -> None:
+        """Undo what is left, and inject nothing any more. Again is no error; raises LeftBehind."""
+        try:
+            if self._opened and not self._closed:
+                self.undo()
+        finally:
+            self._closed = True
+            self._guard.uninstall()
+
+    def cells(self, source: TraceSource | None = None) -> list[Cell]:
+        """The control, then every cell that was injected, with their answers and, from SOURCE, their traces.
+
+        Waits until the traces are complete. SOURCE: by default the run's own.
+        """
+        store = source or self.traces or self._store()
+        control = gather(store, self._control).traces if self._control else {}
+        expected = Expected.of(control.values())
+        found = [Cell(CONTROL, None, tuple(self._control), control)]
+        for cell in self._cells:
+            if cell.injected is None:
+                continue
+            traces = gather(store, cell.answers, injected=cell.injected, expected=expected).traces
+            found.append(Cell(cell.id, cell.injected, tuple(cell.answers), traces))
+        return found
+
+    # --- how it does it -----------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Before the first write: whatever ends this process, the faults go first."""
+        if not self._opened:
+            self._opened = True
+            self._guard.install()
+
+    def _sender(self) -> Traffic:
+        if self._traffic is None:
+            self._traffic = Traffic(self.settings.request_budget)
+        return self._traffic
+
+    def _store(self) -> TraceSource:
+        if not self.settings.jaeger_url:
+            raise Inconclusive("no trace store is known: set JAEGER_URL")
+        from chaosmesh_ext.observe.jaeger import Jaeger
+
+        self.traces = Jaeger(self.settings.jaeger_url)
+        return self.traces
+
+    def _prover(self, fault: Fault, place: Place, url: str, headers: Mapping[str, str]) -> Prover:
+        return prover_for(
+            fault,
+            place,
+            url=url,
+            headers=headers,
+            settings=self.settings,
+            traces=self.traces,
+            traffic=self._sender(),
+            stopped=lambda: self._stopped,
+        )
+
+    def _plans(
+        self, fault: Fault, place: Place, carrier: str, replaced: Sequence[_Cell]
+    ) -> list[tuple[str, Sequence[mesh.Change] | InvalidInput]]:
+        """What each carrier would write, or why it cannot; raises when none could."""
+        view = mesh.view(self.client, place)
+        for cell in replaced:
+            view = view.without(self.token, cell.id)
+        found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
+        for name in mesh.CARRIERS if carrier == "auto" else (carrier,):
+            try:
+                found.append((name, mesh.CARRIERS[name](fault, place, view)))
+            except InvalidInput as error:
+                found.append((name, error))
+        refusals = [plan for _, plan in found if isinstance(plan, InvalidInput)]
+        if len(refusals) == len(found):
+            raise refusals[0]
+        return found
+
+    def _write(
+        self, cell: _Cell, plans: Sequence[tuple[str, Sequence[mesh.Change] | InvalidInput]]
+    ) -> tuple[float, str, str]:
+        """Write the first plan that the cluster takes: when it answered, the carrier, and what it replaces."""
+        why: list[str] = []
+        last: ChaosMeshError | None = None
+        for name, plan in plans:
+            if isinstance(plan, InvalidInput):
+                why.append(f"{name}: {plan}")
+                last = last or plan
+                continue
+            try:
+                for change in plan:
+                    self._put(cell, change)
+            except (Forbidden, NotFound) as error:
+                # not permitted, or not served: nothing was written, and the next carrier may do
+                why.append(f"{name}: {error}")
+                last = error
+                continue
+            return time.time(), name, "; ".join(why)
+        raise last or InvalidInput("no carrier is known")
+
+    def _put(self, cell: _Cell, change: mesh.Change) -> None:
+        kind, namespace, name = change.target
+        holding = Holding(self.token, kind, namespace, name, isinstance(change, mesh.Create))
+        self._namespaces.add(namespace)
+        cell.holdings.append(holding)
+        cell.unanswered = True
+        try:
+            mesh.put(self.client, change)
+        except Unreachable:
+            raise
+        except ChaosMeshError:
+            cell.holdings.remove(holding)
+            cell.unanswered = False
+            raise
+        cell.unanswered = False
+
+    def _roll_back(self, cell: _Cell, error: BaseException) -> None:
+        """Take CELL out because of ERROR; raises LeftBehind when that fails too."""
+        # a write that was cut off may arrive yet: look for it a little longer
+        deadline = time.time() + (_UNANSWERED if cell.unanswered else 0.0)
+        cell.prover = None
+        cell.injected = None
+        while True:
+            try:
+                self._undo([cell], sweep=True)
+            except ChaosMeshError as second:
+                raise LeftBehind(f"{error}; rolling back failed too: {second}") from error
+            if time.time() >= deadline:
+                return
+            time.sleep(0.2)
+
+    def _undo(self, cells: Sequence[_Cell], *, sweep: bool = False) -> Undone:
+        """Take CELLS out; SWEEP: and whatever else bears this run's name, when no other cell is live."""
+        objects: list[str] = []
+        left: list[str] = []
+        for cell in reversed(cells):
+            for holding in cell.holdings:
+                self._take_out(holding, cell.id, objects, left)
+        if sweep and not [cell for cell in self._live if cell not in cells]:
+            try:
+                for holding in mesh.holdings(self.client, self._namespaces, run=self.token):
+                    self._take_out(holding, None, objects, left)
+            except ChaosMeshError as error:
+                left.append(str(error))
+        if left:
+            raise LeftBehind(
+                f"run {self.token} left something in the mesh: {'; '.join(dict.fromkeys(left))}; look at it with "
+                f"kubectl, and recover: chaos mesh recover --run {self.token}"
+            )
+        self._live = [cell for cell in self._live if cell not in cells]
+        gone = [after for cell in cells if (after := self._gone(cell)) is not None]
+        ids = tuple(cell.id for cell in cells)
+        return Undone(tuple(dict.fromkeys(objects)), ids, max(gone, default=None))
+
+    def _take_out(self, holding: Holding, cell: str | None, objects: list[str], left: list[str]) -> None:
+        try:
+            left += mesh.take_out(self.client, holding, cell)
+        except ChaosMeshError as error:
+            left.append(f"{holding}: {error}")
+        else:
+            objects.append(str(holding))
+
+    @staticmethod
+    def _gone(cell: _Cell) -> float | None:
+        """See that CELL's fault is gone, where it was seen to be there."""
+        if cell.prover is None or not cell.proven:
+            return None
+        try:
+            return cell.prover.gone()
+        except Unreachable as error:
+            raise LeftBehind(
+                f"the fault on {cell.place} was removed, but could not be shown to be gone: {error}"
+            ) from error
+
+    def _emergency(self) -> None:
+        """Take everything out on a connection of its own; the run's may be in the middle of something."""
+        if self._closed or not self._opened:
+            return
+        self._stopped = True
+        left: list[str] = []
+        try:
+            client = self.connect()
+            for holding in mesh.holdings(client, self._namespaces, run=self.token):
+                left += mesh.take_out(client, holding)
+        except ChaosMeshError as error:
+            left.append(str(error))
+        if left:
+            # not through logging: a signal may have interrupted it
+            sys.stderr.write(
+                f"run {self.token} left something in the mesh: {'; '.join(left)}; "
+                f"recover: chaos mesh recover --run {self.token}\n"
+            )
+
+    def failed(self, error: BaseException) -> Problem:
+        """Remember an ERROR: Chaos Toolkit forgets that an action failed."""
+        problem = Problem.of(error)
+        if problem not in self.problems:
+            self.problems.append(problem)
+        return problem
+
+
+def _same_call(one: Place, other: Place) -> bool:
+    """Whether two places share a call: the same host, and callers of which some are the same."""
+    if (one.destination.host, one.destination.port) != (other.destination.host, other.destination.port):
+        return False
+    if one.namespace != other.namespace:
+        return False
+    if one.source is None or other.source is None:
+        return True
+    shared: dict[str, Any] = {key: value for key, value in one.source.labels.items() if key in other.source.labels}
+    return selects(shared, other.source.labels)
