@@ -172,14 +172,14 @@ class Lab:
     async def _answering(self, kubelet: Kubelet, plane: EmbeddedControlPlane) -> None:
         """Wait until every Envoy has acknowledged what it was sent last: only then are all routes in force."""
         wanted = {pod.key[1] for pod in kubelet.pods if pod.sidecar is not None}
-        try:
-            async with asyncio.timeout(self._options.timeout):
-                while not wanted <= {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}:  # noqa: ASYNC110 Envoy tells nobody when it is content
-                    await asyncio.sleep(0.005)
-        except TimeoutError:
-            late = wanted - {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}
-            errors = "; ".join(plane.problems()) or "no Envoy rejected anything"
-            raise LabError(f"these sidecars have no configuration yet: {', '.join(sorted(late))}: {errors}") from None
+        deadline = time.monotonic() + self._options.timeout
+        while late := wanted - {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}:
+            if problems := plane.problems():
+                more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+                raise LabError(f"{problems[0]}{more}")
+            if time.monotonic() > deadline:
+                raise LabError(f"these sidecars asked for no configuration: {', '.join(sorted(late))}")
+            await asyncio.sleep(0.005)
 
     @staticmethod
     def _app_url(kubelet: Kubelet) -> str:
