@@ -128,14 +128,16 @@ class _Forker:
 
     def _reap(self, *, wait: bool = False) -> None:
         while self._pids:
-            pid, status = os.waitpid(-1, 0 if wait else os.WNOHANG)
-            if pid == 0:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | (0 if wait else os.WNOHANG))
+            if ended is None:
                 return
+            pid = ended.si_pid
+            # what a foreign program started and left behind goes with it, while its id cannot be another's
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(pid, signal.SIGKILL)
+            _, status = os.waitpid(pid, 0)
             if pid in self._pids:
                 self._pids.discard(pid)
-                # what a foreign program started and left behind goes with it
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(pid, signal.SIGKILL)
                 self._tell(End(pid, os.waitstatus_to_exitcode(status)))
 
     def _tell(self, event: Event) -> None:

@@ -26,7 +26,7 @@ class AppHost:
     A fork is ready in a few milliseconds and shares its parent's memory. Whatever ends the supervisor ends the
     parent, and whatever ends the parent ends its applications; a parent that died is started again by the next `run`.
 
-    directory: where each application's output goes, ``<name>.log``, and the parent's, ``apps.log``.
+    directory: where each application's output goes, ``<name>.app.log``, and the parent's, ``apps.log``.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,6 +37,7 @@ class AppHost:
         self._asked: dict[int, tuple[AppSpec, Callable[[int], None], asyncio.Future[int]]] = {}
         self._running: dict[int, tuple[str, Callable[[int], None], asyncio.Future[None]]] = {}
         self._count = 0
+        self._stopped = False
 
     @property
     def pid(self) -> int:
@@ -50,6 +51,10 @@ class AppHost:
 
     async def start(self) -> None:
         """Start the parent; raises LabError when it cannot be."""
+        self._stopped = False
+        await self._parented()
+
+    async def _parented(self) -> None:
         async with self._starting:
             if self._parent is not None:
                 return
@@ -77,7 +82,9 @@ class AppHost:
         ON_EXIT is called once, on the event loop, with its exit status, negative for a signal. Raises LabError when
         it could not be started.
         """
-        await self.start()
+        if self._stopped:
+            raise LabError(f"{spec.name}: the application host has been stopped")
+        await self._parented()
         assert self._parent is not None  # noqa: S101
         assert self._parent.stdin is not None  # noqa: S101
         self._count += 1
@@ -104,6 +111,7 @@ class AppHost:
 
     async def stop(self) -> None:
         """End every application and the parent; a second call does nothing."""
+        self._stopped = True
         if self._parent is None or self._reading is None:
             return
         parent, reading = self._parent, self._reading
@@ -117,7 +125,7 @@ class AppHost:
         await reading
 
     def _log(self, name: str) -> Path:
-        return self._directory / f"{name}.log"
+        return self._directory / f"{name}.app.log"  # beside its sidecar's
 
     async def _read(self, parent: asyncio.subprocess.Process) -> None:
         assert parent.stdout is not None  # noqa: S101
