@@ -35,11 +35,10 @@ class TraceSource(Protocol):
     def many(self, ids: Iterable[str]) -> dict[str, Trace]:
         """The traces with these ids, by id; those that the store does not have are absent."""
 
-    def search(
-        self, service: str, *, start: float, end: float, operation: str = "", limit: int = 100
-    ) -> list[Trace]:
+    def search(self, service: str, *, start: float, end: float, operation: str = "", limit: int = 100) -> list[Trace]:
         """Traces with a span of SERVICE (the store's name for it) that began from START to END, seconds since the
-        epoch; of more than LIMIT the newest."""
+        epoch; of more than LIMIT the newest.
+        """
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -62,6 +61,8 @@ class Expected(msgspec.Struct, frozen=True):
         for trace in traces:
             entries.update(span.workload.service for span in trace.roots if span.kind == "SERVER")
             for call in trace.calls():
+                if not call.proxy:
+                    continue
                 edge = Edge(call.workload, call.peer)
                 edges.add(edge)
                 if any(child.kind == "SERVER" for child in trace.children(call)):
@@ -165,7 +166,7 @@ def missing(
     delay = injected.delay if injected else 0.0
     calls = calls_of(trace)
     for server in trace.spans:
-        if server.kind != "SERVER":
+        if server.kind != "SERVER" or not server.proxy:
             continue
         made = calls.get(server.span_id, [])
         for edge in expected.from_workload(server.workload):
@@ -181,18 +182,17 @@ def missing(
 
 
 def calls_of(trace: Trace) -> dict[str, list[Span]]:
-    """The CLIENT spans made while serving each SERVER span, by the latter's id; an application's own spans may stand
-    between the two."""
+    """The CLIENT spans made while serving each SERVER span, by the latter's id.
+
+    An application's own spans may stand between the two.
+    """
     calls: dict[str, list[Span]] = {}
     for call in trace.calls():
         above, seen = trace.parent(call), {call.span_id}
-        while above is not None and above.kind not in ("SERVER", "CLIENT") and above.span_id not in seen:
+        while above is not None and not above.proxy and above.span_id not in seen:
             seen.add(above.span_id)
             above = trace.parent(above)
-        if above is not None and above.kind == "CLIENT" and not above.proxy:
-            # an application's SDK made a client span of its own around the sidecar's
-            above = trace.parent(above)
-        if above is not None:
+        if call.proxy and above is not None and above.kind == "SERVER":
             calls.setdefault(above.span_id, []).append(call)
     return calls
 
@@ -207,6 +207,8 @@ def _settled(trace: Trace, injected: Injected | None, expected: Expected | None)
         return False
     calls = calls_of(trace)
     for span in trace.spans:
+        if not span.proxy:
+            continue
         if span.kind == "SERVER":
             peers = {call.peer for call in calls.get(span.span_id, [])}
             if any(edge.destination not in peers for edge in expected.from_workload(span.workload)):

@@ -1,0 +1,152 @@
+"""Requests of ours to the application under test: marked, timed to the last byte, cut into sections."""
+
+from __future__ import annotations
+
+import ipaddress
+import threading
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+from urllib.request import getproxies
+
+import msgspec
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.model import Answer, Marker, new_trace_id
+from chaosmesh_ext.observe.sections import sections
+
+if TYPE_CHECKING:
+    import httpx
+
+__all__ = ["MOST", "Response", "client", "is_loopback", "request"]
+
+MOST = 5 * 1024 * 1024
+"""Bytes of a body that are read; what comes after is cut off, and the answer says so."""
+
+_CLIENTS: dict[tuple[object, ...], httpx.Client] = {}
+_LOCK = threading.Lock()
+
+
+class Response(msgspec.Struct, frozen=True):
+    """What came back, for probes that look into it.
+
+    status: 0 when nothing came. headers: names in lower case; several of one name are joined by ``, ``. body: decoded
+    (gzip and the like undone), at most `MOST` bytes. cut: there was more of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    cut: bool = False
+
+    @property
+    def content_type(self) -> str:
+        return self.headers.get("content-type", "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether HOST is this machine: ``localhost``, 127/8 or ::1."""
+    name = host.strip("[]").lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+def client(url: str, *, keep: bool = False) -> httpx.Client:
+    """The HTTP client for URL, shared by all threads.
+
+    HTTP proxies named in the environment are used as everywhere else, except for loopback addresses: what listens
+    there is never behind a proxy. keep: hold connections open for the next request; without it each request opens
+    one of its own, so that a connection that the other side closed meanwhile is not taken for a failure.
+
+    Raises InvalidInput when URL is malformed.
+    """
+    import httpx
+
+    try:
+        parsed = httpx.URL(url)
+        host, port = parsed.host, parsed.port
+    except (httpx.InvalidURL, ValueError) as error:
+        raise InvalidInput(f"{url!r} is not a URL ({error}): write e.g. http://localhost:8080/productpage") from error
+    if parsed.scheme not in ("http", "https") or not host or (port is not None and not 0 < port < 65536):
+        raise InvalidInput(f"{url!r} is not an HTTP URL: write e.g. http://localhost:8080/productpage")
+    proxied = () if is_loopback(host) else tuple(sorted(getproxies().items()))
+    with _LOCK:
+        key = (keep, proxied)
+        if key not in _CLIENTS:
+            _CLIENTS[key] = httpx.Client(
+                trust_env=bool(proxied),
+                follow_redirects=False,
+                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20 if keep else 0),
+                headers={"user-agent": "chaosmesh-ext"},
+            )
+        return _CLIENTS[key]
+
+
+def request(
+    url: str,
+    marker: Marker | None,
+    *,
+    method: str = "GET",
+    headers: Mapping[str, str] | None = None,
+    body: bytes | str | None = None,
+    timeout: float = 30.0,
+    follow_redirects: bool = False,
+) -> tuple[Answer, Response]:
+    """Send one request and read the answer to its last byte.
+
+    marker: whose headers the request carries, with a trace id of its own; None for a request that is nobody's. timeout:
+    seconds in all. A connection that fails, breaks off or takes too long is an answer too: its `error` says why,
+    and its status is 0 when none had come. Raises InvalidInput when URL, METHOD or HEADERS are malformed.
+    """
+    import httpx
+
+    http = client(url)
+    trace_id = new_trace_id() if marker else ""
+    sent = dict(headers or {}) | (marker.headers(trace_id) if marker else {})
+    try:
+        prepared = http.build_request(method.upper(), url, headers=sent, content=body, timeout=timeout)
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(f"{method} {url} cannot be sent: {error}") from error
+    started, began = time.time(), time.perf_counter()
+    status, failure, received, content, cut = 0, "", httpx.Headers(), bytearray(), False
+    try:
+        reply = http.send(prepared, stream=True, follow_redirects=follow_redirects)
+        try:
+            status, received = reply.status_code, reply.headers
+            for chunk in reply.iter_bytes(65536):
+                content += chunk
+                if len(content) > MOST:
+                    cut = True
+                    failure = f"the body is longer than {MOST} bytes: the rest was not read"
+                    break
+                if time.perf_counter() - began > timeout:
+                    failure = f"the body was not whole after {timeout:g} s"
+                    break
+        finally:
+            reply.close()
+    except httpx.TimeoutException as problem:
+        what = "no connection" if isinstance(problem, httpx.ConnectTimeout) else "no answer"
+        failure = f"the body stopped after {len(content)} bytes" if status else f"{what} within {timeout:g} s"
+    except httpx.LocalProtocolError as problem:
+        raise InvalidInput(f"{method} {url} cannot be sent: {problem}") from problem
+    except httpx.HTTPError as problem:
+        words = str(problem) or type(problem).__name__
+        failure = f"the body broke off after {len(content)} bytes: {words}" if status else words
+    duration = time.perf_counter() - began
+    data = bytes(content[:MOST])
+    response = Response(status, {name.lower(): value for name, value in received.items()}, data, cut)
+    answer = Answer(
+        trace_id=trace_id,
+        url=url,
+        started=started,
+        duration=duration,
+        status=status,
+        sections=sections(data, response.content_type) if status else {},
+        size=len(data),
+        error=failure,
+    )
+    return answer, response
