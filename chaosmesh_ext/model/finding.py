@@ -28,7 +28,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
     source, destination: workload names without namespace or version where they agree over versions. operation:
     method and normalised path of the call. value: in `unit`, None only for rules without a number. summary, advice:
     one sentence each. fix: a manifest that mends it, or None. confidence: 0–1. condition: how the callee failed.
-    who: ``application`` or ``sidecar``. kind: a rule's own distinction.
+    who: ``application`` or ``sidecar``. kind: a rule's own distinction. clause: what it says of the source, as a part
+    of a sentence that can be joined with others of the same call, e.g. ``gives up on details after 3.0 s``.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
     fix: dict[str, object] | None = None
     who: str | None = None
     kind: str | None = None
+    clause: str = ""
 
 
 class Skipped(msgspec.Struct, frozen=True):

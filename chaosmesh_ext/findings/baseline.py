@@ -1,0 +1,113 @@
+"""The baseline: what the control says of healthy calls and healthy answers."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from statistics import pstdev
+
+import msgspec
+
+from chaosmesh_ext.findings.calls import Call, calls, group, versions
+from chaosmesh_ext.findings.statistics import CLOCK, epsilon
+from chaosmesh_ext.model import Answer, Cell, Edge, Trace, Workload
+
+__all__ = ["Baseline"]
+
+Passed = dict[tuple[str, str], frozenset[str]]
+
+
+class Baseline(msgspec.Struct, frozen=True, dict=True):
+    """The control, read once: its calls by edge and its answers by the versions that the request passed."""
+
+    control: Cell
+
+    @cached_property
+    def calls(self) -> tuple[Call, ...]:
+        return tuple(calls(self.control))
+
+    @cached_property
+    def edges(self) -> frozenset[Edge]:
+        return frozenset(call.edge for call in self.calls)
+
+    @cached_property
+    def _by_operation(self) -> dict[tuple[Edge, str], list[Call]]:
+        found: dict[tuple[Edge, str], list[Call]] = defaultdict(list)
+        for call in self.calls:
+            found[call.edge, call.operation].append(call)
+        return found
+
+    def healthy(self, edge: Edge, operation: str) -> Sequence[Call]:
+        """The control's calls of OPERATION on EDGE; at a gateway, where operations may differ, all on EDGE."""
+        return self._by_operation.get((edge, operation)) or [c for c in self.calls if c.edge == edge]
+
+    def eps(self, edge: Edge, operation: str) -> float:
+        """Seconds within which two times on EDGE count as the same."""
+        return epsilon([c.span.duration for c in self.healthy(edge, operation) if not c.failed])
+
+    def nested(self, edge: Edge, operation: str) -> bool:
+        """Whether A waits for the call in the control: each lies within A's server span."""
+        healthy = [c for c in self.healthy(edge, operation) if c.caller is not None]
+        return bool(healthy) and all(
+            c.caller is not None and c.caller.start <= c.span.start + CLOCK and c.span.end <= c.caller.end + CLOCK
+            for c in healthy
+        )
+
+    def multiplicity(self, call: Call) -> int:
+        """m: the most calls with CALL's method and URL that a healthy request of A makes, over compatible versions.
+
+        Where the control does not know the URL, the calls of the same operation count. 0: never seen.
+        """
+        same = [c for c in self._by_operation.get((call.edge, call.operation), ()) if c.caller is not None]
+        passed = versions(call.trace)
+        same = [c for c in same if _within(versions(c.trace), passed)] or same
+        exact = [c for c in same if (c.span.method, c.span.url) == (call.span.method, call.span.url)]
+        counts: dict[tuple[str, ...], int] = defaultdict(int)
+        for each in exact or same:
+            counts[group(each) if exact else group(each)[:2]] += 1
+        return max(counts.values(), default=0)
+
+    def gap_deviation(self, source: Workload) -> float:
+        """σ in seconds of SOURCE's pauses between one call's end and the next one's start, in the control."""
+        requests: dict[tuple[str, str], list[Call]] = defaultdict(list)
+        for call in self.calls:
+            if call.edge.source == source and call.caller is not None:
+                requests[call.trace.trace_id, call.caller.span_id].append(call)
+        gaps: dict[tuple[str, ...], list[float]] = defaultdict(list)
+        for made in requests.values():
+            made.sort(key=lambda c: (c.span.start, c.span.span_id))
+            for before, after in pairwise(made):
+                key = (before.edge.destination, before.operation, after.edge.destination, after.operation)
+                gaps[key].append(after.span.start - before.span.end)
+        return max((pstdev(each) for each in gaps.values() if len(each) > 2), default=0.0)
+
+    @cached_property
+    def _answers(self) -> tuple[tuple[Passed, Answer], ...]:
+        return tuple(
+            (versions(self.control.traces[answer.trace_id]), answer)
+            for answer in self.control.answers
+            if answer.trace_id in self.control.traces and 0 < answer.status < 400
+        )
+
+    def answers(self, trace: Trace, url: str, *, exactly: bool) -> list[Answer]:
+        """The control's good answers from URL to requests that passed the same versions as TRACE.
+
+        A faulted request may not have reached every service: only those that both passed are compared. With EXACTLY
+        the versions are the same; without, a request that tried several versions is compared with each of them.
+        """
+        passed = versions(trace)
+        return [
+            answer
+            for control, answer in self._answers
+            if answer.url == url and (_same(control, passed) if exactly else _within(control, passed))
+        ]
+
+
+def _same(one: Passed, other: Passed) -> bool:
+    return all(one[service] == other[service] for service in one.keys() & other.keys())
+
+
+def _within(one: Passed, other: Passed) -> bool:
+    return all(one[service] <= other[service] for service in one.keys() & other.keys())

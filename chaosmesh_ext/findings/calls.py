@@ -1,0 +1,115 @@
+"""Calls: the proxy spans on an edge, with what stands around each in its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+import msgspec
+
+from chaosmesh_ext.findings.operations import operation
+from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace, Workload
+
+__all__ = ["Call", "calls", "group", "versions"]
+
+INJECTED = frozenset({"DI", "FI"})
+
+
+class Call(msgspec.Struct, frozen=True):
+    """One attempt of A to call B.
+
+    edge: the edge A → B. span: C, the proxy span of the attempt. caller: A's server span, None where the trace lacks
+    it and at a gateway whose SERVER span is the attempt itself (`at_gateway`). callees: B's server spans below it,
+    several where the sidecar itself tried again. delay: what was injected on it in seconds, 0 for none.
+    """
+
+    edge: Edge
+    operation: str
+    span: Span
+    caller: Span | None
+    callees: tuple[Span, ...]
+    trace: Trace
+    answer: Answer
+    cell: str
+    delay: float = 0.0
+    at_gateway: bool = False
+
+    @property
+    def faulted(self) -> bool:
+        """It met the injected fault, in A's sidecar or on B's inbound side."""
+        return not INJECTED.isdisjoint(self.span.flags) or any(not INJECTED.isdisjoint(s.flags) for s in self.callees)
+
+    @property
+    def aborted(self) -> bool:
+        """It was answered by the fault instead of B."""
+        return "FI" in self.span.flags or any("FI" in span.flags for span in self.callees)
+
+    @property
+    def failed(self) -> bool:
+        """A got no answer, or one that says failure: A left, the proxy gave up, B failed, or the fault answered."""
+        return self.span.gone or self.aborted or self.span.status == 0 or self.span.status >= 500
+
+
+def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
+    """Every call in CELL's traces.
+
+    known: edges that the control shows. A gateway's faulted call leaves only its SERVER span with the flags (measured:
+    istiod sets `spawn_upstream_span` there); it is a call on the edge from that gateway that KNOWN holds.
+    """
+    injected = cell.injected
+    for answer in cell.answers:
+        trace = cell.traces.get(answer.trace_id)
+        if trace is None:
+            continue
+        for span in trace.spans:
+            if not span.proxy:
+                continue
+            delay = injected.delay if injected is not None and injected.kind == "delay" else 0.0
+            if span.kind == "CLIENT" and span.peer:
+                callees = tuple(c for c in _proxied(trace, span) if c.kind == "SERVER")
+                edge = Edge(span.workload, span.peer)
+                caller = _caller(trace, span)
+                yield Call(edge, operation(span), span, caller, callees, trace, answer, cell.id, delay)
+            elif injected is not None and span.kind == "SERVER" and not INJECTED.isdisjoint(span.flags):
+                edge = Edge(span.workload, injected.destination)
+                if edge in known and not any(c.kind == "CLIENT" for c in _proxied(trace, span)):
+                    yield Call(edge, operation(span), span, None, (), trace, answer, cell.id, delay, at_gateway=True)
+
+
+def group(call: Call) -> tuple[str, str, str, str]:
+    """Calls of one group serve the same request of A with the same method and URL: attempts, where m is 1."""
+    return call.trace.trace_id, call.caller.span_id if call.caller else "", call.span.method, call.span.url
+
+
+def versions(trace: Trace) -> dict[tuple[str, str], frozenset[str]]:
+    """Which versions of each (namespace, service) a request passed."""
+    seen: dict[tuple[str, str], set[str]] = {}
+    for span in trace.spans:
+        if span.proxy and span.workload.version:
+            seen.setdefault(_service(span.workload), set()).add(span.workload.version)
+    return {service: frozenset(found) for service, found in seen.items()}
+
+
+def _service(workload: Workload) -> tuple[str, str]:
+    return workload.namespace, workload.service
+
+
+def _caller(trace: Trace, span: Span) -> Span | None:
+    """The nearest server span above SPAN that the same workload's proxy reported; an SDK's spans may lie between."""
+    seen = {span.span_id}
+    above = trace.parent(span)
+    while above is not None and above.span_id not in seen:
+        if above.proxy:
+            return above if above.kind == "SERVER" and above.workload == span.workload else None
+        seen.add(above.span_id)
+        above = trace.parent(above)
+    return None
+
+
+def _proxied(trace: Trace, span: Span, depth: int = 32) -> Iterator[Span]:
+    """The nearest proxy spans below SPAN."""
+    for child in trace.children(span):
+        if child.proxy:
+            yield child
+        elif depth:
+            yield from _proxied(trace, child, depth - 1)

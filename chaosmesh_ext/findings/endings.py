@@ -1,0 +1,59 @@
+"""Endings: who ended a delayed call, told from its span and its caller's."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from chaosmesh_ext.findings.calls import Call
+from chaosmesh_ext.findings.statistics import CLOCK
+
+__all__ = ["Ending", "ending"]
+
+
+class Ending(Enum):
+    """The value is the reason that coverage gives where nothing can be said from such calls."""
+
+    OWN_CLOCK = "ended by the caller's own clock"
+    SIDECAR = "ended by the caller's sidecar (UT)"
+    WAITED = "waited for as long as the delay took"
+    CALLER_LEFT = "inconclusive: ended when the caller's own caller left"
+    ANSWERED_FIRST = "inconclusive: the caller had answered before it dropped the call"
+    TOO_CLOSE = "inconclusive: ended too close to the injected delay; inject a longer one"
+    TRIED_AGAIN = "inconclusive: the sidecar tried several times within the call"
+    NOT_AWAITED = "not awaited: the caller answered without waiting for the call"
+    CUT_SHORT = "inconclusive: ended before the delay was over though nobody left"
+    NO_CALLER = "trace incomplete: the caller's server span is missing"
+    GATEWAY = (
+        "the delay acts inside the gateway, before its own timeout and retries: inject at the callee's inbound side"
+    )
+
+
+def ending(call: Call, eps: float, *, nested: bool) -> Ending:
+    """Who ended a delayed CALL. nested: the caller waits for such calls in the control."""
+    c, a = call.span, call.caller
+    if call.at_gateway:
+        return Ending.GATEWAY
+    if "UT" in c.flags:
+        # with retries the one span covers all tries, and its length is no single timeout
+        return Ending.TRIED_AGAIN if "URX" in c.flags or len(call.callees) > 1 else Ending.SIDECAR
+    if a is None:
+        return Ending.NO_CALLER
+    if c.gone:
+        return _left(call, eps)
+    if c.duration < call.delay - eps:
+        return Ending.CUT_SHORT
+    if a.gone and a.end < c.end:
+        return Ending.WAITED if nested else Ending.NOT_AWAITED
+    covers = a.start <= c.start + CLOCK and c.end <= a.end + CLOCK
+    return Ending.WAITED if covers else Ending.NOT_AWAITED
+
+
+def _left(call: Call, eps: float) -> Ending:
+    c, a = call.span, call.caller
+    if a is None:
+        return Ending.NO_CALLER
+    if a.gone and abs(a.end - c.end) < eps:
+        return Ending.CALLER_LEFT
+    if not a.gone and a.end < c.end - eps:
+        return Ending.ANSWERED_FIRST
+    return Ending.OWN_CLOCK if c.duration < call.delay - eps else Ending.TOO_CLOSE

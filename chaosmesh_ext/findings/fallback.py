@@ -1,0 +1,186 @@
+"""Rule 5, fallback and missing-fallback: what users lose while a call fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from chaosmesh_ext.findings.calls import Call, group
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.statistics import MIN_CALLS
+from chaosmesh_ext.findings.subject import Subject, Trial
+from chaosmesh_ext.findings.words import amount, joined
+from chaosmesh_ext.model import Answer, Condition, Skipped, Span
+
+__all__ = ["fallback", "lost"]
+
+
+class _Seen(msgspec.Struct, frozen=True):
+    """What one request's user got. lost, replaced: names of sections. broken: an error instead of an answer."""
+
+    call: Call
+    lost: frozenset[str]
+    replaced: frozenset[str]
+    broken: bool
+
+    @property
+    def status(self) -> int:
+        return self.call.answer.status
+
+    @property
+    def harmed(self) -> bool:
+        return self.broken or bool(self.lost)
+
+
+def fallback(subject: Subject) -> Iterator[Draft | Skipped]:
+    """State what the user loses under each condition, or that nothing is lost although the call failed.
+
+    An answer is compared with the control's answers to requests that passed the same versions. A slow call that was
+    waited for and then answered shows no fallback: nothing had to be replaced.
+    """
+    conditions: tuple[Condition, ...] = ("slow", "status")
+    for condition in conditions:
+        trials = subject.of(condition)
+        if trials:
+            yield from _under(subject, condition, trials)
+
+
+def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> Iterator[Draft | Skipped]:
+    edge = str(subject.edge)
+    seen: list[_Seen] = []
+    undecided: Counter[str] = Counter()
+    for trial in trials:
+        for made in _requests(trial):
+            found = _look(subject, made)
+            if isinstance(found, str):
+                undecided[found] += 1
+            elif found is not None:
+                seen.append(found)
+    harmed = [each for each in seen if each.harmed]
+    rule = "missing-fallback" if 2 * len(harmed) >= len(seen) else "fallback"
+    if len(seen) < MIN_CALLS:
+        if seen or undecided:
+            details = "".join(f"; {reason} ({amount(n, 'request')})" for reason, n in sorted(undecided.items()))
+            reason = f"too few calls: {len(seen)} failed and could be compared, {MIN_CALLS} are needed{details}"
+            yield Skipped(edge, reason, rule)
+        return
+    if harmed and rule == "fallback":
+        yield Skipped(edge, f"inconclusive: users lost something in {len(harmed)} of {len(seen)} requests", rule)
+        return
+    shown = harmed or seen
+    typical, _ = Counter((each.broken, each.status, each.lost) for each in shown).most_common(1)[0]
+    broken, status, missing = typical
+    replaced = Counter(each.replaced for each in shown).most_common(1)[0][0]
+    of_its_own = all(_answered_itself(each.call) for each in shown)
+    outcome = _outcome(subject.edge.destination, status, missing, replaced, broken=broken, own=of_its_own)
+    yield Draft(
+        rule=rule,
+        condition=condition,
+        severity="info" if not harmed else "critical" if 2 * _errors(shown) >= len(shown) else "warning",
+        source=subject.edge.source,
+        destination=subject.edge.destination,
+        operation=subject.operation,
+        value=None,
+        unit="",
+        agreeing=len(shown),
+        total=len(seen),
+        evidence=evidence([each.call for each in shown if (each.broken, each.status, each.lost) == typical]),
+        say=lambda tally: _words(tally, subject.edge.destination, condition, outcome, harmed=bool(harmed)),
+        same=(outcome,),
+    )
+
+
+def _requests(trial: Trial) -> list[list[Call]]:
+    """The faulted trial's calls by request."""
+    requests: dict[str, list[Call]] = {}
+    for call in trial.calls:
+        requests.setdefault(call.answer.trace_id, []).append(call)
+    return [made for made in requests.values() if any(call.faulted for call in made)]
+
+
+def _look(subject: Subject, made: Sequence[Call]) -> _Seen | str | None:
+    """What the user of one request got; the reason why it cannot be said; None where the call did its work."""
+    faulted = [call for call in made if call.faulted]
+    call, answer = faulted[-1], faulted[-1].answer
+    if not answer.status:
+        return f"our own request got no answer: {answer.error}" if answer.error else "our own request got no answer"
+    controls = subject.baseline.answers(call.trace, answer.url, exactly=False)
+    if not controls:
+        return "no healthy answer of the same versions to compare with"
+    missing = lost(answer, controls)
+    if answer.status >= 400:
+        return _Seen(call, missing, frozenset(), broken=True)
+    if missing:
+        return _Seen(call, missing, frozenset(), broken=False)
+    last = {group(each): each for each in made}
+    if not any(each.failed for each in last.values()):
+        return None
+    exact = subject.baseline.answers(call.trace, answer.url, exactly=True)
+    if not exact:
+        return "the request tried several versions, and none of its sections is in all of them"
+    return _Seen(call, frozenset(), _replaced(answer, exact), broken=False)
+
+
+def lost(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:
+    """Names of the sections that every one of CONTROLS has and ANSWER has not."""
+    common = frozenset.intersection(*(frozenset(control.sections) for control in controls))
+    return common - frozenset(answer.sections)
+
+
+def _replaced(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:
+    """Names of the sections whose content the controls agree on and ANSWER shows differently."""
+    steady: Mapping[str, set[str]] = {
+        name: {control.sections.get(name, "") for control in controls} for name in answer.sections
+    }
+    return frozenset(name for name, seen in steady.items() if len(seen) == 1 and {answer.sections[name]} != seen)
+
+
+def _errors(seen: Sequence[_Seen]) -> int:
+    return sum(1 for each in seen if each.status >= 500)
+
+
+def _answered_itself(call: Call) -> bool:
+    """A itself gave its caller the status that the user got."""
+    a: Span | None = call.span if call.at_gateway else call.caller
+    return a is not None and not a.gone and a.status == call.answer.status
+
+
+def _outcome(
+    destination: str, status: int, missing: frozenset[str], replaced: frozenset[str], *, broken: bool, own: bool
+) -> str:
+    """What happens, as the rest of a sentence about A."""
+    still = f"still answers {status}" if own else f"leaves users with {status}"
+    if broken:
+        return f"answers {status}" if own else still
+    if missing:
+        return f"{still} without {_sections(destination, missing)}"
+    if replaced:
+        return f"{still} with a stand-in for {_sections(destination, replaced)}"
+    return f"{still} with every section"
+
+
+def _sections(destination: str, names: frozenset[str]) -> str:
+    """``the details section ("Book Details")``, or the names of several; nested ones go with the one around them."""
+    outer = sorted(n for n in names if not any(n != o and n.startswith((f"{o}.", f"{o}/", f"{o}[")) for o in names))
+    if len(outer) == 1:
+        name = outer[0]
+        if name.casefold() == destination.casefold():
+            return f"the {destination} section"
+        if destination.casefold() in name.casefold():
+            return f'the {destination} section ("{name}")'
+        return f'the section "{name}"'
+    shown = [f'"{name}"' for name in outer[:3]]
+    return f"the sections {joined([*shown, f'{len(outer) - 3} more'] if len(outer) > 3 else shown)}"
+
+
+def _words(tally: Tally, destination: str, condition: Condition, outcome: str, *, harmed: bool) -> Words:
+    when = f"When {destination} {'is slow' if condition == 'slow' else 'fails'}"
+    share = "" if tally.agreeing == tally.total else f"{tally.agreeing} of "
+    summary = f"{when}, {tally.source} {outcome} ({share}{amount(tally.total, 'request')})."
+    if harmed:
+        advice = f"Let {tally.source} show something in place of what {destination} gives: a cached copy or a default."
+    else:
+        advice = "Keep it, and watch that the stand-in does not hide a lasting failure."
+    return Words(summary, advice, outcome)

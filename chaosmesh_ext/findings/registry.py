@@ -1,0 +1,20 @@
+"""The rules in force. To add one: its file beside these, its test, and its line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from chaosmesh_ext.findings.draft import Draft
+from chaosmesh_ext.findings.fallback import fallback
+from chaosmesh_ext.findings.hedge import hedge
+from chaosmesh_ext.findings.missing_timeout import missing_timeout
+from chaosmesh_ext.findings.retry import retry
+from chaosmesh_ext.findings.subject import Subject
+from chaosmesh_ext.findings.timeout import timeout
+from chaosmesh_ext.model import Skipped
+
+__all__ = ["RULES", "Rule"]
+
+Rule = Callable[[Subject], Iterator[Draft | Skipped]]
+
+RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback)

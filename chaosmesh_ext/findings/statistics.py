@@ -1,0 +1,42 @@
+"""The few numbers that the rules share, and where each comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median, pstdev
+from typing import Final
+
+__all__ = ["CLOCK", "MIN_CALLS", "MIN_REQUESTS", "agree", "confidence", "epsilon", "gap_limit", "tolerance"]
+
+MIN_CALLS: Final = 3
+MIN_REQUESTS: Final = 2
+"""A number is stated from at least three calls over at least two requests."""
+
+CLOCK: Final = 0.005
+"""Seconds by which two spans of one proxy may be recorded out of order: rounding to µs and its event loop."""
+
+
+def epsilon(healthy: Sequence[float]) -> float:
+    """What healthy durations, in seconds, vary by: max(50 ms, 3σ)."""
+    return max(0.050, 3 * pstdev(healthy)) if len(healthy) > 1 else 0.050
+
+
+def gap_limit(deviation: float) -> float:
+    """Gaps below this many seconds are no pause: max(10 ms, 3σ of the control's gaps)."""
+    return max(0.010, 3 * deviation)
+
+
+def tolerance(value: float) -> float:
+    """How far from VALUE seconds another measurement of the same clock may lie: max(5 %, 25 ms)."""
+    return max(0.05 * value, 0.025)
+
+
+def agree(samples: Sequence[float]) -> bool:
+    """Whether SAMPLES, in seconds, show one clock: none lies further than `tolerance` from their median."""
+    middle = median(samples)
+    return all(abs(sample - middle) <= tolerance(middle) for sample in samples)
+
+
+def confidence(agreeing: int, total: int) -> float:
+    """How likely the next call does as AGREEING of TOTAL did: Laplace's rule of succession, to two digits."""
+    return round((agreeing + 1) / (total + 2), 2)
