@@ -10,9 +10,10 @@ import msgspec
 import yaml
 
 from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.embedded.deletion import DeleteOptions
 from chaosmesh_ext.lab.kube.embedded.json_patch import json_patch, merge_patch
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind
-from chaosmesh_ext.lab.kube.embedded.objects import DeleteOptions
+from chaosmesh_ext.lab.kube.embedded.protobuf import MEDIA_TYPE, from_protobuf
 from chaosmesh_ext.lab.kube.embedded.refusals import Cause, bad_request, invalid, unsupported_media_type
 from chaosmesh_ext.lab.kube.embedded.strategic_patch import strategic_merge_patch
 
@@ -25,11 +26,13 @@ _STRATEGIC = "application/strategic-merge-patch+json"
 
 
 def decoded(body: bytes, content_type: str) -> Any:
-    """The value that BODY holds, in JSON or YAML; without a content type JSON is assumed.
+    """The value that BODY holds, in JSON, YAML or Kubernetes' protobuf; without a content type JSON is assumed.
 
-    Raises Refused: 400 when it does not hold one, 415 for other content types.
+    Raises Refused: 400 when it does not hold one, 415 for other content types, 501 for unknown protobuf messages.
     """
     media = content_type.partition(";")[0].strip().lower() or _OBJECTS[0]
+    if media == MEDIA_TYPE:
+        return from_protobuf(body)
     if media not in _OBJECTS:
         raise unsupported_media_type(_OBJECTS)
     if media == _OBJECTS[1]:

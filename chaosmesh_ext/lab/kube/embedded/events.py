@@ -5,18 +5,20 @@ from __future__ import annotations
 import secrets
 
 from chaosmesh_ext.lab.kube.api import Obj
-from chaosmesh_ext.lab.kube.embedded.kinds import Kind
-from chaosmesh_ext.lab.kube.embedded.objects import Objects, now
+from chaosmesh_ext.lab.kube.embedded.clock import now
+from chaosmesh_ext.lab.kube.embedded.kinds import named
+from chaosmesh_ext.lab.kube.embedded.objects import Objects
 
 __all__ = ["record"]
 
 _COMPONENT = "chaosmesh-lab"
+_EVENT = named("Event")
 _MESSAGE_LIMIT = 1024
 """Characters of an Event's message (Kubernetes' events.k8s.io validation)."""
 
 
-def record(objects: Objects, kind: Kind, about: Obj, reason: str, message: str, type_: str) -> Obj:
-    """Write an Event of KIND about an object, or count it once more when the last one said the same."""
+def record(objects: Objects, about: Obj, reason: str, message: str, type_: str) -> Obj:
+    """Write an Event about an object, or count it once more when the last one said the same."""
     metadata = about["metadata"]
     namespace = metadata.get("namespace") or "default"
     involved = {
@@ -28,11 +30,11 @@ def record(objects: Objects, kind: Kind, about: Obj, reason: str, message: str, 
     if metadata.get("namespace"):
         involved["namespace"] = namespace
     message = message[:_MESSAGE_LIMIT]
-    for known in objects.store.list(kind, namespace):
+    for known in objects.store.list(_EVENT, namespace):
         same_object = {key: known["involvedObject"].get(key, "") for key in involved} == involved
         if same_object and (known["reason"], known["message"], known["type"]) == (reason, message, type_):
             again = {**known, "count": known.get("count", 1) + 1, "lastTimestamp": now()}
-            return objects.replace(kind, known, again)
+            return objects.replace(_EVENT, known, again)
     body = {
         "metadata": {"name": f"{metadata['name'][:230]}.{secrets.token_hex(8)}"},
         "involvedObject": {**involved, "resourceVersion": metadata.get("resourceVersion", "")},
@@ -45,4 +47,4 @@ def record(objects: Objects, kind: Kind, about: Obj, reason: str, message: str, 
         "firstTimestamp": now(),
         "lastTimestamp": now(),
     }
-    return objects.create(kind, namespace, body)
+    return objects.create(_EVENT, namespace, body)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-__all__ = ["KINDS", "Kind", "by_kind", "by_plural", "group_versions", "groups"]
+__all__ = ["KINDS", "Kind", "by_kind", "by_plural", "group_versions", "groups", "named"]
 
 
 class Kind(msgspec.Struct, frozen=True, cache_hash=True):
@@ -178,6 +178,11 @@ def by_kind(name: str, api_version: str = "") -> Kind | None:
     group, _, version = api_version.rpartition("/")
     kind = _BY_KIND.get((group, name))
     return kind if kind and version in kind.versions else None
+
+
+def named(name: str) -> Kind:
+    """The kind named NAME, which is one of the table's."""
+    return _BY_NAME[name]
 
 
 def groups() -> dict[str, list[str]]:

@@ -127,7 +127,7 @@ class EmbeddedKube:
 
     async def record(self, about: Obj, reason: str, message: str, kind: str = "Warning") -> None:
         """Write an Event (Normal or Warning) about an object; the same again raises its count."""
-        _said(lambda: events.record(self._objects, _kind("Event"), about, reason, message, kind))
+        _said(lambda: events.record(self._objects, about, reason, message, kind))
 
     def subscribe(self, kinds: Collection[str], watcher: Watcher) -> None:
         """Call WATCHER with every object of KINDS that is there (ADDED), then with every change, inside the write."""

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import datetime
 import secrets
 import uuid
 from collections.abc import Callable, Collection
 from typing import Any
 
-import msgspec
-
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded import validation
+from chaosmesh_ext.lab.kube.embedded.clock import now
 from chaosmesh_ext.lab.kube.embedded.defaults import fill, first_status
+from chaosmesh_ext.lab.kube.embedded.deletion import Deleted, DeleteOptions, delete, remove
 from chaosmesh_ext.lab.kube.embedded.jsons import copied, same
-from chaosmesh_ext.lab.kube.embedded.kinds import Kind, by_kind
+from chaosmesh_ext.lab.kube.embedded.kinds import Kind, named
 from chaosmesh_ext.lab.kube.embedded.refusals import (
     Refused,
     already_exists,
@@ -26,7 +25,7 @@ from chaosmesh_ext.lab.kube.embedded.refusals import (
 )
 from chaosmesh_ext.lab.kube.embedded.store import Store
 
-__all__ = ["DeleteOptions", "Deleted", "Objects", "now"]
+__all__ = ["Objects"]
 
 _OWNED_BY_SERVER = (
     "uid",
@@ -37,30 +36,9 @@ _OWNED_BY_SERVER = (
     "managedFields",
     "selfLink",
 )
+_NAMESPACE, _SERVICE, _ACCOUNT = named("Namespace"), named("Service"), named("ServiceAccount")
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """What generated names end in: Kubernetes leaves out what could spell a word or be misread."""
-_IMMORTAL = ("default", "kube-system", "kube-public")
-
-
-def now() -> str:
-    """The time as Kubernetes writes it, to the second."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-class DeleteOptions(msgspec.Struct, frozen=True):
-    """What a DELETE asks for: preconditions ("" is none), whether dependents stay (`orphan`), and only to try it."""
-
-    uid: str = ""
-    resource_version: str = ""
-    orphan: bool = False
-    dry_run: bool = False
-
-
-class Deleted(msgspec.Struct, frozen=True):
-    """The object as it was last; `gone` is False while finalizers hold it."""
-
-    obj: Obj
-    gone: bool
 
 
 class Objects:
@@ -68,7 +46,6 @@ class Objects:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._namespaces = _kind("Namespace")
 
     def get(self, kind: Kind, namespace: str, name: str) -> Obj:
         """The object (404 without)."""
@@ -103,9 +80,9 @@ class Objects:
         if dry_run:
             return obj
         self.store.put(kind, obj)
-        if kind is self._namespaces:
+        if kind is _NAMESPACE:
             account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-            self.create(_kind("ServiceAccount"), kept["name"], account)
+            self.create(_ACCOUNT, kept["name"], account)
         return obj
 
     def update(
@@ -172,102 +149,26 @@ class Objects:
         if dry_run:
             return obj
         if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
-            return self._remove(kind, old, orphan=False)
+            return remove(self.store, kind, old)
         return self.store.put(kind, obj)
 
     def delete(self, kind: Kind, namespace: str, name: str, options: DeleteOptions | None = None) -> Deleted:
-        """Delete the object and, unless told otherwise, what it owns; a Namespace with all that is in it."""
-        options = options or DeleteOptions()
-        obj = self.get(kind, namespace, name)
-        if kind is self._namespaces and name in _IMMORTAL:
-            raise forbidden(kind, name, "this namespace may not be deleted")
-        _check_preconditions(kind, obj, options)
-        marked = self._marked(kind, obj)
-        if options.dry_run:
-            return Deleted(marked, gone=not marked["metadata"].get("finalizers"))
-        if kind is self._namespaces:
-            return self._delete_namespace(marked)
-        if obj["metadata"].get("finalizers"):
-            return Deleted(obj if same(marked, obj) else self.store.put(kind, marked), gone=False)
-        return Deleted(_last(kind, self._remove(kind, obj, orphan=options.orphan), marked), gone=True)
-
-    def _marked(self, kind: Kind, obj: Obj) -> Obj:
-        """OBJ as it is between the request to delete it and its end."""
-        if "deletionTimestamp" in obj["metadata"]:
-            return obj
-        grace = obj["spec"].get("terminationGracePeriodSeconds", 30) if kind.name == "Pod" else 0
-        metadata = {**obj["metadata"], "deletionTimestamp": now(), "deletionGracePeriodSeconds": grace}
-        return {**obj, "metadata": metadata}
-
-    def _remove(self, kind: Kind, obj: Obj, *, orphan: bool) -> Obj:
-        metadata = obj["metadata"]
-        namespace = metadata.get("namespace", "")
-        last = self.store.remove(kind, namespace, metadata["name"])
-        self._collect(metadata["uid"], orphan=orphan)
-        parent = self.store.get(self._namespaces, "", namespace)
-        if parent and "deletionTimestamp" in parent["metadata"]:
-            self._end_namespace(namespace)
-        return last
-
-    def _collect(self, uid: str, *, orphan: bool) -> None:
-        """Kubernetes' garbage collector: what only the gone object owned goes too, or forgets it."""
-        for kind, obj in self.store.all():
-            owners = obj["metadata"].get("ownerReferences") or []
-            left = [owner for owner in owners if owner.get("uid") != uid]
-            if len(left) == len(owners) or self.store.get(kind, *_key(obj)) is not obj:
-                continue
-            if orphan or left:
-                metadata = {**obj["metadata"], "ownerReferences": left}
-                if not left:
-                    del metadata["ownerReferences"]
-                self.store.put(kind, {**obj, "metadata": metadata})
-            else:
-                self.delete(kind, *_key(obj))
-
-    def _delete_namespace(self, marked: Obj) -> Deleted:
-        name = marked["metadata"]["name"]
-        terminating = _with_status(marked, {**marked.get("status", {}), "phase": "Terminating"})
-        if not same(terminating, self.store.get(self._namespaces, "", name)):
-            self.store.put(self._namespaces, {**terminating, "metadata": dict(terminating["metadata"])})
-        for kind, obj in self.store.all():
-            if kind.namespaced and obj["metadata"]["namespace"] == name and self.store.get(kind, *_key(obj)) is obj:
-                self.delete(kind, *_key(obj))
-        self._end_namespace(name)
-        left = self.store.get(self._namespaces, "", name)
-        return Deleted(left or terminating, gone=left is None)
-
-    def _end_namespace(self, name: str) -> None:
-        """Remove a terminating Namespace once nothing is left in it."""
-        if self.store.get(self._namespaces, "", name) is None:
-            return
-        if any(kind.namespaced and obj["metadata"]["namespace"] == name for kind, obj in self.store.all()):
-            return
-        self.store.remove(self._namespaces, "", name)
+        """Delete the object; see `deletion.delete`."""
+        return delete(self.store, kind, self.get(kind, namespace, name), options or DeleteOptions())
 
     def _admit(self, kind: Kind, namespace: str, name: str) -> None:
         """The Namespace must be there, and stay."""
         if not kind.namespaced:
             return
-        parent = self.store.get(self._namespaces, "", namespace)
+        parent = self.store.get(_NAMESPACE, "", namespace)
         if parent is None:
-            raise not_found(self._namespaces, namespace)
+            raise not_found(_NAMESPACE, namespace)
         if "deletionTimestamp" in parent["metadata"]:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
             raise forbidden(kind, name, why)
 
     def _cluster_ips(self) -> Collection[str]:
-        return {obj["spec"].get("clusterIP", "") for obj in self.store.list(_kind("Service"))}
-
-
-def _kind(name: str) -> Kind:
-    kind = by_kind(name)
-    if kind is None:  # pragma: no cover - the table holds what is named here
-        raise LookupError(name)
-    return kind
-
-
-def _key(obj: Obj) -> tuple[str, str]:
-    return obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
+        return {obj["spec"].get("clusterIP", "") for obj in self.store.list(_SERVICE)}
 
 
 def _checked_metadata(kind: Kind, body: Obj) -> Obj:
@@ -310,14 +211,6 @@ def _wanted(kind: Kind, obj: Obj) -> Obj:
     return {"spec": obj.get("spec")}
 
 
-def _last(kind: Kind, removed: Obj, marked: Obj) -> Obj:
-    """What a DELETE answers: of a Pod, that it is on its way out."""
-    if kind.name != "Pod":
-        return removed
-    version = removed["metadata"]["resourceVersion"]
-    return {**removed, "metadata": {**marked["metadata"], "resourceVersion": version}}
-
-
 def _check_uid(kind: Kind, metadata: Obj, found: str, namespace: str) -> None:
     asked = metadata.get("uid") or found
     if asked != found:
@@ -327,19 +220,3 @@ def _check_uid(kind: Kind, metadata: Obj, found: str, namespace: str) -> None:
             f"Precondition failed: UID in precondition: {asked}, UID in object meta: {found}"
         )
         raise conflict(kind, metadata["name"], why)
-
-
-def _check_preconditions(kind: Kind, obj: Obj, options: DeleteOptions) -> None:
-    metadata = obj["metadata"]
-    if options.uid and options.uid != metadata["uid"]:
-        why = (
-            f"the UID in the precondition ({options.uid}) does not match the UID in record ({metadata['uid']}). "
-            "The object might have been deleted and then recreated"
-        )
-        raise conflict(kind, metadata["name"], why, by_kind=True)
-    if options.resource_version and options.resource_version != metadata["resourceVersion"]:
-        why = (
-            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion "
-            f"in record ({metadata['resourceVersion']}). The object might have been modified"
-        )
-        raise conflict(kind, metadata["name"], why, by_kind=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.defaults import NODE
 from chaosmesh_ext.lab.kube.embedded.discovery import VERSION
-from chaosmesh_ext.lab.kube.embedded.kinds import KINDS, Kind, by_kind
+from chaosmesh_ext.lab.kube.embedded.kinds import KINDS, Kind, named
 from chaosmesh_ext.lab.kube.embedded.objects import Objects
 
 __all__ = ["NAMESPACES", "seed"]
@@ -24,10 +24,7 @@ def seed(objects: Objects) -> None:
 
 
 def _create(objects: Objects, name: str, body: Obj, status: Obj | None = None) -> None:
-    kind = by_kind(name)
-    if kind is None:  # pragma: no cover - the table holds what is named here
-        raise LookupError(name)
-    objects.create(kind, "", body, status=status)
+    objects.create(named(name), "", body, status=status)
 
 
 _NODE_STATUS: Obj = {
