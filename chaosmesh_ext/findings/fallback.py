@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -15,6 +17,11 @@ from chaosmesh_ext.findings.words import amount, joined
 from chaosmesh_ext.model import Answer, Condition, Skipped, Span
 
 __all__ = ["fallback", "lost"]
+
+_NULL = hashlib.sha256(b"null").hexdigest()[:12]
+"""What a section's digest is for JSON's null: an application that says so has nothing to show."""
+
+_ERROR = re.compile(r"err(or)?|fail|exception|unavailable", re.IGNORECASE)
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -124,17 +131,43 @@ def _look(subject: Subject, made: Sequence[Call]) -> _Seen | str | None:
 
 
 def lost(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:
-    """Names of the sections that every one of CONTROLS has and ANSWER has not."""
+    """Names of the sections that every one of CONTROLS has and ANSWER has not, or has as null.
+
+    What is nested (``sections.ads.price`` in ``sections.ads``) is not lost where the section around it is there and
+    holds something else instead, a stand-in; an error is none.
+    """
     common = frozenset.intersection(*(frozenset(control.sections) for control in controls))
-    return common - frozenset(answer.sections)
+    gone = {name for name in common if _empty(name, answer) and not any(_empty(name, c) for c in controls)}
+    new = frozenset(answer.sections) - frozenset.union(*(frozenset(control.sections) for control in controls))
+    return frozenset(name for name in gone if not _stands_in(_around(name), new))
 
 
 def _replaced(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:
     """Names of the sections whose content the controls agree on and ANSWER shows differently."""
-    steady: Mapping[str, set[str]] = {
-        name: {control.sections.get(name, "") for control in controls} for name in answer.sections
-    }
-    return frozenset(name for name, seen in steady.items() if len(seen) == 1 and {answer.sections[name]} != seen)
+    common = frozenset.intersection(*(frozenset(control.sections) for control in controls))
+    changed: set[str] = set()
+    for name in common:
+        seen = {control.sections[name] for control in controls}
+        if name not in answer.sections:
+            changed.add(_around(name))
+        elif len(seen) == 1 and answer.sections[name] not in seen:
+            changed.add(name)
+    return frozenset(changed)
+
+
+def _empty(name: str, answer: Answer) -> bool:
+    return answer.sections.get(name, _NULL) == _NULL
+
+
+def _around(name: str) -> str:
+    """The path that NAME is nested in; empty for one that is in none."""
+    return name[: max(name.rfind("."), name.rfind("["), 0)]
+
+
+def _stands_in(name: str, new: frozenset[str]) -> bool:
+    """Whether the section NAME holds something NEW instead, that is no error."""
+    fresh = {other for other in new if name and _around(other) == name}
+    return bool(fresh) and not any(_ERROR.search(other[len(name) :]) for other in fresh)
 
 
 def _errors(seen: Sequence[_Seen]) -> int:
@@ -157,7 +190,7 @@ def _outcome(
     if missing:
         return f"{still} without {_sections(destination, missing)}"
     if replaced:
-        return f"{still} with a stand-in for {_sections(destination, replaced)}"
+        return f"{still} with other content in {_sections(destination, replaced)}"
     return f"{still} with every section"
 
 

@@ -1,0 +1,116 @@
+"""The document: everything that a report needs, as plain JSON that a journal can hold.
+
+It is findings.json (schema `chaosmesh-ext/findings/v1`) with more keys: `cells` with answers and the traces that prove
+something, `proofs` that the faults were live, `problems`, `headlines` and the `verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.model import SCHEMA, Cell, Coverage, Evidence, Finding, Judgement, Trace, Verdict
+from chaosmesh_ext.report.headlines import headlines
+from chaosmesh_ext.report.verdict import verdict as judged
+
+__all__ = ["RunFacts", "Target", "document"]
+
+
+class RunFacts(msgspec.Struct, frozen=True):
+    """id: the run's token. started: seconds since the epoch. duration_s: seconds. tool_version: ours."""
+
+    id: str
+    started: float
+    duration_s: float
+    tool_version: str
+
+
+class Target(msgspec.Struct, frozen=True):
+    """What was tested. mesh: its name or the Kubernetes API's URL. mode: ``sidecar`` or ``ambient``."""
+
+    url: str
+    mesh: str = ""
+    mode: str = "sidecar"
+
+
+def document(
+    run: RunFacts,
+    target: Target,
+    judgement: Judgement,
+    cells: Sequence[Cell],
+    *,
+    proofs: Iterable[Any] = (),
+    problems: Sequence[str] = (),
+    unmet: Sequence[str] = (),
+    verdict: Verdict | None = None,
+) -> dict[str, Any]:
+    """The journal document of a run.
+
+    cells: the control first, as `Run.cells` gives them. proofs: what the injecting actions returned, structs or
+    dictionaries. problems, unmet: one line each. verdict: by default what findings, problems and unmet come to; a run
+    whose faults met no call is inconclusive.
+
+    Of the traces only those are kept that are evidence, and one of the control for comparison; each cell says how many
+    were left out.
+    """
+    trouble = [str(problem) for problem in problems]
+    if any(cell.injected for cell in cells) and not judgement.coverage.tested:
+        trouble.append("no call met an injected fault, so nothing could be judged; see what coverage says")
+    wanted = {proof for finding in judgement.findings for proof in finding.evidence}
+    settled = verdict or judged(judgement.findings, trouble, unmet)
+    return {
+        "schema": SCHEMA,
+        "run": {
+            "id": run.id,
+            "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "duration_s": round(run.duration_s, 3),
+            "tool_version": run.tool_version,
+        },
+        "target": msgspec.to_builtins(target),
+        "verdict": settled.value,
+        "headlines": headlines(judgement.findings),
+        "findings": [_finding(finding) for finding in judgement.findings],
+        "coverage": _coverage(judgement.coverage),
+        "cells": [_cell(cell, wanted) for cell in cells],
+        "proofs": [msgspec.to_builtins(proof) for proof in proofs],
+        "problems": trouble,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(finding)
+    return {key: value for key, value in built.items() if not (key in ("condition", "who", "kind") and value is None)}
+
+
+def _coverage(coverage: Coverage) -> dict[str, Any]:
+    built: dict[str, Any] = msgspec.to_builtins(coverage)
+    return built
+
+
+def _cell(cell: Cell, wanted: set[Evidence]) -> dict[str, Any]:
+    kept = [trace_id for trace_id in sorted(cell.traces) if Evidence(trace_id, cell.id) in wanted]
+    if cell.injected is None:
+        kept = _typical(cell) or kept
+    return {
+        "id": cell.id,
+        "injected": msgspec.to_builtins(cell.injected),
+        "answers": [msgspec.to_builtins(answer) for answer in cell.answers],
+        "traces": [_trace(cell.traces[trace_id]) for trace_id in kept],
+        "traces_left_out": len(cell.traces) - len(kept),
+    }
+
+
+def _typical(cell: Cell) -> list[str]:
+    """The control's request of median duration among those with a trace."""
+    known = sorted((a.duration, a.trace_id) for a in cell.answers if a.trace_id in cell.traces)
+    return [known[(len(known) - 1) // 2][1]] if known else sorted(cell.traces)[:1]
+
+
+def _trace(trace: Trace) -> dict[str, Any]:
+    built: dict[str, Any] = trace.to_builtins()
+    for span in built["spans"]:
+        span["flags"] = sorted(span["flags"])
+    return built

@@ -1,0 +1,50 @@
+"""findings.json: the findings for other programs, in schema `chaosmesh-ext/findings/v1` and nothing besides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from chaosmesh_ext.model import SCHEMA
+
+__all__ = ["render"]
+
+_RUN = ("id", "started", "duration_s", "tool_version")
+_TARGET = ("url", "mesh", "mode")
+_BEFORE = ("id", "rule")
+_AFTER = ("severity", "source", "destination", "operation", "value", "unit", "summary", "advice", "fix", "confidence")
+_OPTIONAL = ("who", "kind")
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The text of findings.json: exactly the schema's keys, in its order, whatever else DOCUMENT holds."""
+    coverage = document["coverage"]
+    built = {
+        "schema": SCHEMA,
+        "run": {key: document["run"][key] for key in _RUN},
+        "target": {key: document["target"][key] for key in _TARGET},
+        "findings": [_finding(finding) for finding in document["findings"]],
+        "coverage": {
+            "edges": coverage["edges"],
+            "tested": coverage["tested"],
+            "skipped": [
+                {
+                    "edge": each["edge"],
+                    "reason": f"{each['rule']}: {each['reason']}" if each.get("rule") else each["reason"],
+                }
+                for each in coverage["skipped"]
+            ],
+        },
+    }
+    return json.dumps(built, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+    built: dict[str, Any] = {key: finding[key] for key in _BEFORE}
+    if finding.get("condition") is not None:
+        built["condition"] = finding["condition"]
+    built |= {key: finding[key] for key in _AFTER}
+    built |= {key: finding[key] for key in _OPTIONAL if finding.get(key) is not None}
+    built["evidence"] = [{"trace_id": each["trace_id"], "cell": each["cell"]} for each in finding["evidence"]]
+    return built

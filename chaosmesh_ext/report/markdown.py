@@ -1,0 +1,126 @@
+"""report.md: what was found, for people, with the traces that prove it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import msgspec
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template
+
+from chaosmesh_ext.findings.fallback import lost
+from chaosmesh_ext.findings.words import joined
+from chaosmesh_ext.model import Answer
+from chaosmesh_ext.report import escaping, numbers
+from chaosmesh_ext.report.waterfall import waterfall
+
+__all__ = ["render"]
+
+
+def render(document: Mapping[str, Any]) -> str:
+    """The Markdown of a document. The same document gives the same text; it reads well without a renderer too."""
+    evidence = _Evidence(document)
+    rendered = _template().render(
+        doc=document,
+        experiment=document.get("experiment"),
+        cells={cell["id"]: cell for cell in document["cells"]},
+        findings=[evidence.of(finding) for finding in document["findings"]],
+        control=evidence.control(),
+        proofs=document["proofs"],
+    )
+    lines = [line.rstrip() for line in rendered.splitlines()]
+    text = "\n".join(lines)
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text.strip() + "\n"
+
+
+class _Evidence:
+    """Looks up what proves a finding; each trace is drawn once, where it is first needed."""
+
+    def __init__(self, document: Mapping[str, Any]) -> None:
+        self._cells = {cell["id"]: cell for cell in document["cells"]}
+        self._drawn: dict[tuple[str, str], int] = {}
+        self._controls = [
+            msgspec.convert(answer, Answer)
+            for cell in document["cells"]
+            if cell["injected"] is None
+            for answer in cell["answers"]
+            if 0 < answer["status"] < 400
+        ]
+
+    def of(self, finding: Mapping[str, Any]) -> dict[str, Any]:
+        """FINDING, the lines about each of its traces, and a drawing of the first that there is none of yet."""
+        proofs = [self._proof(each, draw=number == 0) for number, each in enumerate(finding["evidence"])]
+        return {**finding, "proofs": proofs}
+
+    def control(self) -> dict[str, Any] | None:
+        """The healthy request to compare with."""
+        for cell in self._cells.values():
+            if cell["injected"] is None and cell["traces"]:
+                trace = cell["traces"][0]
+                return self._proof({"trace_id": trace["trace_id"], "cell": cell["id"]}, draw=True)
+        return None
+
+    def _proof(self, each: Mapping[str, Any], *, draw: bool) -> dict[str, Any]:
+        cell = self._cells.get(each["cell"], {})
+        trace = next((t for t in cell.get("traces", ()) if t["trace_id"] == each["trace_id"]), None)
+        answer = next((a for a in cell.get("answers", ()) if a["trace_id"] == each["trace_id"]), None)
+        key = (each["cell"], each["trace_id"])
+        before = self._drawn.get(key)
+        drawing = waterfall(trace) if draw and trace is not None and before is None else ""
+        if drawing:
+            self._drawn[key] = len(self._drawn) + 1
+        return {
+            **each,
+            "fault": numbers.described(cell.get("injected")),
+            "user": self._user(answer),
+            "drawing": drawing,
+            "number": self._drawn.get(key),
+            "repeated": before if draw else None,
+        }
+
+    def _user(self, answer: Mapping[str, Any] | None) -> str:
+        """What the user of one request saw, in a line."""
+        if answer is None:
+            return "the answer is not in the journal"
+        took = numbers.seconds(answer["duration"])
+        if not answer["status"]:
+            return f"no answer after {took}: {answer['error'] or 'no reason given'}"
+        return f"{answer['status']} after {took}{self._without(answer)}"
+
+    def _without(self, answer: Mapping[str, Any]) -> str:
+        seen = msgspec.convert(answer, Answer)
+        controls = [control for control in self._controls if control.url == seen.url]
+        names = sorted(lost(seen, controls)) if controls else []
+        if not names:
+            return ""
+        shown: Sequence[str] = [f'"{name}"' for name in names[:5]]
+        more = [f"{len(names) - 5} more"] if len(names) > 5 else []
+        return f", without {joined([*shown, *more])}"
+
+
+@cache
+def _template() -> Template:
+    # this is Markdown: Jinja2's HTML escaping would show as text in it; every value passes a filter of `escaping`
+    environment = Environment(
+        loader=PackageLoader("chaosmesh_ext.report", "templates"),
+        autoescape=False,  # noqa: S701 - see above
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=StrictUndefined,
+    )
+    environment.filters |= {
+        "text": escaping.text,
+        "code": escaping.code,
+        "cell": escaping.cell,
+        "value": numbers.value,
+        "seconds": numbers.seconds,
+        "milliseconds": numbers.milliseconds,
+        "described": numbers.described,
+        "amount": numbers.amount,
+        "percent": lambda share: f"{100 * share:.0f} %",
+    }
+    return environment.get_template("report.md.j2")
