@@ -4,12 +4,15 @@ A fault that could not be proven is not in the mesh any more when the action end
 itself goes on after an action that failed; our control (chaosmesh_ext.controls) ends the experiment there.
 """
 
-# No `from __future__ import annotations` here: it would turn every type that `chaos discover` shows into "object".
+# `chaos discover` shows "object" for every Optional, and for every type at all under
+# `from __future__ import annotations`: so neither is used here.
+# mypy: implicit-optional
+# ruff: noqa: RUF013
 import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Dict, Union
+from typing import Any, Dict, Literal, cast
 
 import msgspec
 from chaoslib.types import Configuration, Secrets
@@ -30,16 +33,16 @@ _logger = logging.getLogger("chaostoolkit")
 
 def inject_delay(
     destination: str,
-    fixed_delay: Union[float, str],
-    source: str = None,  # type: ignore[assignment]
-    subset: str = None,  # type: ignore[assignment]
-    namespace: str = None,  # type: ignore[assignment]
-    match: Dict[str, Any] = None,  # type: ignore[assignment]
-    percentage: float = None,  # type: ignore[assignment]
+    fixed_delay: float,
+    source: str = None,
+    subset: str = None,
+    namespace: str = None,
+    match: Dict[str, Any] = None,
+    percentage: float = None,
     requests: str = "marked",
-    url: str = None,  # type: ignore[assignment]
-    request_headers: Dict[str, str] = None,  # type: ignore[assignment]
-    carrier: str = None,  # type: ignore[assignment]
+    url: str = None,
+    request_headers: Dict[str, str] = None,
+    carrier: str = None,
     prove: bool = True,
     configuration: Configuration = None,
     secrets: Secrets = None,
@@ -73,17 +76,17 @@ def inject_delay(
 
 def inject_abort(
     destination: str,
-    http_status: int = None,  # type: ignore[assignment]
-    grpc_status: str = None,  # type: ignore[assignment]
-    source: str = None,  # type: ignore[assignment]
-    subset: str = None,  # type: ignore[assignment]
-    namespace: str = None,  # type: ignore[assignment]
-    match: Dict[str, Any] = None,  # type: ignore[assignment]
-    percentage: float = None,  # type: ignore[assignment]
+    http_status: int = None,
+    grpc_status: str = None,
+    source: str = None,
+    subset: str = None,
+    namespace: str = None,
+    match: Dict[str, Any] = None,
+    percentage: float = None,
     requests: str = "marked",
-    url: str = None,  # type: ignore[assignment]
-    request_headers: Dict[str, str] = None,  # type: ignore[assignment]
-    carrier: str = None,  # type: ignore[assignment]
+    url: str = None,
+    request_headers: Dict[str, str] = None,
+    carrier: str = None,
     prove: bool = True,
     configuration: Configuration = None,
     secrets: Secrets = None,
@@ -103,7 +106,7 @@ def inject_abort(
         )
 
 
-def recover(run: str = None, configuration: Configuration = None, secrets: Secrets = None) -> Dict[str, Any]:  # type: ignore[assignment]
+def recover(run: str = None, configuration: Configuration = None, secrets: Secrets = None) -> Dict[str, Any]:
     """
     Take out what this experiment's run injected, and prove that it is gone; or,
     given the token of another `run` (or `all`), what that one left in the mesh.
@@ -126,7 +129,7 @@ def _inject(
     source: str | None,
     subset: str | None,
     namespace: str | None,
-    match: Mapping[str, Any] | None,
+    match: Dict[str, Any] | None,
     requests: str,
     url: str | None,
     request_headers: Mapping[str, str] | None,
@@ -134,15 +137,15 @@ def _inject(
     prove: bool,
 ) -> Dict[str, Any]:
     host, port = _host(destination)
-    if requests != "marked" and requests != "all":
+    if requests not in {"marked", "all"}:
         raise InvalidInput(f"requests {requests!r} is neither 'marked' (this run's own) nor 'all' (everybody's)")
     scope = Scope(
         host=host,
         namespace=namespace or run.settings.namespace,
         source=source or "",
         subset=subset or "",
-        requests=requests,
-        match=dict(match or {}),
+        requests=cast('Literal["marked", "all"]', requests),
+        match=match or {},
         port=port,
     )
     proof = run.inject(fault, scope, url=url or "", request_headers=request_headers, carrier=carrier or "", prove=prove)

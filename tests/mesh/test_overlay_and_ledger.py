@@ -1,0 +1,374 @@
+"""The promise of an overlay: whatever an owner does meanwhile, after the undo the object is the owner's alone."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import msgspec
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.faults import Abort, Delay
+from chaosmesh_ext.mesh import Create, Destination, Edit, Place, Source, View, ledger
+from chaosmesh_ext.mesh.overlay import plan
+from chaosmesh_ext.mesh.pointer import apply
+from chaosmesh_ext.model import Marker, Workload
+
+RUN = "0badcafe"
+SOURCE = Source("productpage-v1", "default", {"app": "productpage"}, (Workload("productpage", "v1"),))
+HOST = Destination("details.default.svc.cluster.local", "details", "default", 9080, (9080,))
+
+
+def place(cell="1", **changes) -> Place:
+    values = {"run": RUN, "cell": cell, "namespace": "default", "source": SOURCE, "destination": HOST}
+    return Place(**{**values, "marker": Marker(RUN, cell), **changes})
+
+
+EVERYBODY = {"source": None, "marker": None}
+
+
+def lay(owner: dict, fault, where: Place, view: View | None = None) -> dict:
+    """OWNER with FAULT over it."""
+    (change,) = plan(fault, where, view or View(owner=owner))
+    assert isinstance(change, Edit)
+    return apply(owner, change.compute(owner))
+
+
+def lift(obj: dict, cell: str | None = None, run: str = RUN) -> tuple[dict, tuple[str, ...]]:
+    undone = ledger.undo(obj, run, cell)
+    assert not undone.delete
+    return apply(obj, undone.ops), undone.conflicts
+
+
+# --- any owner, any edits ---------------------------------------------------------------------------------------------
+
+names = st.sampled_from(["a", "b", "prod", "canary"])
+string_match = st.one_of(
+    st.builds(lambda text: {"exact": text}, names),
+    st.builds(lambda text: {"prefix": "/" + text}, names),
+)
+match = st.fixed_dictionaries(
+    {},
+    optional={
+        "uri": string_match,
+        "headers": st.dictionaries(st.sampled_from(["end-user", "x-a"]), string_match, min_size=1, max_size=2),
+        "withoutHeaders": st.dictionaries(st.sampled_from(["x-b", "x-c"]), string_match, min_size=1, max_size=2),
+        "gateways": st.sampled_from([["mesh"], ["bookinfo"], ["bookinfo", "mesh"]]),
+        "sourceLabels": st.sampled_from([{"app": "productpage"}, {"app": "reviews"}, {"version": "v1"}]),
+        "name": names,
+    },
+)
+route = st.fixed_dictionaries(
+    {"route": st.just([{"destination": {"host": "details"}, "weight": 100}])},
+    optional={
+        "name": names,
+        "match": st.lists(match, min_size=1, max_size=3),
+        "timeout": st.sampled_from(["1s", "5s"]),
+        "retries": st.just({"attempts": 2}),
+    },
+)
+virtual_services = st.builds(
+    lambda routes, hosts, labels, annotations: {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {
+            "name": "details",
+            "namespace": "default",
+            **({} if labels is None else {"labels": labels}),
+            **({} if annotations is None else {"annotations": annotations}),
+        },
+        "spec": {"hosts": hosts, "http": routes},
+    },
+    st.lists(route, min_size=1, max_size=4),
+    st.sampled_from([["details"], ["details", "other"], ["*.default.svc.cluster.local"]]),
+    st.none() | st.dictionaries(names, names, max_size=2),
+    st.none() | st.dictionaries(names, names, max_size=2),
+)
+
+
+def _own(obj: dict) -> list[int]:
+    """Where the owner's own routes are: ours stand between them."""
+    return [i for i, one in enumerate(obj["spec"]["http"]) if not one.get("name", "").startswith("chaos-")]
+
+
+def add_route(at: int):
+    def edit(obj):
+        own = [*_own(obj), len(obj["spec"]["http"])]
+        obj["spec"]["http"].insert(own[min(at, len(own) - 1)], {"name": "new", "route": []})
+
+    return edit
+
+
+def drop_route(at: int):
+    def edit(obj):
+        own = _own(obj)
+        if own:
+            del obj["spec"]["http"][own[at % len(own)]]
+
+    return edit
+
+
+def swap_routes(obj):
+    own = _own(obj)
+    if len(own) > 1:
+        http = obj["spec"]["http"]
+        http[own[0]], http[own[-1]] = http[own[-1]], http[own[0]]
+
+
+def set_timeout(at: int):
+    def edit(obj):
+        own = _own(obj)
+        if own:
+            obj["spec"]["http"][own[at % len(own)]]["timeout"] = "9s"
+
+    return edit
+
+
+def add_label(obj):
+    obj["metadata"].setdefault("labels", {})["team"] = "sre"
+
+
+def add_annotation(obj):
+    obj["metadata"].setdefault("annotations", {})["note"] = "mine"
+
+
+def change_hosts(obj):
+    obj["spec"]["hosts"] = [*obj["spec"]["hosts"], "more"]
+
+
+edits = st.lists(
+    st.one_of(
+        st.builds(add_route, st.integers(0, 3)),
+        st.builds(drop_route, st.integers(0, 3)),
+        st.builds(set_timeout, st.integers(0, 3)),
+        st.sampled_from([swap_routes, add_label, add_annotation, change_hosts]),
+    ),
+    max_size=5,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(virtual_services, edits, edits, st.booleans(), st.booleans())
+def test_an_owners_edits_survive_the_removal_and_nothing_else_does(owner, first, second, scoped, twice):
+    """An SRE's change during a game day is never lost to our clean-up, and no trace of us stays."""
+    scope = {} if scoped else EVERYBODY
+    alone = deepcopy(owner)
+    try:
+        faulted = lay(owner, Abort(507), place(**scope))
+    except InvalidInput:
+        assume(False)
+    for edit in first:
+        edit(alone)
+        edit(faulted)
+    if twice:
+        try:
+            faulted = lay(faulted, Delay(2), place("2"))
+        except InvalidInput:
+            pass
+    for edit in second:
+        edit(alone)
+        edit(faulted)
+    after, conflicts = lift(faulted)
+    assert not conflicts
+    assert after == alone
+
+
+@settings(max_examples=100, deadline=None)
+@given(virtual_services, edits)
+def test_one_cell_comes_out_and_the_other_stays(owner, changes):
+    try:
+        faulted = lay(owner, Abort(507), place("1"))
+        both = lay(faulted, Delay(2), place("2"))
+    except InvalidInput:
+        assume(False)
+    alone = deepcopy(owner)
+    for edit in changes:
+        edit(alone)
+        edit(both)
+    one, _ = lift(both, "1")
+    names_left = [one["name"] for one in one["spec"]["http"] if one.get("name", "").startswith("chaos-")]
+    faults = [one.get("fault") for one in one["spec"]["http"] if one.get("name", "").startswith("chaos-")]
+    assert names_left
+    assert all(fault == Delay(2).for_virtual_service() for fault in faults)
+    assert ledger.runs_in(one) == {RUN}
+    after, _ = lift(one, "2")
+    assert after == alone
+
+
+@settings(max_examples=100, deadline=None)
+@given(virtual_services)
+def test_undo_is_done_once_and_then_finds_nothing(owner):
+    try:
+        faulted = lay(owner, Abort(507), place())
+    except InvalidInput:
+        assume(False)
+    after, _ = lift(faulted)
+    assert ledger.undo(after, RUN).ops == ()
+    assert ledger.runs_in(after) == set()
+
+
+# --- the shape of an overlay ------------------------------------------------------------------------------------------
+
+
+def test_a_scoped_fault_is_a_named_copy_in_front_of_the_route_that_it_refines(make):
+    owner = make.virtual_service(
+        http=[
+            {"match": [{"uri": {"prefix": "/slow"}}], "route": [{"destination": {"host": "details"}}], "timeout": "1s"},
+            {"route": [{"destination": {"host": "details"}}]},
+        ]
+    )
+    http = lay(owner, Abort(507), place())["spec"]["http"]
+    ours = [http[0], http[2]]
+    assert [one.get("name") for one in http] == ["chaos-0badcafe-1", None, "chaos-0badcafe-2", None]
+    assert ours[0]["timeout"] == "1s"
+    assert ours[0]["match"] == [
+        {
+            "uri": {"prefix": "/slow"},
+            "headers": {"tracestate": {"regex": Marker(RUN, "1").pattern()}},
+            "sourceLabels": {"app": "productpage"},
+        }
+    ]
+    assert all(one["fault"] == {"abort": {"httpStatus": 507, "percentage": {"value": 100}}} for one in ours)
+    assert [http[1], http[3]] == owner["spec"]["http"]
+
+
+def test_a_fault_for_everybody_is_a_field_of_the_routes(make):
+    faulted = lay(make.virtual_service(), Delay(1, 5), place(**EVERYBODY))
+    assert faulted["spec"]["http"][0]["fault"] == Delay(1, 5).for_virtual_service()
+    assert len(faulted["spec"]["http"]) == 1
+
+
+def test_the_undo_data_comes_in_the_same_write_as_the_fault(make):
+    (change,) = plan(Abort(507), place(), View(owner=make.virtual_service()))
+    paths = [op["path"] for op in change.compute(make.virtual_service())]
+    assert "/spec/http/0" in paths
+    assert "/metadata/annotations/chaosmesh-ext~1undo" in paths
+    assert "/metadata/labels/chaosmesh-ext~1run" in paths
+
+
+def test_a_virtual_service_of_several_hosts_takes_the_fault_for_this_host_only(make):
+    faulted = lay(make.virtual_service(hosts=["details", "ratings"]), Abort(507), place())
+    authority = faulted["spec"]["http"][0]["match"][0]["authority"]["regex"]
+    import re
+
+    for host in ("details", "details:9080", "details.default", "details.default.svc.cluster.local:9080"):
+        assert re.fullmatch(authority, host)
+    for host in ("ratings", "details2", "details.other", "xdetails"):
+        assert not re.fullmatch(authority, host)
+
+
+def test_where_nobody_owns_the_host_ours_is_private_and_has_a_default_route():
+    (change,) = plan(Abort(507), place(), View())
+    assert isinstance(change, Create)
+    spec = change.obj["spec"]
+    assert spec["exportTo"] == ["."]
+    assert spec["hosts"] == ["details.default.svc.cluster.local"]
+    assert "match" in spec["http"][0]
+    assert "fault" in spec["http"][0]
+    assert spec["http"][1] == {"route": [{"destination": {"host": "details.default.svc.cluster.local"}}]}
+    assert set(change.obj["metadata"]["labels"]) == {"chaosmesh-ext/run"}
+    assert ledger.undo(change.obj, RUN).delete
+    assert not ledger.undo(change.obj, "11111111").ops
+
+
+def test_a_service_of_several_ports_takes_the_fault_on_one(make):
+    several = msgspec.structs.replace(HOST, ports=(9080, 9081))
+    faulted = lay(make.virtual_service(), Abort(507), place(destination=several))
+    assert faulted["spec"]["http"][0]["match"][0]["port"] == 9080
+
+
+def refused(owner: dict, words: str, where: Place | None = None, view: View | None = None) -> None:
+    with pytest.raises(InvalidInput, match=words):
+        plan(Abort(507), where or place(), view or View(owner=owner))
+
+
+def test_a_match_that_no_route_can_satisfy_is_refused_with_the_reason(make):
+    owner = make.virtual_service(http=[{"match": [{"headers": {"end-user": {"exact": "jason"}}}], "route": []}])
+    refused(owner, "'jason' and exact 'bob'", place(match={"headers": {"end-user": {"exact": "bob"}}}))
+
+
+@pytest.mark.parametrize(
+    ("route", "words"),
+    [
+        ({"redirect": {"uri": "/x"}}, "answers by itself"),
+        ({"directResponse": {"status": 200}}, "answers by itself"),
+        ({"delegate": {"name": "other"}}, "delegates"),
+        ({"fault": {"delay": {}}, "route": []}, "fault of its owner's"),
+        ({"match": [{"gateways": ["bookinfo"]}], "route": []}, "gateways only"),
+    ],
+)
+def test_a_route_that_cannot_take_a_fault_is_refused_with_the_reason(make, route, words):
+    refused(make.virtual_service(http=[route]), words)
+
+
+def test_what_argo_or_flagger_drives_is_refused(make):
+    owner = make.virtual_service()
+    canary = {"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "name": "details"}
+    refused({**owner, "metadata": {**owner["metadata"], "ownerReferences": [canary]}}, "Flagger")
+    rollout = {
+        "metadata": {"name": "details", "namespace": "default"},
+        "spec": {"strategy": {"canary": {"trafficRouting": {"istio": {"virtualService": {"name": "details"}}}}}},
+    }
+    refused(owner, "Argo Rollouts", view=View(owner=owner, rollouts=(rollout,)))
+
+
+def test_an_http_route_that_owns_the_host_is_refused():
+    refused({}, "HTTPRoute default/details", view=View(http_route="default/details"))
+
+
+def test_another_runs_overlay_is_refused_and_named(make):
+    faulted = lay(make.virtual_service(), Abort(507), place())
+    refused(faulted, "recover --run 0badcafe", place(run="11111111"))
+
+
+def test_a_subset_within_a_split_is_refused_because_a_virtual_service_would_hit_the_others(make):
+    split = [{"destination": {"host": "details", "subset": one}, "weight": 50} for one in ("v1", "v2")]
+    refused(make.virtual_service(http=[{"route": split}]), "splits its requests", place(subset="v2"))
+    pinned = make.virtual_service(http=[{"route": split[:1]}, {"route": split[1:]}])
+    http = lay(pinned, Abort(507), place(subset="v2"))["spec"]["http"]
+    assert [bool(one.get("fault")) for one in http] == [False, True, False]
+
+
+# --- conflicts, and what an owner baked in ----------------------------------------------------------------------------
+
+
+def test_a_value_that_somebody_changed_is_reported_and_left(make):
+    faulted = lay(make.virtual_service(), Delay(1, 5), place(**EVERYBODY))
+    theirs = {"delay": {"fixedDelay": "9s", "percentage": {"value": 1}}}
+    faulted["spec"]["http"][0]["fault"] = theirs
+    after, conflicts = lift(faulted)
+    assert after["spec"]["http"][0]["fault"] == theirs
+    assert "/spec/http/0/fault is now" in conflicts[0]
+    assert after["metadata"] == make.virtual_service()["metadata"]
+
+
+def test_a_value_that_is_the_original_again_is_no_conflict(make):
+    faulted = lay(make.virtual_service(), Delay(1, 5), place(**EVERYBODY))
+    del faulted["spec"]["http"][0]["fault"]
+    after, conflicts = lift(faulted)
+    assert (after, conflicts) == (make.virtual_service(), ())
+
+
+def test_routes_that_an_owner_applied_with_ours_in_them_are_found_by_name(make):
+    """`kubectl get -o yaml`, edit, `kubectl replace`: label and annotation may be gone, the routes are not."""
+    faulted = lay(make.virtual_service(), Abort(507), place())
+    del faulted["metadata"]["labels"], faulted["metadata"]["annotations"]
+    assert ledger.runs_in(faulted) == {RUN}
+    after, conflicts = lift(faulted)
+    assert (after, conflicts) == (make.virtual_service(), ())
+
+
+def test_undo_data_that_cannot_be_read_is_said(make):
+    faulted = lay(make.virtual_service(), Abort(507), place())
+    faulted["metadata"]["annotations"][ledger.UNDO] = "{"
+    after, conflicts = lift(faulted)
+    assert "could not be read" in conflicts[0]
+    assert after["spec"] == make.virtual_service()["spec"]
+    assert ledger.runs_in(after) == set()
+
+
+def test_the_undo_of_one_run_leaves_another_alone(make):
+    faulted = lay(make.virtual_service(), Abort(507), place())
+    assert ledger.undo(faulted, "11111111").ops == ()
