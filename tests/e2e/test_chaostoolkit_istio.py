@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import time
 import urllib.request
 
@@ -18,6 +19,7 @@ spec:
   - route:
     - destination: {host: details, subset: v1}
 """
+ROUTES = [{"destination": {"host": "details", "subset": "v1"}}]
 
 
 def seconds(url: str) -> float:
@@ -26,23 +28,24 @@ def seconds(url: str) -> float:
     return time.monotonic() - began
 
 
-def test_their_add_delay_fault_slows_the_page_and_their_removal_heals_it(lab, kubectl, monkeypatch):
-    import subprocess
-
-    from chaosistio.fault.actions import add_delay_fault, remove_delay_fault
-
-    monkeypatch.setitem(os.environ, "KUBECONFIG", lab.env["KUBECONFIG"])
+def test_their_add_delay_fault_slows_the_page_and_their_removal_heals_it(lab, kubectl):
+    """The Kubernetes client reads KUBECONFIG when it is imported, so theirs runs in a process of its own."""
     page = f"{lab.env['APP_URL']}/productpage"
-    apply = [kubectl, "apply", "-f", "-"]
-    subprocess.run(apply, input=VIRTUAL_SERVICE, text=True, env=lab.environ, check=True, capture_output=True)
-    routes = [{"destination": {"host": "details", "subset": "v1"}}]
+
+    def theirs(call: str) -> None:
+        script = f"from chaosistio.fault.actions import *; {call}"
+        subprocess.run([sys.executable, "-c", script], env=lab.environ, check=True, capture_output=True)
+
+    def kube(*words: str, text: str = "") -> None:
+        subprocess.run([kubectl, *words], input=text, text=True, env=lab.environ, check=True, capture_output=True)
+
+    kube("apply", "-f", "-", text=VIRTUAL_SERVICE)
+    version = "ns='default', version='networking.istio.io/v1'"
     try:
         assert seconds(page) < 0.9
-        add_delay_fault("details", "1s", routes, percentage=100.0, ns="default", version="networking.istio.io/v1")
+        theirs(f"add_delay_fault('details', '1s', {ROUTES}, percentage=100.0, {version})")
         assert 1.0 <= seconds(page) < 2.5
-        remove_delay_fault("details", routes, ns="default", version="networking.istio.io/v1")
+        theirs(f"remove_delay_fault('details', {ROUTES}, {version})")
         assert seconds(page) < 0.9
     finally:
-        subprocess.run(
-            [kubectl, "delete", "virtualservice", "details"], env=lab.environ, check=True, capture_output=True
-        )
+        kube("delete", "virtualservice", "details")

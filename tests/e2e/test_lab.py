@@ -39,7 +39,7 @@ def until(condition, what: str, seconds: float = 15.0):
 
 def page_is_whole(lab) -> bool:
     status, page = get(f"{lab.env['APP_URL']}/productpage")
-    return status == 200 and "Book Details" in page and "Book Reviews" in page and "Error" not in page
+    return status == 200 and "Book Details" in page and "Book Reviews" in page and "Error fetching" not in page
 
 
 def pod(lab, workload: str) -> dict:
