@@ -94,7 +94,9 @@ def bootstrap(node: NodeInfo, xds: tuple[str, int]) -> dict[str, Any]:
         "stats_flush_on_admin": True,
         "stats_config": {
             "stats_matcher": {"inclusion_list": {"patterns": [{"prefix": prefix} for prefix in _STATS]}},
-            "stats_tags": [{"tag_name": "cluster_name", "regex": "^cluster\\.((.+?(\\..+?\\.svc\\.cluster\\.local)?;?)\\.)"}],
+            "stats_tags": [
+                {"tag_name": "cluster_name", "regex": "^cluster\\.((.+?(\\..+?\\.svc\\.cluster\\.local)?;?)\\.)"}
+            ],
         },
         "dynamic_resources": {
             "lds_config": ads,

@@ -1,0 +1,196 @@
+"""Clusters: one for each service port and subset, with what DestinationRules say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from chaosmesh_ext.istio.durations import duration, seconds
+from chaosmesh_ext.istio.hosts import cluster, fqdn
+from chaosmesh_ext.istio.selectors import covers
+from chaosmesh_ext.lab.controlplane.embedded.listeners import inbound_ports
+from chaosmesh_ext.lab.controlplane.embedded.snapshot import ROOT_NAMESPACE, Port, Service, Snapshot, Workload
+from chaosmesh_ext.lab.controlplane.embedded.telemetry import OTLP_CLUSTER, Tracing
+from chaosmesh_ext.lab.controlplane.embedded.virtualservices import visible
+from chaosmesh_ext.lab.kube.api import Obj
+
+__all__ = ["clusters", "outbound_clusters", "rule", "subsets"]
+
+_UNLIMITED = 2**32 - 1
+_ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+_POLICIES = ("connectionPool", "loadBalancer", "outlierDetection")
+_BALANCERS = {"RANDOM": "RANDOM", "ROUND_ROBIN": "ROUND_ROBIN"}
+
+
+def clusters(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Iterator[dict[str, Any]]:
+    """Every cluster of the proxy of POD; none names an endpoint of another pod, so that pods come and go without."""
+    for name, service, port, policy in outbound_clusters(snapshot, pod):
+        yield _outbound(name, service, port, policy)
+    if not pod.gateway:
+        for target, behind, number in inbound_ports(snapshot, pod):
+            port = behind.port(number) if behind else None
+            yield _static(f"inbound|{target}||", pod.app, target, http2=port is not None and port.http2)
+    if trace is not None:
+        yield _static(OTLP_CLUSTER, *trace.otlp)
+
+
+def outbound_clusters(snapshot: Snapshot, pod: Workload) -> Iterator[tuple[str, Service, Port, Mapping[str, Any]]]:
+    """The name, service, port and traffic policy of each cluster that POD may call."""
+    for service in snapshot.services:
+        found = rule(snapshot, pod.node.namespace, service)
+        own = found["spec"].get("trafficPolicy") if found else None
+        for port in service.ports:
+            base = _overridden({}, own, port.number)
+            yield cluster(service.host, port.number), service, port, base
+            for name, subset in subsets(found).items():
+                policy = _overridden(base, subset.get("trafficPolicy"), port.number)
+                yield cluster(service.host, port.number, name), service, port, policy
+
+
+def rule(snapshot: Snapshot, namespace: str, service: Service) -> Obj | None:
+    """The DestinationRule for SERVICE in force for callers of NAMESPACE.
+
+    Looked for in the caller's namespace, then the service's, then the root's; in each the most specific host, then the
+    oldest. Further rules of one namespace for the same host add their subsets, as in istiod.
+    """
+    for home in (namespace, service.namespace, ROOT_NAMESPACE):
+        found: dict[str, list[Obj]] = {}
+        for obj in snapshot.destination_rules:
+            if obj["metadata"]["namespace"] != home or visible(obj, namespace) is None:
+                continue
+            host = obj["spec"]["host"]
+            pattern = host if host.startswith("*") else fqdn(host, home)
+            if covers(pattern, service.host):
+                found.setdefault(pattern, []).append(obj)
+        if found:
+            return _joined(found[max(found, key=lambda pattern: (not pattern.startswith("*"), len(pattern)))])
+    return None
+
+
+def _joined(rules: list[Obj]) -> Obj:
+    if len(rules) == 1:
+        return rules[0]
+    named: dict[str, Any] = {}
+    for obj in rules:
+        for subset in obj["spec"].get("subsets", []):
+            named.setdefault(subset["name"], subset)
+    policies = [obj["spec"]["trafficPolicy"] for obj in rules if "trafficPolicy" in obj["spec"]]
+    spec = {**rules[0]["spec"], "subsets": list(named.values())}
+    return {**rules[0], "spec": {**spec, "trafficPolicy": policies[0]} if policies else spec}
+
+
+def subsets(found: Obj | None) -> dict[str, Mapping[str, Any]]:
+    """The subsets of a DestinationRule by name."""
+    return {subset["name"]: subset for subset in found["spec"].get("subsets", [])} if found else {}
+
+
+def _overridden(base: Mapping[str, Any], policy: Mapping[str, Any] | None, port: int) -> Mapping[str, Any]:
+    """BASE with the parts that POLICY has; settings of the port inherit nothing, as Istio documents."""
+    if not policy:
+        return base
+    for entry in policy.get("portLevelSettings", []):
+        if entry["port"]["number"] == port:
+            return {key: entry[key] for key in _POLICIES if key in entry}
+    return {**base, **{key: policy[key] for key in _POLICIES if key in policy}}
+
+
+def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]) -> dict[str, Any]:
+    pool = policy.get("connectionPool", {})
+    tcp, http = pool.get("tcp", {}), pool.get("http", {})
+    out: dict[str, Any] = {
+        "name": name,
+        "alt_stat_name": f"{name};",
+        "type": "EDS",
+        "eds_cluster_config": {"eds_config": _ADS, "service_name": name},
+        "connect_timeout": duration(seconds(tcp["connectTimeout"])) if "connectTimeout" in tcp else "10s",
+        "lb_policy": _BALANCERS.get(policy.get("loadBalancer", {}).get("simple", ""), "LEAST_REQUEST"),
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": tcp.get("maxConnections") or _UNLIMITED,
+                    "max_pending_requests": http.get("http1MaxPendingRequests") or _UNLIMITED,
+                    "max_requests": http.get("http2MaxRequests") or _UNLIMITED,
+                    "max_retries": http.get("maxRetries") or _UNLIMITED,
+                    "track_remaining": True,
+                }
+            ]
+        },
+        "metadata": {
+            "filter_metadata": {
+                "istio": {"host": service.host, "service": service.name, "namespace": service.namespace}
+            }
+        },
+    }
+    if options := _protocol_options(tcp, http, http2=port.http2):
+        out["typed_extension_protocol_options"] = options
+    if "outlierDetection" in policy:
+        outlier = policy["outlierDetection"]
+        out["outlier_detection"] = _outlier(outlier)
+        # Envoy's own default of 50 % would send to ejected hosts
+        out["common_lb_config"] = {"healthy_panic_threshold": {"value": float(outlier.get("minHealthPercent", 0))}}
+    return out
+
+
+def _outlier(spec: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {"enforcing_success_rate": 0}
+    for field, envoy in (
+        ("consecutive5xxErrors", "consecutive_5xx"),
+        ("consecutiveGatewayErrors", "consecutive_gateway_failure"),
+    ):
+        if field in spec:
+            out[envoy] = spec[field]
+            out[f"enforcing_{envoy}"] = 100 if spec[field] else 0
+    for field, envoy in (("interval", "interval"), ("baseEjectionTime", "base_ejection_time")):
+        if field in spec:
+            out[envoy] = duration(seconds(spec[field]))
+    if "maxEjectionPercent" in spec:
+        out["max_ejection_percent"] = spec["maxEjectionPercent"]
+    if spec.get("splitExternalLocalOriginErrors"):
+        out["split_external_local_origin_errors"] = True
+        if "consecutiveLocalOriginFailures" in spec:
+            out["consecutive_local_origin_failure"] = spec["consecutiveLocalOriginFailures"]
+            out["enforcing_consecutive_local_origin_failure"] = 100
+        out["enforcing_local_origin_success_rate"] = 0
+    return out
+
+
+def _protocol_options(tcp: Mapping[str, Any], http: Mapping[str, Any], *, http2: bool) -> dict[str, Any]:
+    common: dict[str, Any] = {}
+    idle = http.get("idleTimeout", tcp.get("idleTimeout"))
+    if idle is not None:
+        common["idle_timeout"] = duration(seconds(idle))
+    if http.get("maxRequestsPerConnection"):
+        common["max_requests_per_connection"] = http["maxRequestsPerConnection"]
+    if not common and not http2:
+        return {}
+    protocol: dict[str, Any] = {"http2_protocol_options" if http2 else "http_protocol_options": {}}
+    return _options({"explicit_http_config": protocol, "common_http_protocol_options": common})
+
+
+def _options(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {_OPTIONS: {"@type": f"type.googleapis.com/{_OPTIONS}", **value}}
+
+
+def _static(name: str, address: str, port: int, *, http2: bool = False) -> dict[str, Any]:
+    socket = {"address": {"socket_address": {"address": address, "port_value": port}}}
+    out: dict[str, Any] = {
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "10s",
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": _UNLIMITED,
+                    "max_pending_requests": _UNLIMITED,
+                    "max_requests": _UNLIMITED,
+                    "max_retries": _UNLIMITED,
+                    "track_remaining": True,
+                }
+            ]
+        },
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": socket}]}]},
+    }
+    if http2:
+        out["typed_extension_protocol_options"] = _options({"explicit_http_config": {"http2_protocol_options": {}}})
+    return out

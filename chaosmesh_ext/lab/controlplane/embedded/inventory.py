@@ -1,0 +1,101 @@
+"""The objects that the control plane knows: what the API holds, and the last good version of what it refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.lab.controlplane.embedded.refusal import refusals
+from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
+from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload, service, workload
+from chaosmesh_ext.lab.kube.api import Obj
+
+__all__ = ["Inventory"]
+
+_Key = tuple[str, str, str]
+
+
+class Inventory:
+    """Takes each object as it is written. reporter: is told what was refused."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+        self._services: dict[_Key, Service] = {}
+        self._workloads: dict[_Key, Workload] = {}
+        self._seen: dict[_Key, Obj] = {}
+        self._good: dict[_Key, Obj] = {}
+        self._refused: dict[_Key, str] = {}
+
+    def take(self, event: str, obj: Obj) -> Obj | None:
+        """Learn of an ADDED, MODIFIED or DELETED object; what changed for proxies, or None when nothing did."""
+        meta = obj["metadata"]
+        key = (obj["kind"], meta.get("namespace", "default"), meta["name"])
+        if obj["kind"] == "Pod":
+            return obj if _update(self._workloads, key, None if event == "DELETED" else workload(obj)) else None
+        if obj["kind"] == "Service":
+            return obj if _update(self._services, key, None if event == "DELETED" else service(obj)) else None
+        return self._take_istio(event, key, _own(obj))
+
+    def snapshot(self) -> Snapshot:
+        """The state as it is now."""
+        return Snapshot.of(self._services.values(), self._workloads.values(), self._good.values())
+
+    def pod(self, namespace: str, name: str) -> Workload | None:
+        """The pod, when it is there and has an address."""
+        return self._workloads.get(("Pod", namespace, name))
+
+    def problems(self) -> Iterator[str]:
+        """What is not in force, one line each."""
+        yield from self._refused.values()
+        for one in self._services.values():
+            if one.others:
+                yield (
+                    f"Service {one.namespace}/{one.name}: the lab serves HTTP only, not its ports {', '.join(one.others)};"
+                    " name a port http or grpc if that is what it speaks"
+                )
+
+    def _take_istio(self, event: str, key: _Key, obj: Obj) -> Obj | None:
+        if event == "DELETED":
+            self._seen.pop(key, None)
+            self._refused.pop(key, None)
+            self._reporter.gone(obj)
+            return self._good.pop(key, None)
+        known = self._seen.get(key)
+        if known is not None and known == obj:
+            return None
+        self._seen[key] = obj
+        wrong = refusals(obj)
+        if wrong:
+            message = "; ".join(str(one) for one in wrong)
+            self._refused[key] = f"{key[0]} {key[1]}/{key[2]} refused: {message}"
+            self._reporter.trouble(obj, wrong[0].reason, message)
+            return None
+        self._refused.pop(key, None)
+        self._reporter.fine(obj)
+        self._good[key] = obj
+        return obj
+
+
+def _update(store: dict[_Key, Any], key: _Key, value: Any) -> bool:
+    """Put VALUE, or remove the entry for None; whether that changed anything."""
+    if value is None:
+        return store.pop(key, None) is not None
+    changed = store.get(key) != value
+    store[key] = value
+    return changed
+
+
+def _own(obj: Obj) -> Obj:
+    """A copy of what matters of an object: identity, age and `spec`, without what changes with every write."""
+    meta = obj["metadata"]
+    kept = {key: meta[key] for key in ("name", "uid", "creationTimestamp") if key in meta}
+    trimmed = {
+        "apiVersion": obj.get("apiVersion", ""),
+        "kind": obj["kind"],
+        "metadata": {**kept, "namespace": meta.get("namespace", "default")},
+        "spec": obj.get("spec") or {},
+    }
+    own: Obj = msgspec.json.decode(msgspec.json.encode(trimmed))
+    return own

@@ -1,0 +1,124 @@
+"""The control plane: the Kubernetes API in, Envoy's configuration out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, ProxyStatus, Rejection
+from chaosmesh_ext.lab.controlplane.embedded.inventory import Inventory
+from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryResponse
+from chaosmesh_ext.lab.controlplane.embedded.refusal import KINDS as ISTIO_KINDS
+from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
+from chaosmesh_ext.lab.controlplane.embedded.server import AdsServer
+from chaosmesh_ext.lab.controlplane.embedded.snapshot import Snapshot, workload
+from chaosmesh_ext.lab.controlplane.embedded.telemetry import Tracing
+from chaosmesh_ext.lab.controlplane.embedded.translate import Resources, Translator, affected
+from chaosmesh_ext.lab.controlplane.embedded.virtualservices import disputes
+from chaosmesh_ext.lab.envoy import bootstrap
+from chaosmesh_ext.lab.kube.api import Kube, Obj
+
+__all__ = ["EmbeddedControlPlane"]
+
+
+class EmbeddedControlPlane:
+    """Configures the proxies of a lab.
+
+    kube: where the objects are. host, port: where Envoys connect. otlp: where their spans go (OTLP over HTTP), or None.
+    sampling: the share of requests, 0–100, that is traced without being asked for.
+    """
+
+    def __init__(
+        self, kube: Kube, host: str, port: int, *, otlp: tuple[str, int] | None, sampling: float = 100.0
+    ) -> None:
+        self._kube = kube
+        self._xds = (host, port)
+        self._reporter = Reporter(kube)
+        self._inventory = Inventory(self._reporter)
+        self._translator = Translator(Tracing(otlp, sampling) if otlp else None)
+        self._server = AdsServer(host, port, self._connect)
+        self._snapshot = Snapshot()
+        self._changed: list[Obj] = []
+        self._disputes: list[str] = []
+
+    async def start(self) -> None:
+        """Listen and learn what is there; raises LabError when the address is taken."""
+        await self._server.start()
+        self._reporter.start()
+        self._kube.subscribe(("Pod", "Service", *ISTIO_KINDS), self._seen)
+
+    async def stop(self) -> None:
+        """Close every stream; the Envoys keep what they have."""
+        await self._server.stop()
+        await self._reporter.stop()
+
+    def bootstrap(self, pod: Obj) -> dict[str, Any]:
+        """The bootstrap of the Envoy of POD; raises LabError while POD has no address."""
+        meta = pod["metadata"]
+        known = self._inventory.pod(meta.get("namespace", "default"), meta["name"]) or workload(pod)
+        if known is None:
+            raise LabError(f"Pod {meta['name']} has no address yet: set its status.podIP before its Envoy is started")
+        return bootstrap(known.node, self._xds)
+
+    def proxies(self) -> list[ProxyStatus]:
+        """Every pod with a proxy, connected or not, by name."""
+        connected = {one.proxy: one.status() for one in self._server if one.proxy}
+        for pod in self._snapshot.workloads:
+            if pod.proxied:
+                name = f"{pod.node.name}.{pod.node.namespace}"
+                connected.setdefault(name, ProxyStatus(name=name, connected=False, synced=False))
+        return [connected[name] for name in sorted(connected)]
+
+    def problems(self) -> list[str]:
+        """What is written in the API and not in force, one line each: refused fields, disputes, Envoys' refusals."""
+        errors = {line for one in self._server if (line := one.status().error)}
+        return [*self._inventory.problems(), *self._disputes, *sorted(errors)]
+
+    def _seen(self, event: str, obj: Obj) -> None:
+        """Take a write; proxies are told once everything that was written in this turn of the loop is taken."""
+        changed = self._inventory.take(event, obj)
+        if changed is None:
+            return
+        if not self._changed:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._changed.append(changed)
+
+    def _flush(self) -> None:
+        changed, self._changed = self._changed, []
+        self._snapshot = self._inventory.snapshot()
+        kinds = affected(obj["kind"] for obj in changed)
+        causes = [obj for obj in changed if obj["kind"] in ISTIO_KINDS]
+        for connection in self._server:
+            for kind in kinds:
+                connection.offer(kind, causes)
+        self._translator.tidy(self._snapshot)
+        self._note_disputes()
+
+    def _note_disputes(self) -> None:
+        self._disputes = []
+        for loser, ruler, host in disputes(self._snapshot):
+            meta, other = loser["metadata"], ruler["metadata"]
+            message = (
+                f"has no effect on {host} in the mesh: the older VirtualService {other['namespace']}/{other['name']}"
+                " rules it (Istio allows one a host, IST0109); merge the two"
+            )
+            self._disputes.append(f"VirtualService {meta['namespace']}/{meta['name']} {message}")
+            self._reporter.trouble(loser, "Conflict", message)
+
+    def _connect(self, send: Callable[[DeltaDiscoveryResponse], None]) -> Connection:
+        return Connection(send, self._resources, self._rejected)
+
+    def _resources(self, node_id: str, kind: str) -> Resources | None:
+        """The resources of KIND for the proxy with NODE_ID, or None while its pod is not known."""
+        parts = node_id.split("~")
+        if len(parts) != 4:
+            return None
+        name, _, namespace = parts[2].rpartition(".")
+        pod = self._inventory.pod(namespace, name)
+        return None if pod is None else self._translator.resources(self._snapshot, pod, kind)
+
+    def _rejected(self, rejection: Rejection) -> None:
+        for obj in rejection.causes:
+            self._reporter.trouble(obj, "RejectedByEnvoy", str(rejection))

@@ -1,0 +1,83 @@
+"""The gRPC server that Envoys connect to."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from grpclib.const import Cardinality, Handler
+from grpclib.exceptions import StreamTerminatedError
+from grpclib.server import Server, Stream
+
+from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab.controlplane.embedded.ads import Connection
+from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+
+__all__ = ["AdsServer"]
+
+_METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
+
+
+class AdsServer:
+    """Speaks delta ADS on HOST and PORT; CONNECT makes the state of a new stream around its `send`."""
+
+    def __init__(
+        self, host: str, port: int, connect: Callable[[Callable[[DeltaDiscoveryResponse], None]], Connection]
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._connect = connect
+        self._server: Server | None = None
+        self._connections: dict[int, Connection] = {}
+        self._count = 0
+
+    def __iter__(self) -> Iterator[Connection]:
+        """The open streams, oldest first."""
+        return iter(tuple(self._connections.values()))
+
+    async def start(self) -> None:
+        """Listen; raises LabError when the address is taken."""
+        server = Server([self])
+        try:
+            await server.start(self._host, self._port)
+        except OSError as error:
+            raise LabError(
+                f"the control plane cannot listen on {self._host}:{self._port} ({error.strerror}): end what holds the"
+                f" port, `ss -ltnp 'sport = :{self._port}'` names it"
+            ) from error
+        self._server = server
+
+    async def stop(self) -> None:
+        """Close every stream; a second call does nothing."""
+        if self._server is not None:
+            self._server.close()
+            await self._server.wait_closed()
+            self._server = None
+
+    def __mapping__(self) -> dict[str, Handler]:
+        """What grpclib asks a service for."""
+        return {_METHOD: Handler(self._serve, Cardinality.STREAM_STREAM, DeltaDiscoveryRequest, DeltaDiscoveryResponse)}
+
+    async def _serve(self, stream: Stream[Any, Any]) -> None:
+        queue: asyncio.Queue[DeltaDiscoveryResponse] = asyncio.Queue()
+        connection = self._connect(queue.put_nowait)
+        self._count += 1
+        number = self._count
+        self._connections[number] = connection
+        writer = asyncio.create_task(self._write(stream, queue))
+        try:
+            with contextlib.suppress(StreamTerminatedError, ConnectionError):
+                async for message in stream:
+                    connection.request(message)
+        finally:
+            del self._connections[number]
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, StreamTerminatedError, ConnectionError):
+                await writer
+
+    @staticmethod
+    async def _write(stream: Stream[Any, Any], queue: asyncio.Queue[DeltaDiscoveryResponse]) -> None:
+        while True:
+            await stream.send_message(await queue.get())
