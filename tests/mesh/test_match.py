@@ -60,7 +60,11 @@ def test_what_is_a_match_passes():
         ),
         ({"headers": {"a": {}}}, {"headers": {"a": {"exact": "1"}}}, {"headers": {"a": {"exact": "1"}}}),
         ({"withoutHeaders": {"a": {"exact": "1"}}}, {"withoutHeaders": {"a": {}}}, {"withoutHeaders": {"a": {}}}),
-        ({"sourceLabels": {"app": "a"}}, {"sourceLabels": {"version": "v1"}}, {"sourceLabels": {"app": "a", "version": "v1"}}),
+        (
+            {"sourceLabels": {"app": "a"}},
+            {"sourceLabels": {"version": "v1"}},
+            {"sourceLabels": {"app": "a", "version": "v1"}},
+        ),
         ({"gateways": ["mesh"], "port": 80}, {"port": 80}, {"port": 80}),
         ({"name": "mine", "statPrefix": "p"}, {}, {"name": "mine", "statPrefix": "p"}),
     ],
@@ -73,7 +77,11 @@ def test_two_matches_together_take_what_both_take(owner, scope, both):
 @pytest.mark.parametrize(
     ("owner", "scope", "words"),
     [
-        ({"headers": {"end-user": {"exact": "jason"}}}, {"headers": {"end-user": {"exact": "bob"}}}, "'jason' and exact 'bob'"),
+        (
+            {"headers": {"end-user": {"exact": "jason"}}},
+            {"headers": {"end-user": {"exact": "bob"}}},
+            "'jason' and exact 'bob'",
+        ),
         ({"uri": {"prefix": "/a"}}, {"uri": {"exact": "/b"}}, "uri would have to be"),
         ({"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/b"}}, "uri would have to be"),
         ({"method": {"regex": "GET|PUT"}}, {"method": {"exact": "POST"}}, "method would have to be"),

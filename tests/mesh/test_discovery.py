@@ -1,0 +1,118 @@
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chaosmesh_ext.errors import InvalidInput, NotFound
+from chaosmesh_ext.mesh import place, view
+from chaosmesh_ext.model import Scope
+
+V1 = {"app": "productpage", "version": "v1"}
+
+
+@pytest.fixture
+def mesh(api, client, make):
+    """productpage-v1 calls details."""
+    api.apply(make.service("details"), make.service("productpage"), make.deployment("productpage-v1", V1))
+    return client
+
+
+def found(mesh, **scope):
+    return place(mesh, Scope(**{"host": "details", "source": "productpage-v1", **scope}), run="0badcafe", cell="1")
+
+
+def test_a_workload_is_its_pods_labels_and_a_host_its_whole_name(mesh):
+    there = found(mesh)
+    assert there.source.labels == V1
+    assert there.sources == ("productpage-v1",)
+    assert there.destination.host == "details.default.svc.cluster.local"
+    assert (there.destination.service, there.destination.port) == ("details", 9080)
+    assert str(there.marker) == "0badcafe-1"
+
+
+@pytest.mark.parametrize(
+    "host", ["details", "details.default", "details.default.svc", "details.default.svc.cluster.local"]
+)
+def test_a_host_may_be_written_in_every_way(mesh, host):
+    assert found(mesh, host=host).destination.service == "details"
+
+
+@pytest.mark.parametrize(
+    ("scope", "words"),
+    [
+        ({"host": "detials"}, "no service detials in namespace default: there are details, productpage"),
+        ({"source": "productpage-v2"}, "no workload productpage-v2 in namespace default: there are productpage-v1"),
+        ({"subset": "v9"}, "no subset v9 of details: its DestinationRules have none"),
+        ({"port": 81}, "no port 81: its HTTP ports are 9080"),
+        ({"namespace": "empty"}, "no workload productpage-v1 in namespace empty: there are none"),
+    ],
+)
+def test_what_is_not_there_is_said_with_what_is(mesh, scope, words):
+    with pytest.raises(NotFound, match=re.escape(words)):
+        found(mesh, **scope)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"namespace": "istio-system"},
+        {"namespace": "kube-system", "source": ""},
+        {"host": "istiod.istio-system.svc.cluster.local"},
+    ],
+)
+def test_system_namespaces_are_refused(mesh, api, make, scope):
+    api.apply(make.service("istiod", "istio-system"))
+    with pytest.raises(InvalidInput, match="system namespace"):
+        found(mesh, **scope)
+
+
+def test_a_gateway_is_refused_as_caller(mesh, api, make):
+    api.apply(make.deployment("edge", {"app": "edge"}, annotations={"inject.istio.io/templates": "gateway"}))
+    with pytest.raises(InvalidInput, match="edge is a gateway"):
+        found(mesh, source="edge")
+
+
+def test_labels_that_select_another_workload_too_are_refused(mesh, api, make):
+    """The fault would land on callers that nobody named."""
+    api.apply(make.deployment("page", {"app": "page"}), make.deployment("page-v2", {"app": "page", "version": "v2"}))
+    with pytest.raises(InvalidInput, match="also select the pods of page-v2"):
+        found(mesh, source="page")
+
+
+def test_pods_without_a_deployment_are_found_by_their_labels(mesh, api):
+    for version in ("v1", "v2"):
+        labels = {"app": "batch", "version": version}
+        pod = {"metadata": {"name": f"batch-{version}-0", "namespace": "default", "labels": labels}}
+        api.apply({"apiVersion": "v1", "kind": "Pod", **pod, "spec": {"containers": [{"name": "a", "image": "a"}]}})
+    assert found(mesh, source="batch-v2").source.labels == {"app": "batch", "version": "v2"}
+    assert found(mesh, source="batch").sources == ("batch-v1", "batch-v2")
+
+
+def test_a_subset_is_one_of_a_destination_rule_for_the_host(mesh, api):
+    rule = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "details", "namespace": "default"},
+        "spec": {"host": "details", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]},
+    }
+    api.apply(rule)
+    assert found(mesh, subset="v1").subset == "v1"
+    with pytest.raises(NotFound, match="have v1"):
+        found(mesh, subset="v2")
+
+
+def test_a_service_of_several_http_ports_needs_one_named(mesh, api, make):
+    ports = [{"name": "http", "port": 80}, {"name": "http-admin", "port": 81}, {"name": "tcp-x", "port": 82}]
+    api.apply(make.service("many", "default", *ports))
+    with pytest.raises(InvalidInput, match=re.escape("several HTTP ports (80, 81): write many:80")):
+        found(mesh, host="many")
+    assert found(mesh, host="many", port=81).destination.ports == (80, 81, 82)
+    with pytest.raises(InvalidInput, match="port 82 of many is not HTTP"):
+        found(mesh, host="many", port=82)
+
+
+def test_the_view_has_the_owner_of_the_routes(mesh, api, make):
+    assert view(mesh, found(mesh)).owner is None
+    api.apply(make.virtual_service())
+    assert view(mesh, found(mesh)).owner["metadata"]["name"] == "details"

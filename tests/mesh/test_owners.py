@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from chaosmesh_ext.mesh.owners import http_route, owner
+
+HOST = "details.default.svc.cluster.local"
+
+
+def name(found):
+    return found and found["metadata"]["name"]
+
+
+def test_a_short_host_means_the_virtual_services_own_namespace(make):
+    assert owner([make.virtual_service()], HOST, "default")
+    assert owner([make.virtual_service(namespace="shop")], HOST, "default") is None
+
+
+def test_a_specific_host_takes_it_away_from_a_wildcard(make):
+    wild = make.virtual_service("wild", hosts=["*.default.svc.cluster.local"])
+    wilder = make.virtual_service("wilder", hosts=["*"])
+    assert name(owner([wilder, wild, make.virtual_service("exact")], HOST, "default")) == "exact"
+    assert name(owner([wilder, wild], HOST, "default")) == "wild"
+
+
+def test_what_is_bound_to_gateways_only_owns_nothing_in_the_mesh(make):
+    assert owner([make.virtual_service(gateways=["bookinfo"])], HOST, "default") is None
+    assert owner([make.virtual_service(gateways=["bookinfo", "mesh"])], HOST, "default")
+
+
+def test_only_what_is_exported_to_the_callers_counts(make):
+    private = make.virtual_service(namespace="shop", hosts=[HOST], exportTo=["."])
+    exported = make.virtual_service(namespace="shop", hosts=[HOST], exportTo=["default"])
+    assert owner([private], HOST, "default") is None
+    assert owner([private], HOST, "shop")
+    assert owner([exported], HOST, "default")
+
+
+def test_what_is_private_to_the_callers_namespace_comes_first(make):
+    public = make.virtual_service("public")
+    private = make.virtual_service("private", namespace="shop", hosts=[HOST], exportTo=["."])
+    public["metadata"]["creationTimestamp"] = "2020-01-01T00:00:00Z"
+    private["metadata"]["creationTimestamp"] = "2024-01-01T00:00:00Z"
+    assert name(owner([public, private], HOST, "shop")) == "private"
+    assert name(owner([public, private], HOST, "default")) == "public"
+
+
+def test_an_http_route_bound_to_the_service_owns_it():
+    def route(namespace, parent):
+        return {"metadata": {"name": "r", "namespace": namespace}, "spec": {"parentRefs": [parent]}}
+
+    service = {"group": "", "kind": "Service", "name": "details"}
+    assert http_route([route("default", service)], "details", "default", "shop") == "default/r"
+    consumer = {**service, "namespace": "default"}
+    assert http_route([route("shop", consumer)], "details", "default", "shop") == "shop/r"
+    assert http_route([route("other", consumer)], "details", "default", "shop") == ""
+    assert http_route([route("default", {"kind": "Gateway", "name": "g"})], "details", "default", "default") == ""
