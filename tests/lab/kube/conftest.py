@@ -39,7 +39,9 @@ class Api:
 
     def ask(self, method, path, body=None, content_type="application/json", **headers):
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": content_type, **headers}, method=method)
+        request = urllib.request.Request(
+            self.url + path, data, {"Content-Type": content_type, **headers}, method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=10) as response:
                 code, raw = response.status, response.read()

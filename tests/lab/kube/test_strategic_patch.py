@@ -13,7 +13,9 @@ def patched(target, patch, kind="Deployment"):
     return strategic_merge_patch(kind, target, patch)
 
 
-TWO = containers({"name": "app", "image": "app:1", "env": [{"name": "A", "value": "1"}]}, {"name": "log", "image": "log:1"})
+TWO = containers(
+    {"name": "app", "image": "app:1", "env": [{"name": "A", "value": "1"}]}, {"name": "log", "image": "log:1"}
+)
 
 
 def test_a_container_is_found_by_its_name_and_the_others_stay():
@@ -24,8 +26,12 @@ def test_a_container_is_found_by_its_name_and_the_others_stay():
 
 
 def test_environment_variables_and_ports_merge_by_their_own_keys():
-    target = containers({"name": "app", "ports": [{"containerPort": 1, "name": "a"}], "env": [{"name": "A", "value": "1"}]})
-    patch = containers({"name": "app", "ports": [{"containerPort": 1, "name": "b"}], "env": [{"name": "B", "value": "2"}]})
+    target = containers(
+        {"name": "app", "ports": [{"containerPort": 1, "name": "a"}], "env": [{"name": "A", "value": "1"}]}
+    )
+    patch = containers(
+        {"name": "app", "ports": [{"containerPort": 1, "name": "b"}], "env": [{"name": "B", "value": "2"}]}
+    )
     merged = patched(target, patch)["spec"]["template"]["spec"]["containers"][0]
     assert merged["ports"] == [{"containerPort": 1, "name": "b"}]
     assert merged["env"] == [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]

@@ -17,7 +17,7 @@ from chaosmesh_ext.lab.kube.embedded.protobuf import MEDIA_TYPE, from_protobuf
 from chaosmesh_ext.lab.kube.embedded.refusals import Cause, bad_request, invalid, unsupported_media_type
 from chaosmesh_ext.lab.kube.embedded.strategic_patch import strategic_merge_patch
 
-__all__ = ["apiece", "decoded", "delete_options", "dry_run", "patcher"]
+__all__ = ["as_kind", "decoded", "delete_options", "dry_run", "flag", "patcher"]
 
 _OBJECTS = ("application/json", "application/yaml")
 _JSON_PATCH = "application/json-patch+json"
@@ -50,7 +50,7 @@ def _json(body: bytes) -> Any:
         raise bad_request(f"couldn't get version/kind; json parse error: {error}") from None
 
 
-def apiece(kind: Kind, version: str, body: Any) -> Obj:
+def as_kind(kind: Kind, version: str, body: Any) -> Obj:
     """BODY as an object of KIND in VERSION.
 
     Built-in kinds may leave out apiVersion and kind, as a real server lets them; custom ones may not. Raises Refused
@@ -88,6 +88,14 @@ def patcher(kind: Kind, body: bytes, content_type: str) -> Callable[[Obj], Any]:
     return lambda obj: strategic_merge_patch(kind.name, obj, patch)
 
 
+def flag(query: Mapping[str, str], name: str) -> bool:
+    """A parameter that is true or false, read as Kubernetes reads it: present, and neither false nor 0.
+
+    The Python client writes `True`.
+    """
+    return name in query and query[name].lower() not in ("false", "0")
+
+
 def dry_run(query: Mapping[str, str]) -> bool:
     """Whether the write is only to be tried; raises Refused (422) for a word other than All."""
     word = query.get("dryRun", "")
@@ -110,7 +118,7 @@ def delete_options(query: Mapping[str, str], body: bytes, content_type: str) -> 
     if policy not in ("", "Background", "Foreground", "Orphan"):
         causes = [Cause.unsupported("propagationPolicy", str(policy), ["Background", "Foreground", "Orphan"])]
         raise invalid("DeleteOptions", "meta.k8s.io", "", causes)
-    orphans = said.get("orphanDependents", query.get("orphanDependents") == "true")
+    orphans = said.get("orphanDependents", flag(query, "orphanDependents"))
     tried = said.get("dryRun")
     return DeleteOptions(
         uid=preconditions.get("uid") or "",

@@ -30,7 +30,7 @@ BODY_LIMIT = 3 * 1024 * 1024
 _GRACE = 0.5
 """Seconds that open requests have when the server stops."""
 _JSON = "application/json"
-_HEALTH = ("/healthz", "/readyz", "/livez")
+_HEALTH = ("healthz", "readyz", "livez")
 _encode = msgspec.json.encode
 _log = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ class Server:
     def _document(self, path: str, request: web.Request) -> web.Response | None:
         """What is answered at a fixed path."""
         accept = request.headers.get("Accept", "")
-        if path.startswith(_HEALTH) and ("/", *_HEALTH).count("/" + path.split("/")[1]):
+        if path.split("/")[1] in _HEALTH:
             return web.Response(text="ok")
         if path == "/openapi/v2":
             if openapi.PROTOBUF_V2 in accept:
@@ -168,7 +168,9 @@ class Server:
 
 
 _FIXED: dict[str, Callable[[], object]] = {
-    "/": lambda: {"paths": ["/api", "/apis", *_HEALTH, "/openapi/v2", "/openapi/v3", "/version"]},
+    "/": lambda: {
+        "paths": ["/api", "/apis", *(f"/{word}" for word in _HEALTH), "/openapi/v2", "/openapi/v3", "/version"]
+    },
     "/version": lambda: discovery.VERSION,
     "/openapi/v3": openapi.v3_index,
 }

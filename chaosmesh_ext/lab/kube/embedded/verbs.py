@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from chaosmesh_ext.lab.kube.api import Obj
-from chaosmesh_ext.lab.kube.embedded.bodies import apiece, decoded, delete_options, dry_run, patcher
+from chaosmesh_ext.lab.kube.embedded.bodies import as_kind, decoded, delete_options, dry_run, flag, patcher
 from chaosmesh_ext.lab.kube.embedded.objects import Objects
 from chaosmesh_ext.lab.kube.embedded.paths import Target
 from chaosmesh_ext.lab.kube.embedded.refusals import (
@@ -28,7 +28,6 @@ __all__ = ["Answer", "PodLog", "Request", "Text", "Verbs"]
 
 _WATCH_TIMEOUT = 1800.0
 """Seconds a watch lasts when the client does not say; a real server takes 30 to 60 minutes."""
-_TRUE = ("true", "1")
 _OF_PODS = ("exec", "attach", "portforward", "proxy", "binding", "ephemeralcontainers", "resize")
 
 PodLog = Callable[[Obj, str], str]
@@ -79,7 +78,7 @@ class Verbs:
             return self._subresource(request)
         match request.method, bool(place.name):
             case ("GET" | "HEAD", named):
-                if request.query.get("watch", "") in _TRUE:
+                if flag(request.query, "watch"):
                     return self._watch(request)
                 return self._get(request) if named else self._list(request)
             case "POST", False:
@@ -132,13 +131,13 @@ class Verbs:
         options = WatchOptions(
             since=parsed_version(query.get("resourceVersion") or "0"),
             timeout=float(seconds) or _WATCH_TIMEOUT if seconds else _WATCH_TIMEOUT,
-            bookmarks=query.get("allowWatchBookmarks", "") in _TRUE,
-            initial=query.get("sendInitialEvents", "") in _TRUE,
+            bookmarks=flag(query, "allowWatchBookmarks"),
+            initial=flag(query, "sendInitialEvents"),
         )
         return Watch(self._objects.store, request.target, _selector(request), self._view(request), options)
 
     def _body(self, request: Request) -> Obj:
-        return apiece(request.target.kind, request.target.version, decoded(request.body, request.content_type))
+        return as_kind(request.target.kind, request.target.version, decoded(request.body, request.content_type))
 
     def _create(self, request: Request) -> Answer:
         place = request.target
@@ -241,7 +240,7 @@ class Verbs:
         pod = self._objects.get(place.kind, place.namespace, place.name)
         if self.pod_log is None:
             raise not_implemented("pods/log: this lab keeps no logs of its Pods")
-        if request.query.get("previous", "") in _TRUE:
+        if flag(request.query, "previous"):
             raise bad_request(f'previous terminated container in pod "{place.name}" not found')
         container = request.query.get("container", "")
         names = [one.get("name") for one in pod["spec"].get("containers") or []]
