@@ -22,8 +22,8 @@ _MOST_ITEMS = 50
 _SKIPPED = frozenset({"script", "style", "template", "noscript"})
 _HEADINGS = frozenset({"h1", "h2", "h3", "h4", "h5", "h6"})
 
-# The order matters: the longer pattern first. A pod is its Deployment, the template's hash, and five characters of
-# Kubernetes' own alphabet (no vowels).
+# The order matters: the longer pattern first. A pod is its Deployment, the template's hash, and five more
+# characters.
 _VOLATILE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), word)
     for pattern, word in (
@@ -33,12 +33,11 @@ _VOLATILE: tuple[tuple[re.Pattern[str], str], ...] = tuple(
             "<time>",
         ),
         (
-            r"\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? )?\d{1,2} "
-            r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{4}\b",
+            r"\b\d{1,2} (?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* \d{4}\b",
             "<time>",
         ),
         (r"\b\d{1,2}:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:[AP]M|Z|UTC|GMT)\b)?", "<time>"),
-        (r"\b([a-z0-9][a-z0-9-]*?)-[bcdf-hj-np-tv-z0-9]{6,10}-[bcdf-hj-np-tv-z0-9]{5}\b", r"\1-<pod>"),
+        (r"\b([a-z0-9][a-z0-9-]*?)-(?=[a-z]*\d)[a-z0-9]{6,10}-[a-z0-9]{5}\b", r"\1-<pod>"),
         (r"\b(?=[0-9a-f]*\d)[0-9a-f]{8,}\b", "<id>"),
         (r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b", "<address>"),
         (r"\bv?\d+\.\d+\.\d+(?:[-+][0-9A-Za-z.-]+)?\b", "<version>"),
