@@ -189,6 +189,8 @@ class TraceProver:
                 break
         if not shown and not nobody:
             raise NotProven(self._never(hunt))
+        if nobody and shown:
+            raise NotProven(f"a fault for 0 % of the requests was met on {self._watched} (trace {shown[0].trace_id})")
         if nobody and not hunt.calls(0):
             raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
         first = min((answer.started for answer in shown), default=written)
@@ -196,8 +198,6 @@ class TraceProver:
         answers = tuple(sorted((a for a in hunt.answers() if a.started >= first), key=lambda answer: answer.started))
         clean = self._controls(controls, first)
         self._nowhere_else(hunt, clean)
-        if nobody and any(self._shows(trace) for trace in hunt.traces.values()):
-            raise NotProven(f"a fault for 0 % of the requests was met on {self._watched}")
         return Live(
             by="traces",
             live_after=max(first - written, 0.0) if shown else None,
@@ -254,7 +254,7 @@ class TraceProver:
         need = max(_CLEAN, min(enough(self._fault.percentage), MOST))
         still: dict[str, str] = {}
         last = 0.0
-        for _ in hunt.rounds(began + self._timeout, 0.1, spare=0):
+        for _ in hunt.rounds(began + self._timeout, min(0.1, self._timeout / need / 2), spare=0):
             for answer in hunt.answers():
                 trace = hunt.traces.get(answer.trace_id)
                 for span in met(self._watched, [trace] if trace else [], self._fault.shows_in):
@@ -262,10 +262,12 @@ class TraceProver:
                     last = max(last, answer.started)
             if len(hunt.calls(last)) >= need:
                 return max(last - began, 0.0)
+        if len(hunt.calls(last)) >= _CLEAN:
+            return max(last - began, 0.0)  # too slow an application for more
         if not still:
             raise LeftBehind(
                 f"the fault on {self._watched} was removed, but could not be shown to be gone: {len(hunt.calls(last))} "
-                f"of {need} calls were seen in {hunt.sent} requests to {self._errand.url}"
+                f"calls were seen in {hunt.sent} requests to {self._errand.url}, too few to tell"
             )
         where = "; ".join(f"{proxy} (trace {trace})" for proxy, trace in sorted(still.items()))
         raise LeftBehind(

@@ -168,10 +168,10 @@ class Run:
         replaced = [cell for cell in self._live if _same_call(cell.place, place)]
         plans = self._plans(fault, place, carrier, replaced)
         prover = self._prover(fault, place, url, request_headers or {}) if prove else None
-        self._open()
         self._undo(replaced)
         if prover:
             self._control += prover.before()
+        self._open()
         cell = _Cell(place, fault, prover)
         self._cells.append(cell)
         self._live.append(cell)

@@ -119,7 +119,7 @@ def test_a_kubeconfig_that_is_none_is_named(tmp_path, monkeypatch, content, word
 
 def test_a_missing_kubeconfig_is_said_with_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
-    with pytest.raises(errors.InvalidInput, match="names no file that exists.*lab up"):
+    with pytest.raises(errors.InvalidInput, match=r"names no file that exists.*lab up"):
         connect()
     monkeypatch.delenv("KUBECONFIG")
     monkeypatch.setenv("HOME", str(tmp_path))
