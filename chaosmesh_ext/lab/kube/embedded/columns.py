@@ -84,7 +84,10 @@ def _statuses(pod: Obj) -> list[Obj]:
 
 
 def _ready(pod: Obj) -> str:
-    return f"{sum(bool(one.get('ready')) for one in _statuses(pod))}/{len(pod['spec'].get('containers') or [])}"
+    """Ready of all containers; a sidecar that only the status knows counts as one."""
+    statuses = _statuses(pod)
+    total = max(len(pod["spec"].get("containers") or []), len(statuses))
+    return f"{sum(bool(one.get('ready')) for one in statuses)}/{total}"
 
 
 def _pod_status(pod: Obj) -> str:
