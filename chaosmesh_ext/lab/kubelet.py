@@ -208,7 +208,8 @@ class Kubelet:
                 await self._mark(running, "app", up=True)
             status = await ended
             running.app_pid = 0
-            running.last_words = f"{running.key[1]} application: ended with {status}"
+            words = self._apps.last_words(spec.name)
+            running.last_words = f"{running.key[1]} application: ended with {status}; its last words: {words}"
 
         await self._keep(running, "app", once)
 
