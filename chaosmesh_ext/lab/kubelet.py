@@ -64,6 +64,7 @@ class Kubelet:
         self._bootstrap = bootstrap
         self._directory = directory
         self._pods: dict[tuple[str, str], PodProcesses] = {}
+        self._taken: set[int] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._fatal: LabError | None = None
@@ -119,9 +120,9 @@ class Kubelet:
             self._spawn(self._run(running))
 
     def _free_index(self) -> int:
-        taken = {pod.index for pod in self._pods.values()}
         for index in range(1, 255):
-            if index not in taken:
+            if index not in self._taken:
+                self._taken.add(index)
                 return index
         raise LabError("a lab holds 254 Pods at once: scale something down")
 
@@ -150,7 +151,7 @@ class Kubelet:
             self._changed.set()
             await self._waiting(running, str(error))
             return
-        running.pod = pod = await self._kube.apply(_placed(pod, addresses))
+        running.pod = pod = await self._kube.apply(_placed(pod, addresses, sidecar=not bare and not gateway))
         if running.deleted:
             return
         running.up = {} if bare else {"istio-proxy": False}
@@ -247,6 +248,7 @@ class Kubelet:
         if running.sidecar is not None:
             await running.sidecar.stop()
         await asyncio.gather(*mine, return_exceptions=True)
+        self._taken.discard(running.index)
 
 
 def _now() -> str:
@@ -257,7 +259,11 @@ def _environment(container: Obj) -> dict[str, str]:
     return {entry["name"]: str(entry["value"]) for entry in container.get("env", []) if "value" in entry}
 
 
-def _placed(pod: Obj, addresses: PodAddresses) -> Obj:
+def _placed(pod: Obj, addresses: PodAddresses, *, sidecar: bool) -> Obj:
+    """The Pod with its addresses, and with its sidecar among the containers, as an injector leaves it."""
+    containers = list(pod["spec"].get("containers", []))
+    if sidecar and not any(container["name"] == "istio-proxy" for container in containers):
+        containers.append({"name": "istio-proxy", "image": "envoy"})
     annotations = {
         "lab.chaosmesh-ext/workload": pod["metadata"]["name"],
         **pod["metadata"].get("annotations", {}),
@@ -273,7 +279,7 @@ def _placed(pod: Obj, addresses: PodAddresses) -> Obj:
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {**meta, "annotations": annotations},
-        "spec": {**pod["spec"], "nodeName": "lab"},
+        "spec": {**pod["spec"], "containers": containers, "nodeName": "lab"},
     }
 
 

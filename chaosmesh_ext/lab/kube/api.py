@@ -17,7 +17,9 @@ Watcher = Callable[[str, Obj], None]
 class Kube(Protocol):
     """A Kubernetes API server of the lab's; kinds are named by their Kind, e.g. ``VirtualService``."""
 
-    url: str
+    @property
+    def url(self) -> str:
+        """Where it answers, once it was started."""
 
     async def start(self) -> None:
         """Listen; raises LabError when the address is taken."""
