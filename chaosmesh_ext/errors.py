@@ -1,6 +1,7 @@
 """What can go wrong, and the exit code that each says.
 
 ChaosMeshError
+├── Weakness              1  the application answered otherwise than it should
 ├── InvalidInput          2  the caller asked for something that cannot be: nothing was done
 │   └── NotFound          2  a host, subset, workload, file or object that is not there
 ├── Inconclusive          3  nothing can be said: something could not be reached or proven
@@ -34,6 +35,7 @@ __all__ = [
     "Unauthorized",
     "Unprocessable",
     "Unreachable",
+    "Weakness",
 ]
 
 
@@ -44,6 +46,12 @@ class ChaosMeshError(Exception):
     """
 
     exit_code = 3
+
+
+class Weakness(ChaosMeshError):
+    """The application answered otherwise than it should: a probe that measures something else cannot go on."""
+
+    exit_code = 1
 
 
 class InvalidInput(ChaosMeshError):

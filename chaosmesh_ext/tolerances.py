@@ -1,6 +1,6 @@
 """Tolerances: what a probe's value must be, with a line that says what was expected and what was seen.
 
-Used as Chaos Toolkit's tolerances of type ``probe``; the probe's value arrives as the argument `value`:
+Used as Chaos Toolkit's tolerances of type ``probe``, which fills in the argument `value`:
 
     tolerance:
       type: probe
@@ -33,7 +33,7 @@ _heard: ContextVar[list[str] | None] = ContextVar("heard", default=None)
 Bound = Union[float, List[float]]
 
 
-def between(value: Any, lower: Bound, upper: Bound) -> bool:
+def between(lower: Bound, upper: Bound, value: Any = None) -> bool:
     """Whether the number, or each number of a list, is within [lower, upper]."""
     lowers, uppers = _bounds("lower", lower, value), _bounds("upper", upper, value)
     for low, high in zip(lowers, uppers, strict=True):
@@ -46,19 +46,19 @@ def between(value: Any, lower: Bound, upper: Bound) -> bool:
     )
 
 
-def at_most(value: Any, upper: Bound) -> bool:
+def at_most(upper: Bound, value: Any = None) -> bool:
     """Whether the number, or each number of a list, is at most `upper`."""
     uppers = _bounds("upper", upper, value)
     return _numbers(value, f"at most {_text(upper)}", lambda seen, i: seen <= uppers[i])
 
 
-def at_least(value: Any, lower: Bound) -> bool:
+def at_least(lower: Bound, value: Any = None) -> bool:
     """Whether the number, or each number of a list, is at least `lower`."""
     lowers = _bounds("lower", lower, value)
     return _numbers(value, f"at least {_text(lower)}", lambda seen, i: seen >= lowers[i])
 
 
-def close_to(value: Any, expected: Bound, within: float = 5.0) -> bool:
+def close_to(expected: Bound, within: float = 5.0, value: Any = None) -> bool:
     """Whether the number, or each number of a list, is within so many percent of `expected`.
 
     within: percent of `expected`, >= 0; default 5.
@@ -75,7 +75,7 @@ def close_to(value: Any, expected: Bound, within: float = 5.0) -> bool:
     )
 
 
-def one_of(value: Any, values: List[Any]) -> bool:
+def one_of(values: List[Any], value: Any = None) -> bool:
     """Whether the value, or each value of a list, is one of `values`."""
     if not isinstance(values, list) or not values:
         raise InvalidInput(f"tolerance one_of: values is {values!r}, not a list with something in it")
@@ -84,7 +84,7 @@ def one_of(value: Any, values: List[Any]) -> bool:
     return _say(met, f"one of {', '.join(map(str, values))}", value)
 
 
-def contains_section(value: Any, sections: Union[str, List[str]]) -> bool:
+def contains_section(sections: Union[str, List[str]], value: Any = None) -> bool:
     """Whether an answer has all of these sections.
 
     value: what the probe `sections` gives: names, or names → content. sections: one name, or several.
@@ -94,7 +94,7 @@ def contains_section(value: Any, sections: Union[str, List[str]]) -> bool:
         raise InvalidInput(f"tolerance contains_section: sections is {sections!r}, not a name or a list of names")
     seen = list(value) if isinstance(value, (Mapping, list, tuple)) else None
     expected = f"the section{'s' if len(wanted) > 1 else ''} {', '.join(wanted)}"
-    return _say(seen is not None and all(name in seen for name in wanted), expected, seen if seen else value)
+    return _say(seen is not None and all(name in seen for name in wanted), expected, seen or value)
 
 
 @contextmanager
@@ -144,7 +144,7 @@ def _number(value: Any) -> float | None:
 
 
 def _is_no_data(value: Any) -> bool:
-    return value is None or value == [] or value == {} or (isinstance(value, float) and math.isnan(value))
+    return value in (None, [], {}) or (isinstance(value, float) and math.isnan(value))
 
 
 def _say(met: bool, expected: str, seen: Any) -> bool:

@@ -74,5 +74,5 @@ def mesh(debug: bool) -> None:
     \b
     Example:
       chaos mesh lab run -- chaos mesh run experiments/ratings-abort.yaml
-    """
+    """  # noqa: D301 - \b is click's word for "do not wrap"
     del debug

@@ -37,5 +37,5 @@ def without_traceback(*, debug: bool) -> Iterator[None]:
         if debug:
             raise
         words = " ".join(str(error).split())
-        click.echo(f"Error: {type(error).__name__}: {words}; `chaos mesh --debug …` shows where: please report it", err=True)
+        click.echo(f"Error: {type(error).__name__}: {words}; `chaos mesh --debug` shows where; report it", err=True)
         sys.exit(ChaosMeshError.exit_code)

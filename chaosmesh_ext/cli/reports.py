@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 
-__all__ = ["LATEST", "RUNS", "directory", "last_of_each_run", "move_latest", "write_journal", "write_reports"]
+__all__ = ["LATEST", "RUNS", "directory", "documents", "move_latest", "write_journal", "write_reports"]
 
 RUNS = Path("reports/runs")
 LATEST = RUNS / "latest"
@@ -54,9 +54,15 @@ def write_reports(document: dict[str, Any], folder: Path) -> list[Path]:
     return [report, findings]
 
 
-def last_of_each_run(documents: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The last document of each run: `findings` judges everything since the run began, so the last says it all."""
-    return list({str(document["run"]["id"]): document for document in documents}.values())
+def documents(journal: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The findings documents in JOURNAL, the last of each run: it judges everything since the run began.
+
+    There is always one; where the experiment asked for no findings it says so.
+    """
+    from chaosmesh_ext.report import from_journal, without_findings
+
+    found = {str(document["run"]["id"]): document for document in from_journal(journal)}
+    return list(found.values()) or [without_findings(journal)]
 
 
 def _encoded(value: Any) -> Any:

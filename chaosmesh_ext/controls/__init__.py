@@ -47,7 +47,7 @@ def validate_control(control: Mapping[str, Any]) -> None:
     from chaoslib.exceptions import InvalidActivity
 
     if control.get("provider", {}).get("arguments"):
-        raise InvalidActivity(f"control '{control.get('name')}': chaosmesh_ext.controls takes no arguments; remove them")
+        raise InvalidActivity(f"control '{control.get('name')}': {__name__} takes no arguments; remove them")
 
 
 def configure_control(event_registry: Any = None) -> None:
@@ -113,18 +113,17 @@ def after_hypothesis_control(
     from chaoslib.activity import execute_activity
 
     # not among `probes`: Chaos Toolkit takes the last of those for the one that failed
-    state["remaining_probes"] = remaining = []
-    for probe in (context.get("probes") or [])[len(state["probes"]) :]:
-        remaining.append(
-            execute_activity(
-                experiment=experiment,
-                activity=probe,
-                configuration=configuration,
-                secrets=secrets,
-                dry=experiment.get("dry"),
-                event_registry=session.event_registry,
-            )
+    state["remaining_probes"] = [
+        execute_activity(
+            experiment=experiment,
+            activity=probe,
+            configuration=configuration,
+            secrets=secrets,
+            dry=experiment.get("dry"),
+            event_registry=session.event_registry,
         )
+        for probe in (context.get("probes") or [])[len(state["probes"]) :]
+    ]
 
 
 def after_activity_control(
@@ -165,7 +164,7 @@ def after_experiment_control(context: Any, state: dict[str, Any], **_rest: Any) 
     from chaosmesh_ext.run import current_run
 
     run = current_run()
-    problems = [*session.problems, *(Problem(Inconclusive.exit_code, text) for text in run.problems)]
+    problems = [*session.problems, *(Problem(text.exit_code, str(text)) for text in run.problems)]
     outcome = judge(state, problems, run.token)
     state[SECTION] = msgspec.to_builtins(outcome)
     if outcome.exit_code and state["status"] == "completed":
@@ -175,7 +174,7 @@ def after_experiment_control(context: Any, state: dict[str, Any], **_rest: Any) 
 
 def cleanup_control() -> None:
     """Give the signals back; undo what is still injected if the experiment ended in a way that skipped that."""
-    global _session  # noqa: PLW0603 - see configure_control
+    global _session
     session, _session = _session, None
     if session is None:
         return
@@ -189,7 +188,7 @@ def _empty_entries(entries: Mapping[str, Any], configuration: Mapping[str, Any])
     return [
         f"{entry.get('key')} is empty (configuration entry {name}"
         f"{': ' + helps[entry['key']] if entry.get('key') in helps else ''}); "
-        f"set it, e.g. with `export {entry.get('key')}=...`, or for a lab `eval \"$(chaos mesh lab env)\"`"
+        f'set it, e.g. with `export {entry.get("key")}=...`, or for a lab `eval "$(chaos mesh lab env)"`'
         for name, entry in entries.items()
         if isinstance(entry, Mapping) and entry.get("type") == "env" and _is_empty(configuration.get(name))
     ]
@@ -228,7 +227,9 @@ def _close(session: "Session") -> None:
         session.problems.append(Problem(error.exit_code, str(error)))
         _logger.critical("closing the run: %s", error)
     except Exception as error:
-        text = f"closing the run failed: {type(error).__name__}: {error}; see `chaos mesh runs` and `chaos mesh recover`"
+        text = (
+            f"closing the run failed: {type(error).__name__}: {error}; see `chaos mesh runs` and `chaos mesh recover`"
+        )
         session.problems.append(Problem(Inconclusive.exit_code, text))
         _logger.critical(text, exc_info=True)
 

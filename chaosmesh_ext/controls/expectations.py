@@ -19,8 +19,8 @@ def unmet(
     A tolerance that cannot judge the value (a range and no number, say) is not met.
     """
     from chaoslib import substitute
-    from chaoslib.exceptions import ActivityFailed
     from chaoslib.activity import run_activity
+    from chaoslib.exceptions import ActivityFailed
     from chaoslib.hypothesis import within_tolerance
 
     allowed = deepcopy(tolerance)  # Chaos Toolkit writes the value into it

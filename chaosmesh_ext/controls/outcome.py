@@ -73,8 +73,10 @@ def judge(journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str
     if journal.get("deviated") and not codes:
         codes.add(_WEAKNESS)
     code = next((code for code in _GRAVITY if code in codes), 0)
-    messages = tuple(dict.fromkeys(problem.message for problem in wrong))
-    return Outcome(_VERDICTS[code].value, code, unmet, messages, run)
+    messages = list(dict.fromkeys(problem.message for problem in wrong))
+    # an action's error is known twice: to the run, and to the journal, which says in which activity
+    messages = [text for text in messages if not any(text != other and text in other for other in messages)]
+    return Outcome(_VERDICTS[code].value, code, unmet, tuple(messages), run)
 
 
 def failure(run: Mapping[str, Any]) -> tuple[type[ChaosMeshError] | None, str]:
@@ -136,10 +138,12 @@ def _of_probe(where: str, run: Mapping[str, Any], *, deviation: bool) -> Iterato
         yield Unmet(where, name, str(run.get("tolerance_message") or f"saw {run.get('output')}"))
 
 
-def _of_findings(run: Mapping[str, Any]) -> Iterator[Unmet]:
+def _of_findings(run: Mapping[str, Any]) -> Iterator[Unmet | Problem]:
     document = run.get("output")
     if not isinstance(document, Mapping) or document.get("schema") != SCHEMA:
         return
+    for problem in document.get("problems") or ():
+        yield Problem(Inconclusive.exit_code, str(problem))
     if document.get("expected"):
         for message in document.get("unmet") or ():
             yield Unmet("findings", activity_of(run), str(message))
@@ -155,5 +159,3 @@ def _of_status(journal: Mapping[str, Any]) -> Iterator[Problem]:
         yield Problem(Aborted.exit_code, "the experiment was interrupted")
     elif status == "aborted":
         yield Problem(Inconclusive.exit_code, "the experiment stopped before its end")
-
-

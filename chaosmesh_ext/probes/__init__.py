@@ -1,0 +1,23 @@
+"""Probes: what users get, what traces and metrics say, and what all of it comes to. Thin: the sources know how.
+
+Requests carry the run's marker unless `marked: false`: only so do they meet the run's faults and count for its
+findings. Without data a probe fails; it never gives a value that a tolerance could pass.
+"""
+
+from chaosmesh_ext.probes.found import findings
+from chaosmesh_ext.probes.http import body_section, response_time, sections, status
+from chaosmesh_ext.probes.metrics import metric, metric_change
+from chaosmesh_ext.probes.traces import call_durations, call_flags, retries
+
+__all__ = [
+    "body_section",
+    "call_durations",
+    "call_flags",
+    "findings",
+    "metric",
+    "metric_change",
+    "response_time",
+    "retries",
+    "sections",
+    "status",
+]
