@@ -71,7 +71,13 @@ def client(url: str, *, keep: bool = False) -> httpx.Client:
         host, port = parsed.host, parsed.port
     except (httpx.InvalidURL, ValueError) as error:
         raise InvalidInput(f"{url!r} is not a URL ({error}): write e.g. http://localhost:8080/productpage") from error
-    if parsed.scheme not in ("http", "https") or not host or (port is not None and not 0 < port < 65536):
+    if (
+        parsed.scheme not in ("http", "https")
+        or not host
+        or "%" in host
+        or " " in host
+        or (port is not None and not 0 < port < 65536)
+    ):
         raise InvalidInput(f"{url!r} is not an HTTP URL: write e.g. http://localhost:8080/productpage")
     proxied = () if is_loopback(host) else tuple(sorted(getproxies().items()))
     with _LOCK:
@@ -117,7 +123,7 @@ def request(
         reply = http.send(prepared, stream=True, follow_redirects=follow_redirects)
         try:
             status, received = reply.status_code, reply.headers
-            for chunk in reply.iter_bytes(65536):
+            for chunk in reply.iter_bytes():
                 content += chunk
                 if len(content) > MOST:
                     cut = True
