@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +22,8 @@ from chaosmesh_ext.lab.envoy import bootstrap
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 
 __all__ = ["EmbeddedControlPlane"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class EmbeddedControlPlane:
@@ -41,7 +44,8 @@ class EmbeddedControlPlane:
         self._server = AdsServer(host, port, self._connect)
         self._snapshot = Snapshot()
         self._changed: list[Obj] = []
-        self._disputes: list[str] = []
+        self._unmade: dict[str, str] = {}
+        self._disputes: dict[str, tuple[Obj, str]] = {}
 
     async def start(self) -> None:
         """Listen and learn what is there; raises LabError when the address is taken."""
@@ -74,7 +78,12 @@ class EmbeddedControlPlane:
     def problems(self) -> list[str]:
         """What is written in the API and not in force, one line each: refused fields, disputes, Envoys' refusals."""
         errors = {line for one in self._server if (line := one.status().error)}
-        return [*self._inventory.problems(), *self._disputes, *sorted(errors)]
+        return [
+            *self._inventory.problems(),
+            *self._unmade.values(),
+            *(line for _, line in self._disputes.values()),
+            *sorted(errors),
+        ]
 
     def _seen(self, event: str, obj: Obj) -> None:
         """Take a write; proxies are told once everything that was written in this turn of the loop is taken."""
@@ -97,27 +106,45 @@ class EmbeddedControlPlane:
         self._note_disputes()
 
     def _note_disputes(self) -> None:
-        self._disputes = []
+        """Name the VirtualServices that have no effect because another rules their host."""
+        before, self._disputes = self._disputes, {}
         for loser, ruler, host in disputes(self._snapshot):
             meta, other = loser["metadata"], ruler["metadata"]
+            name = f"{meta['namespace']}/{meta['name']}"
             message = (
                 f"has no effect on {host} in the mesh: the older VirtualService {other['namespace']}/{other['name']}"
                 " rules it (Istio allows one a host, IST0109); merge the two"
             )
-            self._disputes.append(f"VirtualService {meta['namespace']}/{meta['name']} {message}")
+            self._disputes.setdefault(name, (loser, f"VirtualService {name} {message}"))
             self._reporter.trouble(loser, "Conflict", message)
+        for name, (loser, _) in before.items():
+            if name not in self._disputes:
+                self._reporter.fine(loser)
 
     def _connect(self, send: Callable[[DeltaDiscoveryResponse], None]) -> Connection:
         return Connection(send, self._resources, self._rejected)
 
     def _resources(self, node_id: str, kind: str) -> Resources | None:
-        """The resources of KIND for the proxy with NODE_ID, or None while its pod is not known."""
+        """The resources of KIND for the proxy with NODE_ID, or None while its pod is not known or they cannot be made.
+
+        What cannot be made leaves the proxy as it is, and is a problem, not an accident of everybody's.
+        """
         parts = node_id.split("~")
         if len(parts) != 4:
             return None
         name, _, namespace = parts[2].rpartition(".")
         pod = self._inventory.pod(namespace, name)
-        return None if pod is None else self._translator.resources(self._snapshot, pod, kind)
+        if pod is None:
+            return None
+        place = f"{kind.rpartition('.')[2]} of {parts[2]}"
+        try:
+            made = self._translator.resources(self._snapshot, pod, kind)
+        except Exception as error:
+            self._unmade[place] = f"{place} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
+            _LOG.exception("%s cannot be made", place)
+            return None
+        self._unmade.pop(place, None)
+        return made
 
     def _rejected(self, rejection: Rejection) -> None:
         for obj in rejection.causes:
