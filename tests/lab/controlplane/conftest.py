@@ -188,7 +188,7 @@ class Mesh:
         await self.kube.patch_status(pod, {"conditions": [{"type": "Ready", "status": "True"}]})
         return name
 
-    def ready(self, name: str, ready: bool, namespace: str = "default") -> None:
+    def ready(self, name: str, *, ready: bool, namespace: str = "default") -> None:
         async def patch() -> None:
             pod = await self.kube.get("Pod", namespace, name)
             await self.kube.patch_status(pod, {"conditions": [{"type": "Ready", "status": str(ready)}]})

@@ -65,19 +65,19 @@ def test_ejections_survive_a_pods_coming_and_going(mesh, helpers):
     rule(mesh, {"outlierDetection": {**OUTLIER, "baseEjectionTime": "30s"}})
     mesh.apps["reviews-v1"].answer = 500
     helpers.until(lambda: mesh.call("sleep-v1", HOST).json["name"] and ejected(mesh), "v1 is ejected")
-    mesh.ready("other-v1", False)
-    mesh.ready("other-v1", True)
-    mesh.ready("reviews-v2", False)
-    mesh.ready("reviews-v2", True)
+    mesh.ready("other-v1", ready=False)
+    mesh.ready("other-v1", ready=True)
+    mesh.ready("reviews-v2", ready=False)
+    mesh.ready("reviews-v2", ready=True)
     assert ejected(mesh)
 
 
 def test_an_unready_pod_gets_nothing_from_the_next_request_on(mesh):
-    mesh.ready("reviews-v1", False)
+    mesh.ready("reviews-v1", ready=False)
     try:
         assert {mesh.call("sleep-v1", HOST).json["name"] for _ in range(20)} == {"reviews-v2"}
     finally:
-        mesh.ready("reviews-v1", True)
+        mesh.ready("reviews-v1", ready=True)
     assert len({mesh.call("sleep-v1", HOST).json["name"] for _ in range(40)}) == 2
 
 

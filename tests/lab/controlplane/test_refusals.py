@@ -176,3 +176,27 @@ def test_each_value_that_cannot_be_is_refused_with_the_reason(mesh, kind, spec, 
     found = refusals({"kind": kind, "spec": spec})
     assert any(words in str(one) for one in found), found
     assert {one.reason for one in found} == {"Invalid"}
+
+
+@pytest.mark.parametrize(
+    ("api_version", "kind"),
+    [
+        ("networking.istio.io/v1", "ServiceEntry"),
+        ("networking.istio.io/v1", "Sidecar"),
+        ("security.istio.io/v1", "AuthorizationPolicy"),
+        ("telemetry.istio.io/v1", "Telemetry"),
+        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+        ("gateway.networking.k8s.io/v1", "Gateway"),
+    ],
+)
+def test_a_kind_that_is_not_implemented_is_refused_whole(mesh, helpers, api_version, kind):
+    meta = {"name": "refused", "namespace": "default"}
+    mesh.do(mesh.kube.apply({"apiVersion": api_version, "kind": kind, "metadata": meta, "spec": {}}))
+    name = f"{kind}.{api_version.split('/')[0]}" if kind == "Gateway" else kind
+    try:
+        (problem,) = mesh.problems()
+        assert problem.startswith(f"{name} default/refused refused: kind: {name} is not implemented")
+        helpers.until(lambda: events(mesh, "refused"), "an Event")
+    finally:
+        mesh.delete(name, "refused")
+    assert mesh.problems() == []

@@ -16,7 +16,7 @@ def counter(text, **labels):
 
 
 def test_both_sides_count_a_call_with_istios_labels(mesh):
-    mesh.ready("reviews-v2", False)
+    mesh.ready("reviews-v2", ready=False)
     labels = {
         "source_workload": "sleep-v1",
         "source_app": "sleep",
@@ -37,7 +37,7 @@ def test_both_sides_count_a_call_with_istios_labels(mesh):
             for pod, side in (("sleep-v1", "source"), ("reviews-v1", "destination"))
         ]
     finally:
-        mesh.ready("reviews-v2", True)
+        mesh.ready("reviews-v2", ready=True)
     assert [b - a for a, b in zip(before, after, strict=True)] == [1, 1]
     assert "envoy_istio_request_duration_milliseconds_bucket{" in mesh.stats("sleep-v1", "/stats/prometheus")
 

@@ -29,8 +29,8 @@ def clusters(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Iterat
         yield _outbound(name, service, port, policy)
     if not pod.gateway:
         for target, behind, number in inbound_ports(snapshot, pod):
-            port = behind.port(number) if behind else None
-            yield _static(f"inbound|{target}||", pod.app, target, http2=port is not None and port.http2)
+            called = behind.port(number) if behind else None
+            yield _static(f"inbound|{target}||", pod.app, target, http2=called is not None and called.http2)
     if trace is not None:
         yield _static(OTLP_CLUSTER, *trace.otlp)
 
@@ -176,6 +176,7 @@ def _static(name: str, address: str, port: int, *, http2: bool = False) -> dict[
     socket = {"address": {"socket_address": {"address": address, "port_value": port}}}
     out: dict[str, Any] = {
         "name": name,
+        "alt_stat_name": f"{name};",
         "type": "STATIC",
         "connect_timeout": "10s",
         "circuit_breakers": {

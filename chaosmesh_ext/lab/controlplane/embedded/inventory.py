@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chaosmesh_ext.lab.controlplane.embedded.refusal import refusals
+from chaosmesh_ext.lab.controlplane.embedded.refusal import kind_of, refusals
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload, service, workload
 from chaosmesh_ext.lab.kube.api import Obj
@@ -31,7 +31,7 @@ class Inventory:
     def take(self, event: str, obj: Obj) -> Obj | None:
         """Learn of an ADDED, MODIFIED or DELETED object; what changed for proxies, or None when nothing did."""
         meta = obj["metadata"]
-        key = (obj["kind"], meta.get("namespace", "default"), meta["name"])
+        key = (kind_of(obj), meta.get("namespace", "default"), meta["name"])
         if obj["kind"] == "Pod":
             return obj if _update(self._workloads, key, None if event == "DELETED" else workload(obj)) else None
         if obj["kind"] == "Service":
@@ -51,9 +51,10 @@ class Inventory:
         yield from self._refused.values()
         for one in self._services.values():
             if one.others:
+                ports = ", ".join(one.others)
                 yield (
-                    f"Service {one.namespace}/{one.name}: the lab serves HTTP only, not its ports {', '.join(one.others)};"
-                    " name a port http or grpc if that is what it speaks"
+                    f"Service {one.namespace}/{one.name}: the lab serves HTTP only, not its ports {ports}; name a port"
+                    " http or grpc if that is what it speaks"
                 )
 
     def _take_istio(self, event: str, key: _Key, obj: Obj) -> Obj | None:
@@ -82,7 +83,7 @@ def _update(store: dict[_Key, Any], key: _Key, value: Any) -> bool:
     """Put VALUE, or remove the entry for None; whether that changed anything."""
     if value is None:
         return store.pop(key, None) is not None
-    changed = store.get(key) != value
+    changed: bool = store.get(key) != value
     store[key] = value
     return changed
 

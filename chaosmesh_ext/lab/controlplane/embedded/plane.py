@@ -11,7 +11,7 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, ProxyStatus, Rejection
 from chaosmesh_ext.lab.controlplane.embedded.inventory import Inventory
 from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryResponse
-from chaosmesh_ext.lab.controlplane.embedded.refusal import KINDS as ISTIO_KINDS
+from chaosmesh_ext.lab.controlplane.embedded.refusal import KINDS, OTHERS
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
 from chaosmesh_ext.lab.controlplane.embedded.server import AdsServer
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Snapshot, workload
@@ -51,7 +51,7 @@ class EmbeddedControlPlane:
         """Listen and learn what is there; raises LabError when the address is taken."""
         await self._server.start()
         self._reporter.start()
-        self._kube.subscribe(("Pod", "Service", *ISTIO_KINDS), self._seen)
+        self._kube.subscribe(("Pod", "Service", *KINDS, *OTHERS), self._seen)
 
     async def stop(self) -> None:
         """Close every stream; the Envoys keep what they have."""
@@ -98,7 +98,7 @@ class EmbeddedControlPlane:
         changed, self._changed = self._changed, []
         self._snapshot = self._inventory.snapshot()
         kinds = affected(obj["kind"] for obj in changed)
-        causes = [obj for obj in changed if obj["kind"] in ISTIO_KINDS]
+        causes = [obj for obj in changed if obj["kind"] in KINDS]
         for connection in self._server:
             for kind in kinds:
                 connection.offer(kind, causes)

@@ -48,8 +48,8 @@ def _field_name(key: str) -> str:
     return safe_snake_case(key)
 
 
-betterproto2.Message._validate = _valid_already  # type: ignore[method-assign]
-betterproto2.safe_snake_case = _field_name  # type: ignore[attr-defined]
+betterproto2.Message._validate = _valid_already  # type: ignore[assignment,method-assign]
+betterproto2.safe_snake_case = _field_name  # type: ignore[assignment,attr-defined]
 
 
 @contextlib.contextmanager

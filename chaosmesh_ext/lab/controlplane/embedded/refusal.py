@@ -22,7 +22,7 @@ from chaosmesh_ext.lab.controlplane.embedded.schema import (
 )
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["KINDS", "refusals"]
+__all__ = ["KINDS", "OTHERS", "kind_of", "refusals"]
 
 _PORT = integer(1, 65535)
 _PORT_SELECTOR = fields({"number": _PORT}, required=["number"])
@@ -207,13 +207,31 @@ KINDS: Mapping[str, Check] = {
 """Istio's kinds that reach the proxies, and what may stand in their `spec`."""
 
 
-def refusals(obj: Obj) -> list[Refusal]:
-    """Everything that keeps OBJ from being taken; empty when it is fine.
+OTHERS = (
+    "ServiceEntry",
+    "Sidecar",
+    "WorkloadEntry",
+    "AuthorizationPolicy",
+    "PeerAuthentication",
+    "RequestAuthentication",
+    "Telemetry",
+    "HTTPRoute",
+    "Gateway.gateway.networking.k8s.io",
+)
+"""Kinds that would reach the proxies of a real mesh; here an object of such a kind is refused whole."""
 
-    An object of another kind is refused whole: it would do something in a mesh and does nothing here.
-    """
-    check = KINDS.get(obj["kind"])
+
+def kind_of(obj: Obj) -> str:
+    """The kind of OBJ, with its group where Istio has another kind of that name."""
+    qualified = f"{obj['kind']}.{obj.get('apiVersion', '').partition('/')[0]}"
+    return qualified if qualified in OTHERS else str(obj["kind"])
+
+
+def refusals(obj: Obj) -> list[Refusal]:
+    """Everything that keeps OBJ from being taken; empty when it is fine."""
+    kind = kind_of(obj)
+    check = KINDS.get(kind)
     if check is None:
-        words = f"the lab's control plane implements {', '.join(KINDS)} only; this object has no effect"
-        return [Refusal("NotImplemented", "kind", f"{obj['kind']} is not implemented: {words}")]
+        words = f"{kind} is not implemented by the lab's control plane, {', '.join(KINDS)} are; it has no effect"
+        return [Refusal("NotImplemented", "kind", words)]
     return list(check("spec", obj.get("spec") or {}))

@@ -71,7 +71,7 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
-    """One consistent state. Istio's objects are sorted by age, then name; EnvoyFilters in the order they are applied."""
+    """One consistent state. Istio's objects are sorted by age, then name; EnvoyFilters as they are applied."""
 
     services: tuple[Service, ...] = ()
     workloads: tuple[Workload, ...] = ()
