@@ -53,7 +53,7 @@ class _Finding(msgspec.Struct):
 class _Skipped(msgspec.Struct):
     edge: str
     reason: str
-    rule: str = ""
+    rule: str
 
 
 class _Coverage(msgspec.Struct):
@@ -100,7 +100,7 @@ class _Cell(msgspec.Struct):
     injected: dict[str, Any] | None
     answers: list[_Answer]
     traces: list[_Trace]
-    traces_left_out: int = 0
+    traces_left_out: int
 
 
 class _Headline(msgspec.Struct):

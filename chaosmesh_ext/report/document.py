@@ -6,17 +6,18 @@ something, `proofs` that the faults were live, `problems`, `headlines` and the `
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
+from chaosmesh_ext import __version__
 from chaosmesh_ext.model import SCHEMA, Cell, Coverage, Evidence, Finding, Judgement, Trace, Verdict
 from chaosmesh_ext.report.headlines import headlines
 from chaosmesh_ext.report.verdict import verdict as judged
 
-__all__ = ["RunFacts", "Target", "document"]
+__all__ = ["OpenRun", "RunFacts", "Target", "document"]
 
 
 class RunFacts(msgspec.Struct, frozen=True):
@@ -28,6 +29,15 @@ class RunFacts(msgspec.Struct, frozen=True):
     tool_version: str
 
 
+class OpenRun(Protocol):
+    """What is asked of a run that is still open. token: its id. problems: what went wrong so far."""
+
+    token: str
+
+    @property
+    def problems(self) -> Sequence[str]: ...
+
+
 class Target(msgspec.Struct, frozen=True):
     """What was tested. mesh: its name or the Kubernetes API's URL. mode: ``sidecar`` or ``ambient``."""
 
@@ -37,8 +47,8 @@ class Target(msgspec.Struct, frozen=True):
 
 
 def document(
-    run: RunFacts,
-    target: Target,
+    run: RunFacts | OpenRun,
+    target: Target | Mapping[str, str],
     judgement: Judgement,
     cells: Sequence[Cell],
     *,
@@ -49,14 +59,18 @@ def document(
 ) -> dict[str, Any]:
     """The journal document of a run.
 
-    cells: the control first, as `Run.cells` gives them. proofs: what the injecting actions returned, structs or
-    dictionaries. problems, unmet: one line each. verdict: by default what findings, problems and unmet come to; a run
-    whose faults met no call is inconclusive.
+    run: its facts, or the open run itself: then it spans the requests in CELLS, and its problems count. target: a
+    mapping may stand for it. cells: the control first, as `Run.cells` gives them. proofs: what the injecting actions
+    returned, structs or dictionaries. problems, unmet: one line each. verdict: by default what findings, problems and
+    unmet come to; a run whose faults met no call is inconclusive.
 
     Of the traces only those are kept that are evidence, and one of the control for comparison; each cell says how many
     were left out.
     """
-    trouble = [str(problem) for problem in problems]
+    known = [] if isinstance(run, RunFacts) else run.problems
+    trouble = [str(problem) for problem in (*known, *problems)]
+    facts = run if isinstance(run, RunFacts) else _facts(run.token, cells)
+    aim = target if isinstance(target, Target) else msgspec.convert(dict(target), Target)
     if any(cell.injected for cell in cells) and not judgement.coverage.tested:
         trouble.append("no call met an injected fault, so nothing could be judged; see what coverage says")
     wanted = {proof for finding in judgement.findings for proof in finding.evidence}
@@ -64,29 +78,42 @@ def document(
     return {
         "schema": SCHEMA,
         "run": {
-            "id": run.id,
-            "started": datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
-            "duration_s": round(run.duration_s, 3),
-            "tool_version": run.tool_version,
+            "id": facts.id,
+            "started": datetime.fromtimestamp(facts.started, UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            "duration_s": round(facts.duration_s, 3),
+            "tool_version": facts.tool_version,
         },
-        "target": msgspec.to_builtins(target),
+        "target": _plain(aim),
         "verdict": settled.value,
         "headlines": headlines(judgement.findings),
         "findings": [_finding(finding) for finding in judgement.findings],
         "coverage": _coverage(judgement.coverage),
         "cells": [_cell(cell, wanted) for cell in cells],
-        "proofs": [msgspec.to_builtins(proof) for proof in proofs],
+        "proofs": [_plain(proof) for proof in proofs],
         "problems": trouble,
     }
 
 
+def _facts(token: str, cells: Sequence[Cell]) -> RunFacts:
+    """A run from its first request to the end of its last answer."""
+    answers = [answer for cell in cells for answer in cell.answers]
+    started = min((answer.started for answer in answers), default=0.0)
+    ended = max((answer.started + answer.duration for answer in answers), default=started)
+    return RunFacts(token, started, ended - started, __version__)
+
+
+def _plain(value: Any) -> Any:
+    """VALUE as JSON gives it back: lists, not tuples."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
 def _finding(finding: Finding) -> dict[str, Any]:
-    built: dict[str, Any] = msgspec.to_builtins(finding)
+    built: dict[str, Any] = _plain(finding)
     return {key: value for key, value in built.items() if not (key in ("condition", "who", "kind") and value is None)}
 
 
 def _coverage(coverage: Coverage) -> dict[str, Any]:
-    built: dict[str, Any] = msgspec.to_builtins(coverage)
+    built: dict[str, Any] = _plain(coverage)
     return built
 
 
@@ -96,8 +123,8 @@ def _cell(cell: Cell, wanted: set[Evidence]) -> dict[str, Any]:
         kept = _typical(cell) or kept
     return {
         "id": cell.id,
-        "injected": msgspec.to_builtins(cell.injected),
-        "answers": [msgspec.to_builtins(answer) for answer in cell.answers],
+        "injected": _plain(cell.injected),
+        "answers": [_plain(answer) for answer in cell.answers],
         "traces": [_trace(cell.traces[trace_id]) for trace_id in kept],
         "traces_left_out": len(cell.traces) - len(kept),
     }
@@ -110,7 +137,7 @@ def _typical(cell: Cell) -> list[str]:
 
 
 def _trace(trace: Trace) -> dict[str, Any]:
-    built: dict[str, Any] = trace.to_builtins()
+    built: dict[str, Any] = _plain(trace)
     for span in built["spans"]:
         span["flags"] = sorted(span["flags"])
     return built

@@ -130,8 +130,7 @@ def _completed(each: dict[str, Any], journal: Mapping[str, Any]) -> dict[str, An
         if "injected" in output and "carrier" in output and output.get("run", each["run"]["id"]) == each["run"]["id"]
     ]
     problems = list(dict.fromkeys([*each.get("problems", ()), *_lines(section.get("problems"))]))
-    verdicts = [_WORDS[each["verdict"]], *_said(section, experiment)]
-    gravest = max(verdicts, key=lambda verdict: verdict.gravity)
+    gravest = max(_said(each, section, experiment), key=lambda verdict: verdict.gravity)
     return {**each, "proofs": proofs, "problems": problems, "verdict": gravest.value, "experiment": experiment}
 
 
@@ -140,11 +139,14 @@ def _section(journal: Mapping[str, Any]) -> Mapping[str, Any]:
     return section if isinstance(section, Mapping) else {}
 
 
-def _said(section: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterator[Verdict]:
-    """What our control said; without it what Chaos Toolkit's own words come to."""
+def _said(each: Mapping[str, Any], section: Mapping[str, Any], experiment: Mapping[str, Any]) -> Iterator[Verdict]:
+    """What our control said; without it what the document and Chaos Toolkit's own words come to."""
     if section.get("verdict") in _WORDS:
         yield _WORDS[str(section["verdict"])]
         return
+    # where the experiment expects certain findings, they are no weakness, and only those that are missing are
+    excused = each.get("expected") and not each.get("unmet") and each["verdict"] == Verdict.WEAKNESS_FOUND.value
+    yield Verdict.UPHELD if excused else _WORDS[each["verdict"]]
     if experiment["status"] == "interrupted":
         yield Verdict.ABORTED
     if experiment["failed"] or experiment["status"] in ("aborted", "failed"):

@@ -17,6 +17,8 @@ from chaosmesh_ext.report.waterfall import waterfall
 
 __all__ = ["render"]
 
+_OPTIONAL = {"condition": None, "who": None, "kind": None}
+
 
 def render(document: Mapping[str, Any]) -> str:
     """The Markdown of a document. The same document gives the same text; it reads well without a renderer too."""
@@ -27,13 +29,37 @@ def render(document: Mapping[str, Any]) -> str:
         cells={cell["id"]: cell for cell in document["cells"]},
         findings=[evidence.of(finding) for finding in document["findings"]],
         control=evidence.control(),
-        proofs=document["proofs"],
+        injections=_injections(document),
     )
     lines = [line.rstrip() for line in rendered.splitlines()]
     text = "\n".join(lines)
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip() + "\n"
+
+
+def _injections(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One row a cell: its fault, what carried it, and how it was proven to be live."""
+    proofs = {str(proof.get("cell")): proof for proof in document["proofs"]}
+    rows = []
+    for cell in document["cells"]:
+        injected, proof = cell["injected"], proofs.get(cell["id"], {})
+        live = proof.get("live_after")
+        objects = proof.get("objects")
+        rows.append(
+            {
+                "cell": cell["id"],
+                "control": injected is None,
+                "fault": numbers.described(injected),
+                "carrier": proof.get("carrier") or (injected or {}).get("carrier") or "unknown",
+                "live": numbers.milliseconds(live) if isinstance(live, int | float) else "not measured",
+                "by": proof.get("by") or "not proven",
+                "requests": len(cell["answers"]),
+                "objects": objects if isinstance(objects, list | tuple) else [],
+                "replaces": proof.get("replaces") or "",
+            }
+        )
+    return rows
 
 
 class _Evidence:
@@ -53,7 +79,7 @@ class _Evidence:
     def of(self, finding: Mapping[str, Any]) -> dict[str, Any]:
         """FINDING, the lines about each of its traces, and a drawing of the first that there is none of yet."""
         proofs = [self._proof(each, draw=number == 0) for number, each in enumerate(finding["evidence"])]
-        return {**finding, "proofs": proofs}
+        return {**_OPTIONAL, **finding, "proofs": proofs}
 
     def control(self) -> dict[str, Any] | None:
         """The healthy request to compare with."""
@@ -118,8 +144,6 @@ def _template() -> Template:
         "cell": escaping.cell,
         "value": numbers.value,
         "seconds": numbers.seconds,
-        "milliseconds": numbers.milliseconds,
-        "described": numbers.described,
         "amount": numbers.amount,
         "percent": lambda share: f"{100 * share:.0f} %",
     }

@@ -1,0 +1,140 @@
+import pytest
+
+from chaosmesh_ext.findings import judge
+from chaosmesh_ext.model import Injected
+
+ABORTED = [(0.004, 0.0005, "FI", 503)]
+
+
+def test_a_lost_section_is_named(world, found):
+    cell = world.cell("1", world.abort(), [world.attempts(ABORTED) for _ in range(3)])
+    [finding] = found(judge(world.control(), [cell]), "missing-fallback")
+    assert (finding.severity, finding.condition, finding.value, finding.unit) == ("warning", "status", None, "")
+    expected = 'When details fails, productpage still answers 200 without the details section ("Book Details")'
+    assert finding.summary.startswith(expected)
+
+
+def test_an_error_for_the_user_is_critical(world, found):
+    pairs = [world.attempts(ABORTED, status=502, sections=("body",)) for _ in range(3)]
+    [finding] = found(judge(world.control(), [world.cell("1", world.abort(), pairs)]), "missing-fallback")
+    assert finding.severity == "critical"
+    assert "answers 502" in finding.summary
+
+
+def test_each_condition_has_its_own_finding(world, found):
+    """The same edge may lose one thing when slow and another when it fails."""
+    cells = [
+        world.cell("1", world.delay(), [world.gives_up() for _ in range(3)]),
+        world.cell("2", world.abort(), [world.attempts(ABORTED) for _ in range(3)]),
+    ]
+    both = found(judge(world.control(), cells), "missing-fallback")
+    assert [finding.condition for finding in both] == ["slow", "status"]
+    assert len({finding.id for finding in both}) == 2
+
+
+def test_a_complete_answer_although_the_call_failed_is_a_fallback(world, found):
+    whole = ("Book Details", "Book Reviews")
+    cell = world.cell("1", world.abort(), [world.attempts(ABORTED, sections=whole) for _ in range(3)])
+    [finding] = found(judge(world.control(), [cell]), "fallback")
+    assert finding.severity == "info"
+    assert "still answers 200 with every section" in finding.summary
+
+
+def test_other_content_in_a_section_that_never_changes_is_a_fallback(world, found):
+    other = {"Book Details": "bbbbbbbbbbbb", "Book Reviews": "aaaaaaaaaaaa"}
+    cell = world.cell("1", world.abort(), [world.attempts(ABORTED, sections=other) for _ in range(3)])
+    [finding] = found(judge(world.control(), [cell]), "fallback")
+    assert 'with other content in the details section ("Book Details")' in finding.summary
+
+
+def test_a_null_in_place_of_an_object_is_a_loss(world, found):
+    """An application that answers null for a section shows nothing of it."""
+    from chaosmesh_ext.findings.fallback import _NULL
+
+    pairs = [world.attempts(ABORTED, sections={"Book Details": _NULL, "Book Reviews": "a"}) for _ in range(3)]
+    assert found(judge(world.control(), [world.cell("1", world.abort(), pairs)]), "missing-fallback")
+
+
+@pytest.mark.parametrize(
+    ("inside", "rule"), [("sections.details.default", "fallback"), ("sections.details.error", "missing-fallback")]
+)
+def test_something_else_inside_a_section_is_a_stand_in_unless_it_is_an_error(world, found, inside, rule):
+    whole = dict.fromkeys(("sections", "sections.details", "sections.details.price"), "a")
+    control = world.cell("0", None, [world.healthy(sections=whole) for _ in range(3)])
+    now = dict.fromkeys(("sections", "sections.details", inside), "a")
+    cell = world.cell("1", world.abort(), [world.attempts(ABORTED, sections=now) for _ in range(3)])
+    assert found(judge(control, [cell]), rule)
+
+
+def test_a_slow_call_that_was_waited_for_shows_no_fallback(world, found):
+    """Nothing failed, so nothing had to be replaced."""
+    whole = ("Book Details", "Book Reviews")
+    pairs = [world.attempts([(0.004, 2.005, "DI", 200)], sections=whole) for _ in range(5)]
+    judgement = judge(world.control(), [world.cell("1", world.delay(2.0), pairs)])
+    assert not found(judgement, "fallback")
+    assert not found(judgement, "missing-fallback")
+
+
+def test_a_retry_that_got_through_is_no_fallback(world, found):
+    whole = ("Book Details", "Book Reviews")
+    saved = [(0.0, 0.0005, "FI", 503), (0.01, 0.005, "", 200)]
+    cell = world.cell("1", world.abort(), [world.attempts(saved, sections=whole) for _ in range(5)])
+    assert not found(judge(world.control(), [cell]), "fallback")
+
+
+def test_only_answers_of_the_same_versions_are_compared(world, found):
+    """reviews-v1 never shows stars: a page without them that passed v1 has lost nothing."""
+    stars = ("Book Details", "Book Reviews", "Stars")
+    control = world.cell(
+        "0",
+        None,
+        [world.healthy(version="v1") for _ in range(3)]
+        + [world.healthy(version="v2", sections=stars) for _ in range(3)],
+    )
+    pairs = []
+    for _ in range(3):
+        r, answer = world.attempts(ABORTED, sections=("Book Details", "Book Reviews"))
+        page = next(s for s in r.spans if s.workload.service == "productpage")
+        r.server("reviews-v1", 0.012, 0.001, r.call("productpage-v1", "reviews", 0.011, 0.003, page))
+        pairs.append((r, answer))
+    assert found(judge(control, [world.cell("1", world.abort(), pairs)]), "fallback")
+
+
+def test_a_caller_further_up_that_gave_up_is_the_users_loss_too(world, found):
+    """A slow ratings costs the whole reviews section, though reviews itself would have waited."""
+    ok = []
+    for _ in range(3):
+        r, answer = world.healthy(version="v2")
+        reviews = next(s for s in r.spans if s.kind == "SERVER" and s.workload.service == "reviews")
+        r.call("reviews-v2", "ratings", 0.015, 0.002, reviews)
+        ok.append((r, answer))
+    slow = []
+    for _ in range(3):
+        r = world.request()
+        page = r.server("productpage-v1", 0, 3.02)
+        c = r.call("productpage-v1", "reviews", 0.01, 3.0, page, status=0, flags="DC")
+        reviews = r.server("reviews-v2", 0.012, 2.999, c, status=0, flags="DC")
+        r.call("reviews-v2", "ratings", 0.015, 7.0, reviews, flags="DI")
+        slow.append((r, world.answer(r, 3.03, sections=("Book Details",))))
+    fault = Injected("delay", "ratings", delay=7.0)
+    [finding] = found(judge(world.cell("0", None, ok), [world.cell("1", fault, slow)]), "missing-fallback")
+    assert finding.source == "reviews"
+    assert 'leaves users with 200 without the section "Book Reviews"' in finding.summary
+
+
+def test_a_gateways_abort_leaves_only_its_server_span_and_is_judged(world, found):
+    pairs = []
+    for _ in range(3):
+        r = world.request()
+        r.server("gateway-latest", 0, 0.0005, url="http://gateway/productpage", flags="FI", status=503)
+        pairs.append((r, world.answer(r, 0.002, status=503, sections=("body",))))
+    fault = Injected("abort", "productpage", status=503)
+    [finding] = found(judge(world.control(), [world.cell("1", fault, pairs)]), "missing-fallback")
+    assert (finding.source, finding.destination, finding.severity) == ("gateway", "productpage", "critical")
+
+
+def test_our_own_request_that_got_no_answer_is_not_the_users_loss(world, found, reasons):
+    pairs = [world.gives_up(status=0, sections=()) for _ in range(3)]
+    judgement = judge(world.control(), [world.cell("1", world.delay(), pairs)])
+    assert not found(judgement, "missing-fallback")
+    assert "our own request got no answer" in reasons(judgement, "missing-fallback")[0]

@@ -1,0 +1,58 @@
+import json
+
+from chaosmesh_ext.model import SCHEMA, Cell, Coverage, Judgement, Verdict
+from chaosmesh_ext.report import RunFacts, Target, document, verdict
+
+
+def test_the_headline_says_what_the_findings_of_one_call_say_together(doc):
+    """The sentence for which the demo exists."""
+    [headline] = doc["headlines"]
+    assert headline["text"] == (
+        "productpage gives up on details after 3.0 s, does not retry, and still answers 200 without the details section"
+        ' ("Book Details").'
+    )
+
+
+def test_a_document_is_json_and_the_same_each_time(make):
+    assert json.loads(json.dumps(make())) == make()
+
+
+def test_only_traces_that_prove_something_and_one_healthy_one_are_kept(doc):
+    """A journal of a long exploration must stay readable."""
+    kept = {cell["id"]: (len(cell["traces"]), cell["traces_left_out"]) for cell in doc["cells"]}
+    assert kept == {"0": (1, 4), "1": (3, 2), "2": (0, 5), "3": (3, 7)}
+    evidence = {each["trace_id"] for finding in doc["findings"] for each in finding["evidence"]}
+    assert evidence <= {trace["trace_id"] for cell in doc["cells"] for trace in cell["traces"]}
+
+
+def test_a_weakness_decides_the_verdict_and_information_does_not(doc):
+    assert doc["verdict"] == "weakness found"
+    assert verdict(()) is Verdict.UPHELD
+    assert verdict((), unmet=["no timeout"]) is Verdict.WEAKNESS_FOUND
+    assert verdict((), problems=["not proven"], unmet=["no timeout"]) is Verdict.INCONCLUSIVE
+
+
+def test_faults_that_met_no_call_make_the_run_inconclusive(doc):
+    """Injected and nothing happened must never read as success."""
+    from chaosmesh_ext.model import Injected
+
+    nothing = Judgement((), Coverage(1, 0, ()))
+    cells = [Cell("0", None, (), {}), Cell("1", Injected("delay", "details", delay=7.0), (), {})]
+    made = document(RunFacts("a", 0.0, 1.0, "0"), Target("http://x"), nothing, cells)
+    assert made["verdict"] == "inconclusive"
+    assert "no call met" in made["problems"][0]
+
+
+def test_an_open_run_gives_its_own_facts():
+    """The probe that asks for findings has no end time yet."""
+
+    class Open:
+        token = "0a1b2c3d"
+        problems = ("the fault was not proven",)
+
+    made = document(Open(), {"url": "http://x"}, Judgement((), Coverage(0, 0, ())), [])
+    assert made["schema"] == SCHEMA
+    assert made["run"]["id"] == "0a1b2c3d"
+    assert made["run"]["duration_s"] == 0.0
+    assert made["problems"] == ["the fault was not proven"]
+    assert made["verdict"] == "inconclusive"
