@@ -117,7 +117,7 @@ def recover(run: str = None, configuration: Configuration = None, secrets: Secre
     with _counted(configuration, secrets) as current:
         if run in (None, "", current.token):
             undone = current.undo()
-            return {"run": current.token, **msgspec.to_builtins(undone)}
+            return {"run": current.token, **_json(undone)}
         objects = recover_runs(current.client, None if run == "all" else run)
         return {"run": run, "objects": objects}
 
@@ -149,7 +149,12 @@ def _inject(
         port=port,
     )
     proof = run.inject(fault, scope, url=url or "", request_headers=request_headers, carrier=carrier or "", prove=prove)
-    found: Dict[str, Any] = msgspec.to_builtins(proof)
+    return _json(proof)
+
+
+def _json(struct: msgspec.Struct) -> Dict[str, Any]:
+    """As a journal holds it."""
+    found: Dict[str, Any] = msgspec.json.decode(msgspec.json.encode(struct))
     return found
 
 

@@ -14,11 +14,10 @@ from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import cluster, fqdn, vhost
-from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
 from chaosmesh_ext.mesh.match import for_envoy
-from chaosmesh_ext.mesh.place import Change, Create, Fault, Place, View
+from chaosmesh_ext.mesh.place import Change, Create, Fault, Place, View, overlap
 
 __all__ = ["NAME", "plan"]
 
@@ -107,7 +106,7 @@ def _refuse_mixed(place: Place, view: View, name: str) -> None:
     labels = place.source.labels if place.source else {}
     for other in view.filters:
         chosen = other.get("spec", {}).get("workloadSelector", {}).get("labels", {})
-        if chosen and labels and not _overlap(chosen, labels):
+        if chosen and labels and not overlap(chosen, labels):
             continue
         for patch in other["spec"].get("configPatches", []):
             host = patch.get("match", {}).get("routeConfiguration", {}).get("vhost", {}).get("name", name)
@@ -118,8 +117,3 @@ def _refuse_mixed(place: Place, view: View, name: str) -> None:
                     f"EnvoyFilter {meta['namespace']}/{meta['name']} already faults {place}: one fault per caller and "
                     "host at a time; see `chaos mesh runs`, and remove it first (`chaos mesh recover`)"
                 )
-
-
-def _overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether a pod could bear both sets of labels."""
-    return selects({key: value for key, value in one.items() if key in other}, other)

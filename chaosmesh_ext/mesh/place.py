@@ -7,12 +7,18 @@ from typing import Any, Protocol
 
 import msgspec
 
+from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.ledger import runs_in, undo
 from chaosmesh_ext.mesh.pointer import Op, apply
 from chaosmesh_ext.model import Injected, Marker, Span, Workload
 
-__all__ = ["Change", "Create", "Destination", "Edit", "Fault", "Place", "Source", "View"]
+__all__ = ["Change", "Create", "Destination", "Edit", "Fault", "Place", "Source", "View", "overlap"]
+
+
+def overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether a pod could bear both sets of labels."""
+    return selects({key: value for key, value in one.items() if key in other}, other)
 
 
 class Fault(Protocol):
@@ -88,6 +94,13 @@ class Place(msgspec.Struct, frozen=True):
     def sources(self) -> tuple[str, ...]:
         """The callers as their spans name them; empty for all."""
         return tuple(str(workload) for workload in self.source.workloads) if self.source else ()
+
+    def shares_calls_with(self, other: Place) -> bool:
+        """Whether some calls are in both places: the same host, and callers of which some may be the same."""
+        mine, theirs = self.destination, other.destination
+        if (mine.host, mine.port, self.namespace) != (theirs.host, theirs.port, other.namespace):
+            return False
+        return self.source is None or other.source is None or overlap(self.source.labels, other.source.labels)
 
     def __str__(self) -> str:
         return f"{self.source.name if self.source else 'every caller'} → {self.destination.service}"

@@ -10,7 +10,8 @@ from chaosmesh_ext.mesh.match import sample_headers
 from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run.evidence import Watched
-from chaosmesh_ext.run.proof import Prover, TraceProver
+from chaosmesh_ext.run.proof import Prover
+from chaosmesh_ext.run.trace_proof import TraceProver
 from chaosmesh_ext.run.traffic import Errand, Traffic, whole_url
 from chaosmesh_ext.settings import Settings
 

@@ -10,7 +10,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -18,17 +18,15 @@ from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import (
     Aborted,
     ChaosMeshError,
-    Forbidden,
     Inconclusive,
     InvalidInput,
     LeftBehind,
-    NotFound,
     Unreachable,
 )
-from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh import Client, Fault, Holding, Place
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
+from chaosmesh_ext.run.growing import Growing, plans_for
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Live, Proof, Prover
 from chaosmesh_ext.run.provers import prover_for
@@ -52,18 +50,6 @@ class Undone(msgspec.Struct, frozen=True):
     objects: tuple[str, ...] = ()
     cells: tuple[str, ...] = ()
     gone_after: float | None = None
-
-
-class _Cell:
-    """A cell while it grows."""
-
-    def __init__(self, place: Place, fault: Fault, prover: Prover | None) -> None:
-        self.id, self.place, self.fault, self.prover = place.cell, place, fault, prover
-        self.injected: Injected | None = None
-        self.holdings: list[Holding] = []
-        self.answers: list[Answer] = []
-        self.unanswered = False
-        self.proven = False
 
 
 class Run:
@@ -93,8 +79,8 @@ class Run:
         self._guard = Guard(self._emergency)
         self._opened = self._closed = self._stopped = False
         self._control: list[Answer] = []
-        self._cells: list[_Cell] = []
-        self._live: list[_Cell] = []
+        self._cells: list[Growing] = []
+        self._live: list[Growing] = []
         self._namespaces: set[str] = set()
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
@@ -165,18 +151,19 @@ class Run:
         if carrier not in ("auto", *mesh.CARRIERS):
             raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
         place = mesh.place(self.client, scope, run=self.token, cell=str(len(self._cells) + 1))
-        replaced = [cell for cell in self._live if _same_call(cell.place, place)]
-        plans = self._plans(fault, place, carrier, replaced)
+        replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
+        plans = plans_for(self.client, fault, place, carrier, replaced)
         prover = self._prover(fault, place, url, request_headers or {}) if prove else None
         self._undo(replaced)
         if prover:
             self._control += prover.before()
         self._open()
-        cell = _Cell(place, fault, prover)
+        cell = Growing(place, fault, prover)
         self._cells.append(cell)
         self._live.append(cell)
         try:
-            written, name, replaces = self._write(cell, plans)
+            self._namespaces |= {place.namespace, place.destination.namespace} - {""}
+            written, name, replaces = cell.write(self.client, plans)
             cell.injected = fault.facts(place.destination.service, place.sources, place.subset, name)
             if self._stopped:
                 raise Aborted(f"the run {self.token} was stopped while it injected; the fault was removed")
@@ -268,63 +255,7 @@ class Run:
             stopped=lambda: self._stopped,
         )
 
-    def _plans(
-        self, fault: Fault, place: Place, carrier: str, replaced: Sequence[_Cell]
-    ) -> list[tuple[str, Sequence[mesh.Change] | InvalidInput]]:
-        """What each carrier would write, or why it cannot; raises when none could."""
-        view = mesh.view(self.client, place)
-        for cell in replaced:
-            view = view.without(self.token, cell.id)
-        found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
-        for name in mesh.CARRIERS if carrier == "auto" else (carrier,):
-            try:
-                found.append((name, mesh.CARRIERS[name](fault, place, view)))
-            except InvalidInput as error:
-                found.append((name, error))
-        refusals = [plan for _, plan in found if isinstance(plan, InvalidInput)]
-        if len(refusals) == len(found):
-            raise refusals[0]
-        return found
-
-    def _write(
-        self, cell: _Cell, plans: Sequence[tuple[str, Sequence[mesh.Change] | InvalidInput]]
-    ) -> tuple[float, str, str]:
-        """Write the first plan that the cluster takes: when it answered, the carrier, and what it replaces."""
-        why: list[str] = []
-        last: ChaosMeshError | None = None
-        for name, plan in plans:
-            if isinstance(plan, InvalidInput):
-                why.append(f"{name}: {plan}")
-                last = last or plan
-                continue
-            try:
-                for change in plan:
-                    self._put(cell, change)
-            except (Forbidden, NotFound) as error:
-                # not permitted, or not served: nothing was written, and the next carrier may do
-                why.append(f"{name}: {error}")
-                last = error
-                continue
-            return time.time(), name, "; ".join(why)
-        raise last or InvalidInput("no carrier is known")
-
-    def _put(self, cell: _Cell, change: mesh.Change) -> None:
-        kind, namespace, name = change.target
-        holding = Holding(self.token, kind, namespace, name, isinstance(change, mesh.Create))
-        self._namespaces.add(namespace)
-        cell.holdings.append(holding)
-        cell.unanswered = True
-        try:
-            mesh.put(self.client, change)
-        except Unreachable:
-            raise
-        except ChaosMeshError:
-            cell.holdings.remove(holding)
-            cell.unanswered = False
-            raise
-        cell.unanswered = False
-
-    def _roll_back(self, cell: _Cell, error: BaseException) -> None:
+    def _roll_back(self, cell: Growing, error: BaseException) -> None:
         """Take CELL out because of ERROR; raises LeftBehind when that fails too."""
         # a write that was cut off may arrive yet: look for it a little longer
         deadline = time.time() + (_UNANSWERED if cell.unanswered else 0.0)
@@ -339,7 +270,7 @@ class Run:
                 return
             time.sleep(0.2)
 
-    def _undo(self, cells: Sequence[_Cell], *, sweep: bool = False) -> Undone:
+    def _undo(self, cells: Sequence[Growing], *, sweep: bool = False) -> Undone:
         """Take CELLS out; SWEEP: and whatever else bears this run's name, when no other cell is live."""
         objects: list[str] = []
         left: list[str] = []
@@ -371,7 +302,7 @@ class Run:
             objects.append(str(holding))
 
     @staticmethod
-    def _gone(cell: _Cell) -> float | None:
+    def _gone(cell: Growing) -> float | None:
         """See that CELL's fault is gone, where it was seen to be there."""
         if cell.prover is None or not cell.proven:
             return None
@@ -407,15 +338,3 @@ class Run:
         if problem not in self.problems:
             self.problems.append(problem)
         return problem
-
-
-def _same_call(one: Place, other: Place) -> bool:
-    """Whether two places share a call: the same host, and callers of which some are the same."""
-    if (one.destination.host, one.destination.port) != (other.destination.host, other.destination.port):
-        return False
-    if one.namespace != other.namespace:
-        return False
-    if one.source is None or other.source is None:
-        return True
-    shared: dict[str, Any] = {key: value for key, value in one.source.labels.items() if key in other.source.labels}
-    return selects(shared, other.source.labels)

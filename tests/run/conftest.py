@@ -122,7 +122,8 @@ class Mesh:
 
     def _still(self, marker: str) -> bool:
         return any(
-            "fault" in str(obj["spec"]) and (f"chaosmesh={marker}(" in str(obj["spec"]) or "chaosmesh=" not in str(obj["spec"]))
+            "fault" in str(obj["spec"])
+            and (f"chaosmesh={marker}(" in str(obj["spec"]) or "chaosmesh=" not in str(obj["spec"]))
             for kind in ("EnvoyFilter", "VirtualService")
             for obj in self.objects(kind)
         )
@@ -176,7 +177,7 @@ def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(there.kube.kubeconfig()))
     monkeypatch.setenv("KUBECONFIG", str(file))
-    for module in ("proof", "run"):  # these traces are whole at once
+    for module in ("hunt", "trace_proof", "run"):  # these traces are whole at once
         monkeypatch.setattr(f"chaosmesh_ext.run.{module}.gather", partial(gather, quiet=0.05))
     yield there
     there.close()

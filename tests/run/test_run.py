@@ -110,7 +110,7 @@ def test_a_url_that_does_not_lead_to_the_call_is_refused_before_anything_is_writ
 
 
 def test_a_trace_store_that_knows_nothing_is_said_early(run, mesh, monkeypatch):
-    monkeypatch.setattr("chaosmesh_ext.run.proof._LATEST", 0.2)
+    monkeypatch.setattr("chaosmesh_ext.run.trace_proof.LATEST", 0.2)
     mesh.blind = True
     with pytest.raises(errors.NotProven, match="trace store has none of"):
         run.inject(Abort(507), SCOPE)
@@ -265,7 +265,7 @@ def test_an_exception_of_any_kind_rolls_back(run, mesh, monkeypatch):
     def interrupted(self, written):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("chaosmesh_ext.run.proof.TraceProver.live", interrupted)
+    monkeypatch.setattr("chaosmesh_ext.run.trace_proof.TraceProver.live", interrupted)
     with pytest.raises(KeyboardInterrupt):
         run.inject(Abort(507), SCOPE)
     assert written(mesh) == []

@@ -1,0 +1,90 @@
+"""A cell while it grows: what it wrote, what met it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from chaosmesh_ext import mesh
+from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound, Unreachable
+from chaosmesh_ext.mesh import Client, Fault, Holding, Place
+from chaosmesh_ext.model import Answer, Injected
+from chaosmesh_ext.run.proof import Prover
+
+__all__ = ["Growing", "Plans", "plans_for"]
+
+Plans = Sequence[tuple[str, "Sequence[mesh.Change] | InvalidInput"]]
+"""By carrier, in the order of preference: what it would write, or why it cannot."""
+
+
+class Growing:
+    """A cell of the run, from its first write on.
+
+    injected: None until the fault is written, and again once it was rolled back. holdings: the objects that carry it.
+    unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
+    """
+
+    def __init__(self, place: Place, fault: Fault, prover: Prover | None) -> None:
+        self.id, self.place, self.fault, self.prover = place.cell, place, fault, prover
+        self.injected: Injected | None = None
+        self.holdings: list[Holding] = []
+        self.answers: list[Answer] = []
+        self.unanswered = False
+        self.proven = False
+
+    def write(self, client: Client, plans: Plans) -> tuple[float, str, str]:
+        """Write the first of PLANS that the cluster takes: when it answered, the carrier, and what it stands in for.
+
+        Raises why the last one that was tried could not be written, InvalidInput where none could be.
+        """
+        why: list[str] = []
+        last: ChaosMeshError | None = None
+        for name, plan in plans:
+            if isinstance(plan, InvalidInput):
+                why.append(f"{name}: {plan}")
+                last = last or plan
+                continue
+            try:
+                for change in plan:
+                    self._put(client, change)
+            except (Forbidden, NotFound) as error:
+                # not permitted, or not served: nothing was written, and the next carrier may do
+                why.append(f"{name}: {error}")
+                last = error
+                continue
+            return time.time(), name, "; ".join(why)
+        raise last or InvalidInput("no carrier is known")
+
+    def _put(self, client: Client, change: mesh.Change) -> None:
+        holding = Holding(self.place.run, *change.target, isinstance(change, mesh.Create))
+        self.holdings.append(holding)
+        self.unanswered = True
+        try:
+            mesh.put(client, change)
+        except Unreachable:
+            raise
+        except ChaosMeshError:
+            self.holdings.remove(holding)
+            self.unanswered = False
+            raise
+        self.unanswered = False
+
+
+def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced: Sequence[Growing]) -> Plans:
+    """What CARRIER, or with ``auto`` each one, would write for FAULT once the cells REPLACED are out.
+
+    Raises InvalidInput, the preferred carrier's reason, when none can carry it.
+    """
+    view = mesh.view(client, place)
+    for cell in replaced:
+        view = view.without(place.run, cell.id)
+    found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
+    for name in mesh.CARRIERS if carrier == "auto" else (carrier,):
+        try:
+            found.append((name, mesh.CARRIERS[name](fault, place, view)))
+        except InvalidInput as error:
+            found.append((name, error))
+    refusals = [plan for _, plan in found if isinstance(plan, InvalidInput)]
+    if len(refusals) == len(found):
+        raise refusals[0]
+    return found

@@ -1,0 +1,231 @@
+"""Proof by traces: marked requests of our own are the witnesses.
+
+Those of the control, sent before and meanwhile, must meet no fault; of the cell's, one must show the fault's flag on a
+call that was meant, and none on any other call.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Final
+
+import msgspec
+
+from chaosmesh_ext.errors import LeftBehind, NotProven
+from chaosmesh_ext.mesh import Fault
+from chaosmesh_ext.model import CONTROL, Answer, Marker, Trace
+from chaosmesh_ext.observe.traces import FLUSH, QUIET, Expected, TraceSource, gather
+from chaosmesh_ext.run.evidence import INJECTED, Watched, elsewhere, met
+from chaosmesh_ext.run.hunt import LATEST, Hunt
+from chaosmesh_ext.run.proof import MOST, Live, enough
+from chaosmesh_ext.run.traffic import Errand, Traffic, pace
+
+__all__ = ["TraceProver"]
+
+_CLEAN: Final = 3
+"""Calls in a row that meet no fault after an undo; a workload may have several replicas."""
+
+_NOBODY: Final = 10
+"""Calls that must meet nothing to show that a fault for 0 % affects nobody."""
+
+_CONTROLS: Final = 3
+"""Control requests that must be clean while the fault is live."""
+
+
+class TraceProver:
+    """Proof by the traces of marked requests to one URL that leads to the call."""
+
+    def __init__(
+        self,
+        store: TraceSource,
+        traffic: Traffic,
+        errand: Errand,
+        *,
+        fault: Fault,
+        watched: Watched,
+        marker: Marker,
+        everybody: bool,
+        timeout: float,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """EVERYBODY: requests of the control meet the fault too. TIMEOUT: seconds. STOPPED: give up now."""
+        self._store, self._traffic, self._fault, self._watched = store, traffic, fault, watched
+        self._errand = msgspec.structs.replace(errand, timeout=max(errand.timeout, fault.patience + errand.timeout))
+        self._cell = marker
+        self._control = Marker(marker.run, CONTROL)
+        self._everybody, self._timeout, self._stopped = everybody, timeout, stopped
+        self._expected = Expected()
+        self._foreign: frozenset[str] = frozenset()
+
+    # --- before -------------------------------------------------------------------------------------------------------
+
+    def before(self) -> tuple[Answer, ...]:
+        """Send control requests until the call is seen; see `Prover`."""
+        answers: list[Answer] = []
+        traces: dict[str, Trace] = {}
+        size = 1
+        while len(answers) < MOST:
+            batch = [self._traffic.send(self._errand, self._control) for _ in range(min(size, MOST - len(answers)))]
+            new = [future.result() for future in batch]
+            self._reached(new)
+            answers += new
+            traces.update(gather(self._store, new, expected=self._expected, timeout=LATEST).traces)
+            self._expected = Expected.of(traces.values())
+            if any(self._watched.calls(trace) for trace in traces.values()):
+                self._unfaulted(traces)
+                return tuple(answers)
+            if len(answers) >= 4 and not traces:
+                raise NotProven(
+                    f"the trace store has none of {len(answers)} marked requests to {self._errand.url}: is it this "
+                    "mesh's (JAEGER_URL), and does the mesh trace?"
+                )
+            size *= 2
+        raise NotProven(
+            f"no call {self._watched} was seen in {len(answers)} requests to {self._errand.url}: "
+            f"give a URL that leads to it; seen were {_edges(traces)}"
+        )
+
+    def _reached(self, answers: list[Answer]) -> None:
+        if answers and all(answer.status == 0 for answer in answers):
+            raise NotProven(
+                f"{self._errand.url} does not answer: {answers[0].error}; is APP_URL right, and the mesh up?"
+            )
+
+    def _unfaulted(self, traces: dict[str, Trace]) -> None:
+        faulted = list(met(self._watched, traces.values(), lambda span: not INJECTED.isdisjoint(span.flags)))
+        if faulted:
+            raise NotProven(
+                f"calls {self._watched} meet a fault already (flags {','.join(sorted(faulted[0].flags))}, trace "
+                f"{faulted[0].trace_id}): see `chaos mesh runs`, or look for the owner's own"
+            )
+        self._foreign = frozenset(elsewhere(traces.values(), None))
+
+    # --- live ---------------------------------------------------------------------------------------------------------
+
+    def live(self, written: float) -> Live:
+        """Send requests of the cell until one meets the fault; see `Prover`."""
+        hunt = self._hunt(written)
+        nobody = self._fault.percentage == 0
+        shown: list[Answer] = []
+        controls: list[Future[Answer]] = []
+        slowest = min(0.25, self._timeout / max(enough(self._fault.percentage), _NOBODY * 4))
+        beat = pace(0.5)
+        next_control = written
+        spare = 0 if self._everybody else 1
+        for _ in hunt.rounds(written + self._timeout, slowest, spare=spare, stopped=self._stopped):
+            if not self._everybody and time.time() >= next_control and len(controls) < MOST:
+                controls.append(self._traffic.send(self._errand, self._control))
+                next_control = time.time() + max(next(beat), 0.1)
+            shown = [answer for answer in hunt.answers() if self._shows(hunt.traces.get(answer.trace_id))]
+            if shown or (nobody and len(hunt.calls(0)) >= _NOBODY):
+                break
+        if not shown and not nobody:
+            raise NotProven(self._never(hunt))
+        if nobody and shown:
+            raise NotProven(f"a fault for 0 % of the requests was met on {self._watched} (trace {shown[0].trace_id})")
+        if nobody and not hunt.calls(0):
+            raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
+        first = min((answer.started for answer in shown), default=written)
+        hunt.finish()
+        answers = tuple(sorted((a for a in hunt.answers() if a.started >= first), key=lambda answer: answer.started))
+        clean = self._controls(controls, first)
+        self._nowhere_else(hunt, clean, first)
+        return Live(
+            by="traces",
+            live_after=max(first - written, 0.0) if shown else None,
+            traces=tuple(answer.trace_id for answer in shown),
+            requests=hunt.sent + len(clean),
+            answers=answers,
+            controls=clean,
+        )
+
+    def _hunt(self, began: float) -> Hunt:
+        return Hunt(
+            self._store,
+            self._traffic,
+            self._errand,
+            self._cell,
+            watched=self._watched,
+            shows=self._shows,
+            began=began,
+        )
+
+    def _shows(self, trace: Trace | None) -> bool:
+        return trace is not None and any(met(self._watched, [trace], self._fault.shows_in))
+
+    def _never(self, hunt: Hunt) -> str:
+        calls = hunt.calls(0)
+        seen = (
+            f"{len(calls)} calls {self._watched} went through without it" if calls else f"no call {self._watched} seen"
+        )
+        return (
+            f"the fault was not met within {self._timeout:g} s: {seen} in {hunt.sent} marked requests to "
+            f"{self._errand.url}; does the marker survive (tracestate forwarded), and are the sidecars in sync?"
+        )
+
+    def _controls(self, sent: list[Future[Answer]], first: float) -> tuple[Answer, ...]:
+        """The control's answers, at least `_CONTROLS` of them sent while the fault was live."""
+        if self._everybody:
+            return ()
+        answers = [future.result() for future in sent]
+        late = [answer for answer in answers if answer.started >= first]
+        more = [self._traffic.send(self._errand, self._control) for _ in range(_CONTROLS - len(late))]
+        return tuple(answers + [future.result() for future in more])
+
+    def _nowhere_else(self, hunt: Hunt, controls: tuple[Answer, ...], first: float) -> None:
+        """FIRST: when the fault was first met. Traces that are old enough to be whole are not waited for."""
+        old = [answer for answer in controls if time.time() - answer.started - answer.duration > QUIET + FLUSH]
+        if sum(answer.started >= first for answer in old) >= _CONTROLS:
+            seen = self._store.many([answer.trace_id for answer in old])
+        else:
+            seen = dict(gather(self._store, controls, expected=self._expected, timeout=LATEST).traces)
+        if controls and not seen:
+            raise NotProven(
+                f"the trace store has none of {len(controls)} control requests: where else the fault is, is unknown"
+            )
+        wrong = {
+            **elsewhere(hunt.traces.values(), self._watched),
+            **elsewhere(seen.values(), None),
+        }
+        wrong = {call: trace for call, trace in wrong.items() if call not in self._foreign}
+        if wrong:
+            call, trace = next(iter(wrong.items()))
+            others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            raise NotProven(f"the fault meant for {self._watched} was also met on {call}{others} (trace {trace})")
+
+    # --- gone ---------------------------------------------------------------------------------------------------------
+
+    def gone(self) -> float | None:
+        """Send requests of the cell until none meets the fault any more; see `Prover`."""
+        began = time.time()
+        hunt = self._hunt(began)
+        need = max(_CLEAN, min(enough(self._fault.percentage), MOST))
+        still: dict[str, str] = {}
+        last = 0.0
+        for _ in hunt.rounds(began + self._timeout, min(0.1, self._timeout / need / 8), spare=0):
+            for answer in hunt.answers():
+                trace = hunt.traces.get(answer.trace_id)
+                for span in met(self._watched, [trace] if trace else [], self._fault.shows_in):
+                    still[str(span.workload)] = answer.trace_id
+                    last = max(last, answer.started)
+            if len(hunt.calls(last)) >= need:
+                return max(last - began, 0.0)
+        if len(hunt.calls(last)) >= _CLEAN:
+            return max(last - began, 0.0)  # too slow an application for more
+        if not still:
+            raise LeftBehind(
+                f"the fault on {self._watched} was removed, but could not be shown to be gone: {len(hunt.calls(last))} "
+                f"calls were seen in {hunt.sent} requests to {self._errand.url}, too few to tell"
+            )
+        where = "; ".join(f"{proxy} (trace {trace})" for proxy, trace in sorted(still.items()))
+        raise LeftBehind(
+            f"the fault on {self._watched} was removed, but these proxies still inject it after {self._timeout:g} s: "
+            f"{where}; are they in sync with istiod (`istioctl proxy-status`)?"
+        )
+
+
+def _edges(traces: dict[str, Trace]) -> str:
+    seen = {f"{span.workload} → {span.peer}" for trace in traces.values() for span in trace.calls()}
+    return ", ".join(sorted(seen)) or "no calls at all"
