@@ -11,10 +11,11 @@ from opentelemetry.proto.common.v1.common_pb2 import AnyValue, InstrumentationSc
 from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
-__all__ = ["KINDS", "service_name", "span_json", "tag"]
+__all__ = ["KINDS", "process_tags", "service_name", "span_json", "tag", "trace_hex"]
 
 KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
 _STATUS = {1: "OK", 2: "ERROR"}
+_NO_HTML = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 _SAFE_INTEGER = 2**53
 """JavaScript's: int64 values from here on are written as strings."""
 
@@ -28,18 +29,37 @@ def service_name(resource: Resource) -> str:
 
 
 def tag(key: str, value: Any) -> dict[str, Any]:
-    """One Jaeger tag from a plain value."""
+    """One Jaeger tag from a plain value.
+
+    Raises ValueError for a number that JSON cannot hold (NaN, infinity), in the words of Go's encoder.
+    """
     if isinstance(value, bool):
         return {"key": key, "type": "bool", "value": value}
     if isinstance(value, int):
         return {"key": key, "type": "int64", "value": value if abs(value) < _SAFE_INTEGER else str(value)}
     if isinstance(value, float):
+        if not math.isfinite(value):
+            raise ValueError(f"json: unsupported value: {_go_float(value)}")
         return {"key": key, "type": "float64", "value": value}
     if isinstance(value, bytes):
-        return {"key": key, "type": "binary", "value": base64.b64encode(value).decode()}
+        return {"key": key, "type": "binary", "value": _base64(value)}
     if isinstance(value, list | dict):
-        return {"key": key, "type": "string", "value": json.dumps(value, separators=(",", ":"))}
+        return {"key": key, "type": "string", "value": _go_json(value)}
     return {"key": key, "type": "string", "value": value}
+
+
+def _go_float(number: float) -> str:
+    return "NaN" if math.isnan(number) else "+Inf" if number > 0 else "-Inf"
+
+
+def _go_json(value: Any) -> str:
+    """Lists and maps become text as Go's encoder writes it: keys in order, letters as they are, no HTML."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_base64)
+    return text.translate(_NO_HTML)
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
 
 
 def _plain(value: AnyValue) -> Any:
@@ -86,9 +106,6 @@ def span_json(span: Span, scope: InstrumentationScope, process: str, warnings: l
         tags.append(tag("otel.status_description", span.status.message))
     if span.trace_state:
         tags.append(tag("w3c.tracestate", span.trace_state))
-    for item in tags:
-        if isinstance(item["value"], float) and not math.isfinite(item["value"]):
-            raise ValueError(f"json: unsupported value: {item['value']}")
     references = []
     if any(span.parent_span_id):
         references.append({"refType": "CHILD_OF", "traceID": trace_id, "spanID": span.parent_span_id.hex()})

@@ -11,11 +11,13 @@ from multidict import MultiMapping
 
 from chaosmesh_ext.lab.traces.embedded.store import Query
 
-__all__ = ["BadParameter", "dependencies_window", "search_query", "trace_id"]
+__all__ = ["BadParameter", "dependencies_window", "raw_wanted", "search_query", "trace_id"]
 
 _INTEGER = re.compile(r"[+-]?\d+")
 _GO_PART = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]*)")
 _MICROSECONDS = {"ns": 1e-3, "us": 1.0, "µs": 1.0, "ms": 1e3, "s": 1e6, "m": 6e7, "h": 3.6e9}
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
 _TWO_DAYS = 2 * 24 * 3600 * 1_000_000
 
 
@@ -70,6 +72,14 @@ def trace_id(text: str) -> bytes:
     return bytes.fromhex(text.zfill(32))
 
 
+def raw_wanted(parameters: MultiMapping[str]) -> bool:
+    """Whether the spans are wanted as they came; raises BadParameter."""
+    text = parameters.get("raw", "")
+    if text and text not in _TRUE | _FALSE:
+        raise BadParameter(f"unable to parse param 'raw': strconv.ParseBool: parsing \"{text}\": invalid syntax")
+    return text in _TRUE
+
+
 def search_query(parameters: MultiMapping[str]) -> Query:
     """The search that PARAMETERS ask for; `lookback` is ignored, as Jaeger does.
 
@@ -79,6 +89,7 @@ def search_query(parameters: MultiMapping[str]) -> Query:
     start = _named("start", parameters["start"]) if parameters.get("start") else now - _TWO_DAYS
     end = _named("end", parameters["end"]) if parameters.get("end") else now
     limit = _integer(parameters["limit"], bits=32) if parameters.get("limit") else 100
+    raw = raw_wanted(parameters)
     tags: dict[str, str] = {}
     for text in parameters.getall("tag", []):
         key, colon, value = text.partition(":")
@@ -93,9 +104,8 @@ def search_query(parameters: MultiMapping[str]) -> Query:
         raise BadParameter("parameter 'service' is required")
     if maximum and maximum < minimum:
         raise BadParameter("'maxDuration' should be greater than 'minDuration'")
-    return Query(
-        parameters["service"], parameters.get("operation", ""), start, end, minimum, maximum, tags, limit
-    )  # fmt: skip
+    operation = parameters.get("operation", "")
+    return Query(parameters["service"], operation, start, end, minimum, maximum, tags, limit, raw)
 
 
 def _json_tags(text: str) -> dict[str, str]:

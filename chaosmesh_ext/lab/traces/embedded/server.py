@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
 import json
@@ -9,6 +10,7 @@ from typing import Any
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -17,14 +19,28 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.traces.embedded.parameters import (
     BadParameter,
     dependencies_window,
+    raw_wanted,
     search_query,
     trace_id,
 )
-from chaosmesh_ext.lab.traces.embedded.store import SpanStore
+from chaosmesh_ext.lab.traces.embedded.store import SpanStore, Stored, trace_json
 
 __all__ = ["EmbeddedTraces"]
 
 _LARGEST_EXPORT = 64 * 1024 * 1024
+_FEW_SPANS = 100
+"""Written at once; more would hold up the lab's loop for longer than 5 ms."""
+
+_UNREADABLE = (
+    DecodeError,
+    json_format.ParseError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    web.RequestPayloadError,
+    HttpProcessingError,
+)
 _PAGE = "<!DOCTYPE html><html><head><title>Jaeger UI</title></head><body>The lab has no pages here.</body></html>"
 
 
@@ -75,19 +91,19 @@ class EmbeddedTraces:
             await self._runners.pop().cleanup()
 
     async def _export(self, request: web.Request) -> web.Response:
-        body = await request.read()
         kind = request.content_type
         export = ExportTraceServiceRequest()
         try:
+            body = await request.read()
             if kind == "application/x-protobuf":
                 export.ParseFromString(body)
             elif kind == "application/json":
                 json_format.ParseDict(_with_bytes(json.loads(body)), export, ignore_unknown_fields=True)
             else:
                 return web.Response(status=415, text=f"unsupported content type {kind!r}")
-        except (DecodeError, ValueError, json_format.ParseError) as error:
+            self._store.add(export)
+        except _UNREADABLE as error:
             return web.Response(status=400, text=f"cannot read the export: {error}")
-        self._store.add(export)
         if kind == "application/json":
             return web.json_response({"partialSuccess": {}})
         return web.Response(body=b"", content_type="application/x-protobuf")
@@ -110,13 +126,13 @@ class EmbeddedTraces:
     async def _traces(self, request: web.Request) -> web.Response:
         asked = request.query.getall("traceID", [])
         if asked:
-            return self._batch(asked)
+            return await self._batch(asked, raw=raw_wanted(request.query))
         query = search_query(request.query)
         if query.limit <= 0 or query.limit > self._max_spans:
             return _failure(500, "search depth must be greater than 0 and less than max traces")
-        return _envelope(self._store.search(query))
+        return await _written(self._store.search(query), raw=query.raw)
 
-    def _batch(self, asked: list[str]) -> web.Response:
+    async def _batch(self, asked: list[str], *, raw: bool) -> web.Response:
         found, missing = [], []
         for text in asked:
             try:
@@ -128,14 +144,24 @@ class EmbeddedTraces:
                 missing.append({"code": 0, "msg": "trace not found", "traceID": text})
             else:
                 found.append(trace)
-        return _envelope(found, errors=missing or None)
+        return await _written(found, raw=raw, errors=missing or None)
 
     async def _trace(self, request: web.Request) -> web.Response:
         trace = self._store.trace(trace_id(request.match_info["id"]))
-        return _envelope([trace]) if trace is not None else _failure(404, "trace not found")
+        raw = raw_wanted(request.query)
+        return await _written([trace], raw=raw) if trace is not None else _failure(404, "trace not found")
 
     async def _dependencies(self, request: web.Request) -> web.Response:
         return _envelope(self._store.dependencies(*dependencies_window(request.query)))
+
+
+async def _written(traces: list[list[Stored]], *, raw: bool, errors: Any = None) -> web.Response:
+    """The traces in Jaeger's JSON; many spans are written in a thread, so that the lab's loop goes on."""
+
+    def write() -> web.Response:
+        return _envelope([trace_json(trace, raw=raw) for trace in traces], errors=errors)
+
+    return write() if sum(map(len, traces)) <= _FEW_SPANS else await asyncio.to_thread(write)
 
 
 def _envelope(data: Any, *, total: int = 0, errors: Any = None) -> web.Response:

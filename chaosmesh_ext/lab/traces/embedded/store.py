@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from chaosmesh_ext.lab.traces.embedded.convert import KINDS, process_tags, service_name, span_json
 
-__all__ = ["Query", "SpanStore"]
+__all__ = ["Query", "SpanStore", "Stored", "trace_json"]
 
 
 class Stored(msgspec.Struct, frozen=True, gc=False):
@@ -30,7 +31,7 @@ class Query(msgspec.Struct, frozen=True):
     """A search: all conditions but the window's speak of one span of `service`.
 
     start, end: microseconds since the epoch. min_duration, max_duration: microseconds, 0 for none. tags: all of them,
-    as strings. limit: the newest are kept.
+    as strings. limit: the newest are kept. raw: without the query service's mends.
     """
 
     service: str
@@ -41,6 +42,7 @@ class Query(msgspec.Struct, frozen=True):
     max_duration: int
     tags: dict[str, str]
     limit: int
+    raw: bool = False
 
 
 class SpanStore:
@@ -59,13 +61,19 @@ class SpanStore:
         return self._count
 
     def add(self, request: ExportTraceServiceRequest) -> None:
-        """Take up an export; spans without an id are dropped, as Jaeger does."""
+        """Take up an export.
+
+        Raises ValueError when one of its spans has no valid id; then nothing of the export is kept.
+        """
+        for span in (s for r in request.resource_spans for scope in r.scope_spans for s in scope.spans):
+            if len(span.trace_id) != 16 or not any(span.trace_id):
+                raise ValueError(f"invalid trace id {span.trace_id.hex()!r} in span {span.name!r}")
+            if len(span.span_id) != 8 or not any(span.span_id) or len(span.parent_span_id) not in (0, 8):
+                raise ValueError(f"invalid span id {span.span_id.hex()!r} in span {span.name!r}")
         for resource_spans in request.resource_spans:
             service = service_name(resource_spans.resource)
             for scope_spans in resource_spans.scope_spans:
                 for span in scope_spans.spans:
-                    if len(span.trace_id) != 16 or not any(span.trace_id) or len(span.span_id) != 8:
-                        continue
                     self._traces.setdefault(span.trace_id, []).append(
                         Stored(service, resource_spans.resource, scope_spans.scope, span)
                     )
@@ -86,20 +94,20 @@ class SpanStore:
         """The operations of SERVICE with their kinds, lower-case, empty where none was given."""
         return sorted((name, KINDS.get(kind, "")) for name, kind in self._operations.get(service, ()))
 
-    def trace(self, trace_id: bytes) -> dict[str, Any] | None:
-        """A trace in Jaeger's JSON, or None."""
+    def trace(self, trace_id: bytes) -> list[Stored] | None:
+        """A copy of a trace's spans, for `trace_json`, or None."""
         stored = self._traces.get(trace_id)
-        return _trace_json(stored) if stored else None
+        return list(stored) if stored else None
 
-    def search(self, query: Query) -> list[dict[str, Any]]:
-        """The newest traces that hold a span of the service that meets every condition."""
+    def search(self, query: Query) -> list[list[Stored]]:
+        """The newest traces that hold a span of the service that meets every condition, for `trace_json`."""
         found: list[bytes] = []
         for trace_id in reversed(self._services.get(query.service, {})):
             if any(_matches(item, query) for item in self._traces[trace_id]):
                 found.append(trace_id)
                 if len(found) == query.limit:
                     break
-        return [_trace_json(self._traces[trace_id]) for trace_id in found]
+        return [list(self._traces[trace_id]) for trace_id in found]
 
     def dependencies(self, start: int, end: int) -> list[dict[str, Any]]:
         """Calls between services whose child began between START and END (microseconds), self edges included."""
@@ -137,8 +145,13 @@ def _values(item: Stored, key: str) -> Iterator[str]:
             yield ("true" if value else "false") if isinstance(value, bool) else str(value)
 
 
-def _trace_json(stored: Iterable[Stored]) -> dict[str, Any]:
-    stored = list(stored)
+def trace_json(stored: Sequence[Stored], *, raw: bool = False) -> dict[str, Any]:
+    """A trace in Jaeger's JSON.
+
+    raw: without the mends that Jaeger's query service makes (a span sent twice, two spans with one id, orphans).
+    Raises ValueError for a value that JSON cannot hold.
+    """
+    stored = list(stored) if raw else _once(stored)
     processes: dict[bytes, str] = {}
     described: dict[str, Any] = {}
     for item in sorted(stored, key=lambda item: item.service):
@@ -150,25 +163,36 @@ def _trace_json(stored: Iterable[Stored]) -> dict[str, Any]:
     spans = []
     for item in stored:
         parent = item.span.parent_span_id
-        orphan = any(parent) and parent not in present
+        orphan = any(parent) and parent not in present and not raw
         words = f"invalid parent span IDs={parent.hex()}; skipping clock skew adjustment"
         process = processes[item.resource.SerializeToString(deterministic=True)]
         spans.append(span_json(item.span, item.scope, process, [words] if orphan else None))
-    _tell_apart(spans, stored)
+    if not raw:
+        _tell_apart(spans, stored)
     return {"traceID": spans[0]["traceID"], "spans": spans, "processes": described, "warnings": None}
+
+
+def _once(stored: Sequence[Stored]) -> list[Stored]:
+    """Without the spans that came a second time: an exporter that got no answer sends again."""
+    if len({item.span.span_id for item in stored}) == len(stored):
+        return list(stored)
+    first: dict[tuple[str, bytes], Stored] = {}
+    for item in stored:
+        first.setdefault((item.service, item.span.SerializeToString(deterministic=True)), item)
+    return list(first.values())
 
 
 def _tell_apart(spans: list[dict[str, Any]], stored: list[Stored]) -> None:
     """Two different spans with one id: Jaeger takes them for Zipkin's shared ones and gives the server a new id."""
     clients = {item.span.span_id: spans[i] for i, item in enumerate(stored) if item.span.kind == Span.SPAN_KIND_CLIENT}
-    number = 0
+    taken = {item.span.span_id.hex() for item in stored}
+    free = (text for number in count(1) if (text := f"{number:016x}") not in taken)
     moved: dict[str, str] = {}
     for span, item in zip(spans, stored, strict=True):
         client = clients.get(item.span.span_id)
         if client is None or item.span.kind != Span.SPAN_KIND_SERVER:
             continue
-        number += 1
-        new = f"{number:016x}"
+        new = next(free)
         moved[span["spanID"]] = new
         references = [r for r in span["references"] if r["refType"] != "CHILD_OF"]
         child_of = {"refType": "CHILD_OF", "traceID": span["traceID"], "spanID": client["spanID"]}
