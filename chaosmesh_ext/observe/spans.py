@@ -43,25 +43,28 @@ _LONG_FLAGS = {
 """Envoy's %RESPONSE_FLAGS_LONG% → %RESPONSE_FLAGS% (Envoy's documentation of access logs)."""
 
 _NO_FLAGS: frozenset[str] = frozenset()
+_KINDS: dict[object, str] = {"client": "CLIENT", "server": "SERVER", "internal": "INTERNAL", None: "INTERNAL"}
+_Value = str | float | int | bool | None
+"""Of a tag."""
 
 
-class _Tag(msgspec.Struct, frozen=True, gc=False):
+class _Tag(msgspec.Struct, gc=False):
     key: str
-    value: str | float | int | bool | None = None
+    value: _Value = None
 
 
-class _Reference(msgspec.Struct, frozen=True, gc=False):
+class _Reference(msgspec.Struct, gc=False):
     refType: str = ""  # noqa: N815 Jaeger's names
     traceID: str = ""  # noqa: N815
     spanID: str = ""  # noqa: N815
 
 
-class _Process(msgspec.Struct, frozen=True, gc=False):
+class _Process(msgspec.Struct, gc=False):
     serviceName: str = ""  # noqa: N815
     tags: list[_Tag] | None = None
 
 
-class _Span(msgspec.Struct, frozen=True, gc=False):
+class _Span(msgspec.Struct, gc=False):
     traceID: str  # noqa: N815
     spanID: str  # noqa: N815
     operationName: str = ""  # noqa: N815
@@ -88,58 +91,65 @@ class JaegerTrace(msgspec.Struct, frozen=True):
 
 def to_trace(raw: JaegerTrace) -> Trace:
     """RAW as ours: ids padded, spans in order of their start, the same span sent twice only once."""
+    trace_id = raw.traceID.lower().zfill(32)
     services = {name: (process.serviceName, _from_process(process)) for name, process in raw.processes.items()}
-    spans = dict.fromkeys(_to_span(span, services) for span in raw.spans or ())
-    return Trace(raw.traceID.lower().zfill(32), tuple(sorted(spans, key=lambda span: (span.start, -span.duration))))
+    spans = [_to_span(span, trace_id, services) for span in raw.spans or ()]
+    if len({span.span_id for span in spans}) < len(spans):
+        spans = list(dict.fromkeys(spans))
+    spans.sort(key=_order)
+    return Trace(trace_id, tuple(spans))
 
 
-def _to_span(raw: _Span, services: dict[str, tuple[str, str]]) -> Span:
-    tags = {tag.key: tag.value for tag in raw.tags or ()}
-    get = tags.get
+def _order(span: Span) -> tuple[float, float]:
+    return span.start, -span.duration
+
+
+def _to_span(raw: _Span, trace_id: str, services: dict[str, tuple[str, str]]) -> Span:
+    get = {tag.key: tag.value for tag in raw.tags or ()}.get
     service, node = services.get(raw.processID, ("", ""))
-    node = str(get("node_id") or node)
     workload = _workload(
         service,
-        node,
-        str(get("istio.canonical_service") or ""),
-        str(get("istio.canonical_revision") or ""),
-        str(get("istio.namespace") or ""),
+        get("node_id") or node,
+        get("istio.canonical_service"),
+        get("istio.canonical_revision"),
+        get("istio.namespace"),
     )
-    kind = str(get("span.kind") or "internal").upper()
-    url = str(get("http.url") or get("url.full") or "")
+    kind = _KINDS.get(get("span.kind")) or str(get("span.kind")).upper()
+    url = get("http.url") or get("url.full") or ""
     flags = get("response_flags")
+    component = get("component")
     peer = ""
     if kind == "CLIENT":
-        cluster = str(get("upstream_cluster") or "")
-        named = str(get("upstream_cluster.name") or "")
-        peer = _peer(cluster, named, _authority(url), raw.operationName, workload.namespace)
+        peer = _peer(get("upstream_cluster"), get("upstream_cluster.name"), url, raw.operationName, workload.namespace)
+    status = get("http.status_code")
+    if status is None:
+        status = get("http.response.status_code")
     grpc = get("grpc.status_code")
     error = get("error")
-    return Span(
-        trace_id=raw.traceID.lower().zfill(32),
-        span_id=raw.spanID.lower().zfill(16),
-        parent_id=_parent(raw),
-        kind=kind,
-        operation=raw.operationName,
-        start=raw.startTime / 1e6,
-        duration=raw.duration / 1e6,
-        workload=workload,
-        peer=peer,
-        method=str(get("http.method") or get("http.request.method") or ""),
-        url=url,
-        status=_number(get("http.status_code", get("http.response.status_code"))) or 0,
-        grpc_status=None if grpc is None else _number(grpc),
-        flags=_NO_FLAGS if flags is None or flags == "-" else flags_of(str(flags)),
-        error=error is True or error == "true",
-        proxy=get("component") == "proxy" or (flags is not None and "component" not in tags),
-    )
-
-
-def _parent(raw: _Span) -> str:
+    parent = ""
     for reference in raw.references or ():
         if reference.refType == "CHILD_OF" and reference.traceID == raw.traceID:
-            return reference.spanID.lower().zfill(16)
-    return ""
+            parent = reference.spanID.lower().zfill(16)
+            break
+    # by position, in the order of the model: a search holds a thousand of them
+    return Span(
+        trace_id,
+        raw.spanID.lower().zfill(16),
+        parent,
+        kind,
+        raw.operationName,
+        raw.startTime / 1e6,
+        raw.duration / 1e6,
+        workload,
+        peer,
+        str(get("http.method") or get("http.request.method") or ""),
+        str(url),
+        _number(status) or 0,
+        None if grpc is None else _number(grpc),
+        _NO_FLAGS if flags is None or flags == "-" else flags_of(str(flags)),
+        error is True or error == "true",
+        component == "proxy" or (component is None and flags is not None),
+    )
 
 
 def _from_process(process: _Process) -> str:
@@ -147,7 +157,8 @@ def _from_process(process: _Process) -> str:
     return next((str(tag.value) for tag in process.tags or () if tag.key in ("node_id", "service.instance.id")), "")
 
 
-def _number(value: object) -> int | None:
+@lru_cache(maxsize=256)
+def _number(value: _Value) -> int | None:
     """An HTTP or gRPC status, whichever type it was sent as."""
     if isinstance(value, int):
         return int(value)
@@ -163,22 +174,23 @@ def flags_of(text: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _workload(process: str, node: str, service: str, revision: str, namespace: str) -> Workload:
+def _workload(process: str, node: _Value, service: _Value, revision: _Value, namespace: _Value) -> Workload:
     """Istio's tags first; else ``productpage.default`` and ``sidecar~ip~pod.namespace~domain``.
 
     Istio calls a workload without a version label ``latest``; the rest of us call it by its name.
     """
-    _, _, rest = node.partition("~")
-    parts = rest.split("~")
-    pod, _, pod_namespace = parts[1].rpartition(".") if len(parts) == 3 else ("", "", "")
+    parts = str(node).split("~")
+    pod, _, pod_namespace = parts[2].rpartition(".") if len(parts) == 4 else ("", "", "")
     name, _, process_namespace = process.partition(".")
     process_namespace = process_namespace.split(".", 1)[0]
-    found = service or name
-    if not revision and found:
+    found = str(service or name)
+    version = str(revision or "")
+    if not version and found:
         owner = pod.rsplit("-", 2)[0] if pod.count("-") >= 2 else pod
-        revision = owner.removeprefix(f"{found}-") if owner.startswith(f"{found}-") else ""
-    version = "" if revision == "latest" else revision
-    return Workload(found, version, namespace or pod_namespace or process_namespace or "default")
+        version = owner.removeprefix(f"{found}-") if owner.startswith(f"{found}-") else ""
+    if version == "latest":
+        version = ""
+    return Workload(found, version, str(namespace or pod_namespace or process_namespace or "default"))
 
 
 def _authority(url: str) -> str:
@@ -186,13 +198,14 @@ def _authority(url: str) -> str:
     return rest.split("/", 1)[0].split("?", 1)[0].rsplit("@", 1)[-1] if scheme else ""
 
 
-@lru_cache(maxsize=1024)
-def _peer(cluster: str, named: str, authority: str, operation: str, namespace: str) -> str:
+@lru_cache(maxsize=4096)
+def _peer(cluster: _Value, named: _Value, url: _Value, operation: str, namespace: str) -> str:
     """The service that was called: by Istio's cluster, else by the URL, else by the route's name."""
     for name in (cluster, named):
-        parsed = hosts.parse_cluster(name)
+        parsed = hosts.parse_cluster(str(name or ""))
         if parsed and parsed[0] == "outbound":
             return _service(parsed[3], namespace)
+    authority = _authority(str(url))
     host = authority.rsplit(":", 1)[0] if authority.rsplit(":", 1)[-1].isdigit() else authority
     if host and not host.replace(".", "").isdigit() and not host.startswith("["):
         return _service(host, namespace)
