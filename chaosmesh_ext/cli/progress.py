@@ -46,7 +46,8 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
             self._status.stop()
             self._status = None
         word = {"succeeded": "[green]done[/]", "failed": "[red]failed[/]"}.get(str(run.get("status")), "interrupted")
-        self._print(f"  {escape(str(activity.get('name'))):<56} {run.get('duration', 0.0):7.2f} s  {word}")
+        note = escape(_note(run.get("output")))
+        self._print(f"  {escape(str(activity.get('name'))):<52} {run.get('duration', 0.0):7.2f} s  {word}{note}")
 
     def signal_exit(self) -> None:
         self._print("interrupted: undoing what was injected")
@@ -66,6 +67,20 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
 
     def _print(self, markup: str) -> None:
         self._console.print(markup, soft_wrap=True, highlight=False)
+
+
+def _note(output: Any) -> str:
+    """What an activity gave, where a few words say it."""
+    match output:
+        case {"live_after": float() as after}:
+            return f", live after {after * 1000:.0f} ms"
+        case {"gone_after": float() as after}:
+            return f", gone after {after * 1000:.0f} ms"
+        case bool() | int():
+            return f": {output}"
+        case float():
+            return f": {output:.4g}"
+    return ""
 
 
 def quiet(logger: logging.Logger) -> None:

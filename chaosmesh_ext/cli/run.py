@@ -108,11 +108,12 @@ def run(
         # refused before the first activity: there is nothing to report of
         raise InvalidInput("; ".join(section["problems"]))
     folder = _folder(out, section["run"])
-    written = _write(journal, folder)
+    written = [reports.write_journal(journal, folder)]
+    findings = _print_findings(progress, journal)
+    progress.outcome(section)
+    written = [*reports.write_reports(reports.documents(journal)[-1], folder), *written]
     if out is None:
         reports.move_latest(folder)
-    progress.outcome(section)
-    findings = _print_findings(progress, journal)
     shown = folder if out is not None else reports.LATEST
     progress.line(f"written: {', '.join(str(shown / path.name) for path in written)}")
     if as_json:
@@ -185,13 +186,6 @@ def _folder(out: Path | None, token: str) -> Path:
     from chaosmesh_ext.cli import reports
 
     return reports.directory(out if out is not None else reports.RUNS / (token or secrets.token_hex(4)))
-
-
-def _write(journal: Mapping[str, Any], folder: Path) -> list[Path]:
-    from chaosmesh_ext.cli import reports
-
-    written = reports.write_journal(journal, folder)
-    return [*reports.write_reports(reports.documents(journal)[-1], folder), written]
 
 
 def _print_findings(progress: Any, journal: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -7,12 +7,13 @@ findings. Without data a probe fails; it never gives a value that a tolerance co
 from chaosmesh_ext.probes.found import findings
 from chaosmesh_ext.probes.http import body_section, response_time, sections, status
 from chaosmesh_ext.probes.metrics import metric, metric_change
-from chaosmesh_ext.probes.traces import call_durations, call_flags, retries
+from chaosmesh_ext.probes.traces import call_durations, call_flags, call_share, retries
 
 __all__ = [
     "body_section",
     "call_durations",
     "call_flags",
+    "call_share",
     "findings",
     "metric",
     "metric_change",

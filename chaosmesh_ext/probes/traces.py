@@ -11,7 +11,7 @@ from chaoslib.types import Configuration
 from chaosmesh_ext.probes import edges
 from chaosmesh_ext.probes.configured import run_of
 
-__all__ = ["call_durations", "call_flags", "retries"]
+__all__ = ["call_durations", "call_flags", "call_share", "retries"]
 
 
 def call_durations(
@@ -50,6 +50,26 @@ def call_flags(
     """
     traces = edges.traces(run_of(configuration), source, cell or "", lookback or 0.0, jaeger_url or "")
     return [",".join(sorted(span.flags)) for span in edges.calls(traces, source, destination)]
+
+
+def call_share(
+    source: str,
+    destination: str,
+    flag: str = "FI",
+    cell: str = None,
+    lookback: float = None,
+    jaeger_url: str = None,
+    configuration: Configuration = None,
+) -> float:
+    """
+    The share, 0 to 1, of the calls from `source` to `destination` that have
+    Envoy's response flag `flag`: FI aborted by a fault, DI delayed by one, UT
+    timed out in the sidecar, UO overflow, UH no healthy upstream, DC the caller
+    left; which calls, as in `call_durations`.
+    """
+    found = edges.traces(run_of(configuration), source, cell or "", lookback or 0.0, jaeger_url or "")
+    spans = edges.calls(found, source, destination)
+    return sum(flag in span.flags for span in spans) / len(spans)
 
 
 def retries(
