@@ -69,7 +69,9 @@ def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
                 callees = tuple(c for c in _proxied(trace, span) if c.kind == "SERVER")
                 edge = Edge(span.workload, span.peer)
                 caller = _caller(trace, span)
-                yield Call(edge, operation(span), span, caller, callees, trace, answer, cell.id, delay)
+                # a gateway's upstream span carries neither method nor URL (measured): its request does
+                said = operation(caller if caller is not None and not span.method else span)
+                yield Call(edge, said, span, caller, callees, trace, answer, cell.id, delay)
             elif injected is not None and span.kind == "SERVER" and not INJECTED.isdisjoint(span.flags):
                 edge = Edge(span.workload, injected.destination)
                 if edge in known and not any(c.kind == "CLIENT" for c in _proxied(trace, span)):

@@ -122,6 +122,8 @@ class _Document(msgspec.Struct):
     cells: list[_Cell]
     proofs: list[dict[str, Any]]
     problems: list[str]
+    expected: list[Any] = []
+    unmet: list[str] = []
 
 
 def check(document: Mapping[str, Any], what: str) -> None:

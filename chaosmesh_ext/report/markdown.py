@@ -26,6 +26,7 @@ def render(document: Mapping[str, Any]) -> str:
     rendered = _template().render(
         doc=document,
         experiment=document.get("experiment"),
+        expected=document.get("expected"),
         cells={cell["id"]: cell for cell in document["cells"]},
         findings=[evidence.of(finding) for finding in document["findings"]],
         control=evidence.control(),
@@ -77,8 +78,10 @@ class _Evidence:
         ]
 
     def of(self, finding: Mapping[str, Any]) -> dict[str, Any]:
-        """FINDING, the lines about each of its traces, and a drawing of the first that there is none of yet."""
-        proofs = [self._proof(each, draw=number == 0) for number, each in enumerate(finding["evidence"])]
+        """FINDING, the lines about each of its traces, and a drawing of one, unless there is one already."""
+        drawn = [number for number, each in enumerate(finding["evidence"]) if _key(each) in self._drawn]
+        chosen = drawn[0] if drawn else 0
+        proofs = [self._proof(each, draw=number == chosen) for number, each in enumerate(finding["evidence"])]
         return {**_OPTIONAL, **finding, "proofs": proofs}
 
     def control(self) -> dict[str, Any] | None:
@@ -93,7 +96,7 @@ class _Evidence:
         cell = self._cells.get(each["cell"], {})
         trace = next((t for t in cell.get("traces", ()) if t["trace_id"] == each["trace_id"]), None)
         answer = next((a for a in cell.get("answers", ()) if a["trace_id"] == each["trace_id"]), None)
-        key = (each["cell"], each["trace_id"])
+        key = _key(each)
         before = self._drawn.get(key)
         drawing = waterfall(trace) if draw and trace is not None and before is None else ""
         if drawing:
@@ -125,6 +128,10 @@ class _Evidence:
         shown: Sequence[str] = [f'"{name}"' for name in names[:5]]
         more = [f"{len(names) - 5} more"] if len(names) > 5 else []
         return f", without {joined([*shown, *more])}"
+
+
+def _key(proof: Mapping[str, Any]) -> tuple[str, str]:
+    return proof["cell"], proof["trace_id"]
 
 
 @cache

@@ -59,8 +59,8 @@ def _tree(trace: Trace) -> Iterator[tuple[int, Span]]:
 def _label(depth: int, span: Span) -> str:
     """``productpage-v1 calls details GET /details/0`` for a call, ``details-v1 GET /details/0`` for its service."""
     who = f"{span.workload} calls {span.peer}" if span.kind == "CLIENT" and span.peer else str(span.workload)
-    what = f"{span.method} {span.path}" if span.method else span.operation
-    text = f"{'  ' * min(depth, 8)}{who} {what}".replace("`", "'")
+    what = f"{span.method} {span.path}" if span.method else "" if span.peer else span.operation
+    text = f"{'  ' * min(depth, 8)}{who} {what}".rstrip().replace("`", "'")
     text = "".join(c if c.isprintable() else "?" for c in text)
     return text if len(text) <= _WIDEST + 2 * min(depth, 8) else f"{text[: _WIDEST + 2 * min(depth, 8) - 1]}…"
 

@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chaosmesh_ext.findings import RULES, judge
+from chaosmesh_ext.findings.calls import calls
 from chaosmesh_ext.findings.operations import normalise
 from chaosmesh_ext.model import Cell, Injected, Trace, fingerprint
 
@@ -87,6 +88,18 @@ def test_versions_that_differ_keep_their_names(world, found):
 def test_a_version_that_was_not_seen_faulted_does_not_lend_its_name(world, found):
     """What v2 does is not said of v3."""
     assert [f.source for f in found(two_versions(world, (10.0,), ("v2",)), "timeout")] == ["reviews-v2"]
+
+
+def test_a_gateways_upstream_span_without_method_and_url_is_the_operation_of_its_request(world):
+    """So it leaves Envoy at a gateway; its name holds the cluster's."""
+    r, answer = world.healthy()
+    bare = {"method": "", "url": "", "operation": "router outbound|9080||productpage.default egress"}
+    r.spans = [
+        msgspec.structs.replace(s, **bare) if s.kind == "CLIENT" and s.workload.service == "gateway" else s
+        for s in r.spans
+    ]
+    [call] = [c for c in calls(world.cell("0", None, [(r, answer)])) if c.edge.destination == "productpage"]
+    assert call.operation == "GET /productpage"
 
 
 def test_a_missing_trace_is_coverage(world):

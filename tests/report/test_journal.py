@@ -68,6 +68,7 @@ def test_a_journal_without_findings_says_so_and_still_tells_the_outcome(journal,
 def test_findings_that_the_experiment_expects_are_no_weakness(doc, journal):
     expected = {**doc, "expected": [{"rule": "timeout"}], "unmet": []}
     assert from_journal(journal((expected, {})))[0]["verdict"] == "upheld"
+    assert "expects to find (1 finding)" in markdown.render(expected)
     missed = {**expected, "unmet": ["timeout of productpage → details"]}
     assert from_journal(journal((missed, {})))[0]["verdict"] == "weakness found"
 
