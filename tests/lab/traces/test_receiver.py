@@ -76,7 +76,7 @@ def test_garbage_is_refused_and_does_no_harm(store, otlp):
         (b'{"resourceSpans": [{"scopeSpans": [{"spans": [{"traceId": "abc"}]}]}]}', "application/json", {}),
         (otlp(document(span(trace="00"))).SerializeToString(), "application/x-protobuf", {}),
         (whole, "application/x-protobuf", {"content_encoding": "gzip"}),
-        (gzip.compress(whole)[:-9], "application/x-protobuf", {"content_encoding": "gzip"}),
+        (gzip.compress(whole)[:60], "application/x-protobuf", {"content_encoding": "gzip"}),
     ):
         assert store.post(body, kind, **more).status == 400, (body[:60], kind)
     assert store.post(whole, "text/plain").status == 415
