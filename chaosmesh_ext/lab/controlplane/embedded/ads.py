@@ -10,17 +10,13 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from chaosmesh_ext.lab.controlplane.embedded.messages import CDS, EDS, LDS, RDS
-from chaosmesh_ext.lab.controlplane.embedded.protos import (
-    AnyMessage,
-    DeltaDiscoveryRequest,
-    DeltaDiscoveryResponse,
-    Resource,
-)
+from chaosmesh_ext.lab.controlplane.embedded.messages import CDS, EDS, LDS, RDS, Encoded
+from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryRequest
 from chaosmesh_ext.lab.controlplane.embedded.translate import Resources
+from chaosmesh_ext.lab.controlplane.embedded.wire import field
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["Connection", "ProxyStatus", "Rejection"]
+__all__ = ["Connection", "ProxyStatus", "Push", "Rejection"]
 
 _WILDCARD = (CDS, LDS)
 _SHORT = {CDS: "CDS", EDS: "EDS", LDS: "LDS", RDS: "RDS"}
@@ -52,6 +48,25 @@ class Rejection(msgspec.Struct, frozen=True):
         return f"Envoy of {self.proxy} refused {self.kind} {', '.join(self.names)}: {self.words}"
 
 
+class Push(msgspec.Struct, frozen=True):
+    """A message to a proxy: the resources of one type that changed, and the names of those that are no more."""
+
+    kind: str
+    nonce: str
+    changed: tuple[Encoded, ...]
+    gone: tuple[str, ...]
+
+    def encode(self) -> bytes:
+        """Its protobuf, a DeltaDiscoveryResponse."""
+        kind, nonce = self.kind.encode(), self.nonce.encode()
+        out = field(1, nonce)
+        for one in self.changed:
+            packed = field(1, kind) + field(2, one.data)
+            out += field(2, field(1, one.version.encode()) + field(2, packed) + field(3, one.name.encode()))
+        out += field(4, kind) + field(5, nonce)
+        return out + b"".join(field(6, name.encode()) for name in self.gone)
+
+
 class _Sent(msgspec.Struct, frozen=True):
     kind: str
     names: tuple[str, ...]
@@ -67,7 +82,7 @@ class Connection:
 
     def __init__(
         self,
-        send: Callable[[DeltaDiscoveryResponse], None],
+        send: Callable[[Push], None],
         wanted: Callable[[str, str], Resources | None],
         rejected: Callable[[Rejection], None],
     ) -> None:
@@ -160,18 +175,7 @@ class Connection:
         self._nonce += 1
         nonce = str(self._nonce)
         self._unanswered[nonce] = _Sent(kind, tuple(one.name for one in changed), tuple(causes))
-        self._send(
-            DeltaDiscoveryResponse(
-                type_url=kind,
-                nonce=nonce,
-                system_version_info=nonce,
-                resources=[
-                    Resource(name=one.name, version=one.version, resource=AnyMessage(type_url=kind, value=one.data))
-                    for one in changed
-                ],
-                removed_resources=gone,
-            )
-        )
+        self._send(Push(kind=kind, nonce=nonce, changed=tuple(changed), gone=tuple(gone)))
         if again:
             self._endpoints_again(again, causes)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import betterproto2
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.lab.controlplane.embedded import wire
 from chaosmesh_ext.lab.controlplane.embedded.protos import (
     Cluster,
     ClusterLoadAssignment,
@@ -16,9 +16,7 @@ from chaosmesh_ext.lab.controlplane.embedded.protos import (
     Route,
     RouteConfiguration,
     VirtualHost,
-    encoded,
     import_types,
-    parsed,
 )
 
 __all__ = ["CDS", "EDS", "LDS", "RDS", "Encoded", "Encoder", "canonical"]
@@ -60,7 +58,7 @@ class Encoder:
         if kind == RDS:
             hosts = resource["virtual_hosts"]
             data = self._bytes(RouteConfiguration, {**resource, "virtual_hosts": []})
-            data += b"".join(_field(_VIRTUAL_HOSTS_FIELD, self._bytes(VirtualHost, host)) for host in hosts)
+            data += b"".join(wire.field(_VIRTUAL_HOSTS_FIELD, self._bytes(VirtualHost, host)) for host in hosts)
         else:
             data = self._bytes(_CLASSES[kind], resource)
         return Encoded(name, hashlib.blake2b(data, digest_size=8).hexdigest(), data)
@@ -71,22 +69,11 @@ class Encoder:
         if data is None:
             data = self._older.get(key)
             if data is None:
-                data = encoded(message, value)
+                data = wire.encode(message, value)
             if len(self._newer) >= self._limit:
                 self._older, self._newer = self._newer, {}
             self._newer[key] = data
         return data
-
-
-def _field(number: int, data: bytes) -> bytes:
-    """DATA as a length-delimited field of a protobuf message."""
-    out = bytearray([number << 3 | 2])
-    length = len(data)
-    while length > 0x7F:
-        out.append(length & 0x7F | 0x80)
-        length >>= 7
-    out.append(length)
-    return bytes(out) + data
 
 
 def canonical(apply_to: str, value: Any) -> dict[str, Any]:
@@ -97,9 +84,8 @@ def canonical(apply_to: str, value: Any) -> dict[str, Any]:
     message: Any = {"VIRTUAL_HOST": VirtualHost, "HTTP_ROUTE": Route}[apply_to]
     import_types(value)
     try:
-        out: dict[str, Any] = parsed(message, value).to_dict(casing=betterproto2.Casing.SNAKE)
-    except KeyError as error:
-        raise InvalidInput(str(error.args[0]).rstrip(".")) from error
-    except Exception as error:
+        wire.encode(message, value)
+        out: dict[str, Any] = wire.canonical(message, value)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidInput(f"not a {message.__name__}: {' '.join(str(error).split())}") from error
     return out

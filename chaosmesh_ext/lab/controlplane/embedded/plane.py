@@ -8,9 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from chaosmesh_ext.errors import LabError
-from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, ProxyStatus, Rejection
+from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, ProxyStatus, Push, Rejection
 from chaosmesh_ext.lab.controlplane.embedded.inventory import Inventory
-from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryResponse
 from chaosmesh_ext.lab.controlplane.embedded.refusal import KINDS, OTHERS
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
 from chaosmesh_ext.lab.controlplane.embedded.server import AdsServer
@@ -121,7 +120,7 @@ class EmbeddedControlPlane:
             if name not in self._disputes:
                 self._reporter.fine(loser)
 
-    def _connect(self, send: Callable[[DeltaDiscoveryResponse], None]) -> Connection:
+    def _connect(self, send: Callable[[Push], None]) -> Connection:
         return Connection(send, self._resources, self._rejected)
 
     def _resources(self, node_id: str, kind: str) -> Resources | None:

@@ -8,48 +8,22 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import keyword
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
-import betterproto2
-from betterproto2.casing import safe_snake_case
-
 __all__ = [
-    "AnyMessage",
     "Cluster",
     "ClusterLoadAssignment",
     "DeltaDiscoveryRequest",
-    "DeltaDiscoveryResponse",
     "Listener",
-    "Resource",
     "Route",
     "RouteConfiguration",
     "VirtualHost",
-    "encoded",
     "import_types",
-    "parsed",
 ]
 
 _GOOGLE = "type.googleapis.com/"
-
-
-def _valid_already(_message: betterproto2.Message) -> None:
-    """Messages are validated as they are made; betterproto2 does so again, with a validator compiled anew for each,
-    whenever one is serialised: half of the time that a lab's first configuration takes.
-    """
-
-
-def _field_name(key: str) -> str:
-    """The attribute of a field; betterproto2 itself makes `consecutive_5_xx` of `consecutive_5xx`, which is none."""
-    if key.islower() and key.isidentifier() and not keyword.iskeyword(key):
-        return key
-    return safe_snake_case(key)
-
-
-betterproto2.Message._validate = _valid_already  # type: ignore[assignment,method-assign]
-betterproto2.safe_snake_case = _field_name  # type: ignore[assignment,attr-defined]
 
 
 @contextlib.contextmanager
@@ -89,12 +63,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import Cluster  # noqa: E402 after
 from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment  # noqa: E402
 from envoy_data_plane.envoy.config.listener.v3 import Listener  # noqa: E402
 from envoy_data_plane.envoy.config.route.v3 import Route, RouteConfiguration, VirtualHost  # noqa: E402
-from envoy_data_plane.envoy.service.discovery.v3 import (  # noqa: E402
-    DeltaDiscoveryRequest,
-    DeltaDiscoveryResponse,
-    Resource,
-)
-from envoy_data_plane.google.protobuf import Any as AnyMessage  # noqa: E402
+from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryRequest  # noqa: E402
 
 
 def import_types(value: Any) -> None:
@@ -111,15 +80,3 @@ def import_types(value: Any) -> None:
                 return
         for inner in value.values():
             import_types(inner)
-
-
-def parsed(message: Any, value: Any) -> Any:
-    """A MESSAGE (a class) of its JSON; raises what the parser raises: KeyError for an unknown field, or another."""
-    with _no_deprecations():
-        return message.from_dict(value)
-
-
-def encoded(message: Any, value: Any) -> bytes:
-    """The protobuf of a MESSAGE (a class) of its JSON; raises as `parsed`."""
-    with _no_deprecations():
-        return bytes(message.from_dict(value))

@@ -8,24 +8,36 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from grpclib.const import Cardinality, Handler
+from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import StreamTerminatedError
 from grpclib.server import Server, Stream
 
 from chaosmesh_ext.errors import LabError
-from chaosmesh_ext.lab.controlplane.embedded.ads import Connection
-from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryRequest, DeltaDiscoveryResponse
+from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, Push
+from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryRequest
 
 __all__ = ["AdsServer"]
 
 _METHOD = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources"
 
 
+class _Codec(CodecBase):
+    """Requests as the generated class reads them, answers as they encode themselves."""
+
+    __content_subtype__ = "proto"
+
+    def encode(self, message: Any, message_type: Any) -> bytes:  # noqa: ARG002 the signature is grpclib's
+        data: bytes = message.encode()
+        return data
+
+    def decode(self, data: bytes, message_type: Any) -> Any:
+        return message_type.parse(data)
+
+
 class AdsServer:
     """Speaks delta ADS on HOST and PORT; CONNECT makes the state of a new stream around its `send`."""
 
-    def __init__(
-        self, host: str, port: int, connect: Callable[[Callable[[DeltaDiscoveryResponse], None]], Connection]
-    ) -> None:
+    def __init__(self, host: str, port: int, connect: Callable[[Callable[[Push], None]], Connection]) -> None:
         self._host = host
         self._port = port
         self._connect = connect
@@ -39,7 +51,7 @@ class AdsServer:
 
     async def start(self) -> None:
         """Listen; raises LabError when the address is taken."""
-        server = Server([self])
+        server = Server([self], codec=_Codec())
         try:
             await server.start(self._host, self._port)
         except OSError as error:
@@ -58,10 +70,10 @@ class AdsServer:
 
     def __mapping__(self) -> dict[str, Handler]:
         """What grpclib asks a service for."""
-        return {_METHOD: Handler(self._serve, Cardinality.STREAM_STREAM, DeltaDiscoveryRequest, DeltaDiscoveryResponse)}
+        return {_METHOD: Handler(self._serve, Cardinality.STREAM_STREAM, DeltaDiscoveryRequest, Push)}
 
     async def _serve(self, stream: Stream[Any, Any]) -> None:
-        queue: asyncio.Queue[DeltaDiscoveryResponse] = asyncio.Queue()
+        queue: asyncio.Queue[Push] = asyncio.Queue()
         connection = self._connect(queue.put_nowait)
         self._count += 1
         number = self._count
@@ -78,6 +90,6 @@ class AdsServer:
                 await writer
 
     @staticmethod
-    async def _write(stream: Stream[Any, Any], queue: asyncio.Queue[DeltaDiscoveryResponse]) -> None:
+    async def _write(stream: Stream[Any, Any], queue: asyncio.Queue[Push]) -> None:
         while True:
             await stream.send_message(await queue.get())
