@@ -126,7 +126,7 @@ def _look(subject: Subject, made: Sequence[Call]) -> _Seen | str | None:
         return None
     exact = subject.baseline.answers(call.trace, answer.url, exactly=True)
     if not exact:
-        return "the request tried several versions, and none of its sections is in all of them"
+        return "the request tried several versions, so another one may have answered"
     return _Seen(call, frozenset(), _replaced(answer, exact), broken=False)
 
 

@@ -9,6 +9,8 @@ from chaosmesh_ext.findings.words import amount, seconds
 
 __all__ = ["amount", "described", "milliseconds", "seconds", "value"]
 
+_ONE = {"retries": "retry", "attempts": "attempt"}
+
 
 def milliseconds(number: float) -> str:
     """Seconds in whole milliseconds: ``21 ms``."""
@@ -22,7 +24,7 @@ def value(finding: Mapping[str, Any]) -> str:
         return "–"
     if unit == "s":
         return seconds(float(number))
-    return f"{number:g} {unit}".strip()
+    return f"{number:g} {_ONE.get(unit, unit) if number == 1 else unit}".strip()
 
 
 def described(injected: Mapping[str, Any] | None) -> str:

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from chaosmesh_ext.report import escaping, markdown
+from chaosmesh_ext.report import escaping, markdown, numbers
 from chaosmesh_ext.report.waterfall import waterfall
 
 
@@ -109,3 +109,18 @@ def test_a_waterfall_of_many_spans_says_how_many_it_left_out(doc):
 def test_a_document_without_anything_renders(doc):
     empty = {**doc, "findings": [], "headlines": [], "cells": [], "proofs": []}
     assert "Nothing was found" in markdown.render(empty)
+
+
+@pytest.mark.parametrize(
+    ("number", "unit", "said"),
+    [
+        (3.0043, "s", "3.0 s"),
+        (1.25, "s", "1.25 s"),
+        (0.15, "s", "150 ms"),
+        (0.0, "retries", "0 retries"),
+        (1.0, "retries", "1 retry"),
+        (None, "", "–"),
+    ],
+)
+def test_values_read_as_people_say_them(number, unit, said):
+    assert numbers.value({"value": number, "unit": unit}) == said
