@@ -9,7 +9,7 @@ from typing import Final
 
 from chaosmesh_ext.errors import LeftBehind, NotProven
 from chaosmesh_ext.mesh import Fault
-from chaosmesh_ext.model import Answer, Marker
+from chaosmesh_ext.model import CONTROL, Answer, Marker
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.run.evidence import Watched
 from chaosmesh_ext.run.proof import MOST, Live, enough
@@ -20,6 +20,9 @@ __all__ = ["MetricsProver"]
 _FAULTED: Final = 'reporter="source",response_flags=~".*(DI|FI).*"'
 _SCRAPE: Final = 30.0
 """Seconds that a counter may be late: two of Prometheus' usual intervals."""
+
+_CALLS: Final = 3
+"""Calls that must be counted before the fault, and without it afterwards."""
 
 _PAUSE: Final = 0.25
 
@@ -50,15 +53,17 @@ class MetricsProver:
         self._start = (0.0, 0.0)
 
     def before(self) -> tuple[Answer, ...]:
-        """See that Prometheus knows the call, and how often it met a fault so far."""
-        control = Marker(self._marker.run, "0")
-        sent = [self._traffic.send(self._errand, control) for _ in range(3)] if self._errand else []
+        """See that Prometheus knows the call and keeps up with it, and how often it met a fault so far."""
+        control = Marker(self._marker.run, CONTROL)
+        start = self._total()
+        sent = [self._traffic.send(self._errand, control) for _ in range(_CALLS)] if self._errand else []
         answers = tuple(future.result() for future in sent)
-        end = time.time() + (_SCRAPE if self._errand else 0.0)
-        while self._prometheus.scalar(f'sum(istio_requests_total{{reporter="source",{self._edge}}})') is None:
+        end = time.time() + _SCRAPE
+        while self._total() <= start:
             if time.time() >= end or self._stopped():
                 raise NotProven(
-                    f"Prometheus knows no call {self._watched} (istio_requests_total): nothing to prove with"
+                    f"istio_requests_total counts no call {self._watched} within {_SCRAPE:g} s: give a URL that leads "
+                    "to it, and see whether Prometheus scrapes the sidecars"
                 )
             time.sleep(_PAUSE)
         self._start = self._counts()
@@ -91,20 +96,21 @@ class MetricsProver:
         )
 
     def gone(self) -> float | None:
-        """See requests come back without growing the counter of faults."""
+        """See the call's counter grow, and its counter of faults not."""
         began = time.time()
         sent: list[Future[Answer]] = []
-        last, changed = self._counts()[0], began
+        need = max(_CALLS, min(enough(self._fault.percentage), MOST))
+        last, changed, since = self._counts()[0], began, self._total()
         for _ in self._rounds(sent, began + self._timeout, began + self._timeout + _SCRAPE):
-            now = self._counts()[0]
+            now, total = self._counts()[0], self._total()
             if now > last:
-                last, changed = now, time.time()
-        if time.time() - changed < _SCRAPE / 2:
-            raise LeftBehind(
-                f"the fault on {self._watched} was removed, but istio_requests_total still counts new ones: "
-                "are the sidecars in sync with istiod (`istioctl proxy-status`)?"
-            )
-        return changed - began
+                last, changed, since = now, time.time(), total
+            elif total >= since + need:
+                return changed - began
+        raise LeftBehind(
+            f"the fault on {self._watched} was removed, but istio_requests_total could not show that it is gone within "
+            f"{self._timeout + _SCRAPE:g} s: are the sidecars in sync with istiod (`istioctl proxy-status`)?"
+        )
 
     def _rounds(
         self, sent: list[Future[Answer]], last_sent: float, end: float, stopped: Callable[[], bool] = lambda: False
@@ -121,6 +127,10 @@ class MetricsProver:
                 due = now + next(pauses)
             yield
             time.sleep(_PAUSE if len(sent) >= most or now >= last_sent else min(_PAUSE, 0.05))
+
+    def _total(self) -> float:
+        """Watched calls so far, faulted or not."""
+        return self._prometheus.scalar(f'sum(istio_requests_total{{reporter="source",{self._edge}}})') or 0.0
 
     def _counts(self) -> tuple[float, float]:
         """Faulted calls so far: those that are watched, and all others. A counter that is not there counts nothing."""

@@ -9,7 +9,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import Answer, Marker
-from chaosmesh_ext.observe import http
+from chaosmesh_ext.observe.http import request
 
 __all__ = ["Errand", "Traffic", "pace", "whole_url"]
 
@@ -51,7 +51,7 @@ class Traffic:
 
     @staticmethod
     def _request(errand: Errand, marker: Marker) -> Answer:
-        answer, _ = http.request(
+        answer, _ = request(
             errand.url, marker, method=errand.method, headers=dict(errand.headers), timeout=errand.timeout
         )
         return answer
