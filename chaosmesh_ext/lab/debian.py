@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -14,6 +15,10 @@ __all__ = ["cache", "find", "unpack"]
 
 _SECONDS = 300
 """Longest time for one step: a package list is some 10 MB."""
+
+
+_NO_HOOKS = "#clear APT::Update::Post-Invoke;\n#clear APT::Update::Post-Invoke-Success;\n"
+"""The system's hooks after an update are for the system's lists: some delete its caches."""
 
 
 def cache() -> Path:
@@ -48,28 +53,34 @@ def unpack(package: str, program: str) -> Path:
         state, archives = work / "state", work / "archives"
         (state / "lists" / "partial").mkdir(parents=True)
         (archives / "partial").mkdir(parents=True)
+        settings = work / "apt.conf"
+        settings.write_text(_NO_HOOKS)
         options = [
+            f"-c={settings}",
             *("-o", f"Dir::State={state}"),
             *("-o", "Dir::State::status=/var/lib/dpkg/status"),
             *("-o", f"Dir::Cache={work}"),
             *("-o", "APT::Sandbox::User="),
             *("-o", "Acquire::Languages=none"),
         ]
-        _run(["apt-get", "-qq", *options, "update"], work, f"the package lists for {package}")
-        _run(["apt-get", "-qq", *options, "download", package], work, f"the package {package}")
+        # one broken source among several makes an update fail; what counts is whether the package can be had
+        update = _run(["apt-get", "-qq", *options, "update"], work)
+        download = _run(["apt-get", "-qq", *options, "download", package], work)
         packages = sorted(work.glob(f"{package}_*.deb"))
         if not packages:
-            raise LabError(f"apt-get downloaded no {package}: install {program} yourself")
+            raise LabError(f"the package {package} could not be had: {update or download}; install {program} yourself")
         root = work / "root"
-        _run(["dpkg-deb", "-x", str(packages[0]), str(root)], work, f"unpacking {packages[0].name}")
+        if why := _run(["dpkg-deb", "-x", str(packages[0]), str(root)], work):
+            raise LabError(f"{packages[0].name} could not be unpacked: {why}")
         if not os.access(root / "usr" / "bin" / program, os.X_OK):
             raise LabError(f"{packages[0].name} holds no usr/bin/{program}")
-        shutil.rmtree(target, ignore_errors=True)
-        root.rename(target)
+        with contextlib.suppress(OSError):  # another one was quicker: theirs is as good
+            root.rename(target)
     return target / "usr" / "bin" / program
 
 
-def _run(command: list[str], folder: Path, what: str) -> None:
+def _run(command: list[str], folder: Path) -> str:
+    """Run COMMAND in FOLDER; empty when it succeeded, else the last line of what it said."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(
@@ -83,7 +94,7 @@ def _run(command: list[str], folder: Path, what: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise LabError(f"{what}: {command[0]} gave no answer in {_SECONDS} s") from None
-    if done.returncode:
-        words = [line for line in done.stderr.splitlines() if line.strip()] or ["no word of why"]
-        raise LabError(f"{what} could not be had: {words[-1]}")
+        return f"{command[0]} gave no answer in {_SECONDS} s"
+    if not done.returncode:
+        return ""
+    return next((line for line in reversed(done.stderr.splitlines()) if line.strip()), f"{command[0]} did not say why")
