@@ -15,8 +15,9 @@ import msgspec
 
 __all__ = ["DEEPEST", "normalised", "sections"]
 
-DEEPEST: Final = 3
-"""Levels of JSON that get sections of their own; what is below belongs to its ancestor's."""
+DEEPEST: Final = 8
+"""Levels of JSON that get sections of their own; what is below belongs to its ancestor's. An answer that is put
+together from the answers of five callees in a row has seven."""
 
 _MOST_ITEMS = 50
 _SKIPPED = frozenset({"script", "style", "template", "noscript"})

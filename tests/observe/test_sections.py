@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chaosmesh_ext.observe.sections import normalised, sections
+from chaosmesh_ext.observe.sections import DEEPEST, normalised, sections
 
 PAGE = """<html><head><title>Shop</title><style>h1 {}</style><script>var x = "<h1>no</h1>" + %(id)s;</script></head>
 <body><h1>Comedy of <em>Errors</em></h1><p>Summary</p>
@@ -72,13 +72,21 @@ def test_every_kind_of_stand_in_is_its_own():
     assert len(set(seen)) == len(stands)
 
 
-def test_what_lies_deeper_than_three_levels_belongs_to_the_third():
+def test_what_is_lost_deep_inside_an_answer_is_a_section_that_is_lost():
     """Bookinfo's stars: reviews[0].rating is an object when all is well, and an error when ratings is gone."""
     review = {"reviewer": "R", "text": "T", "rating": {"stars": 5, "color": "black"}}
     healthy = data({"id": "0", "podname": "reviews-v2-7c9f7d5b6-x2x4z", "reviews": [review]})
     broken = data({"id": "0", "podname": "b", "reviews": [{**review, "rating": {"error": "not available"}}]})
-    assert [n for n in healthy if healthy[n] != broken.get(n)] == ["reviews[0].rating"]
-    assert healthy.keys() == broken.keys()
+    assert healthy.keys() - broken.keys() == {"reviews[0].rating.stars", "reviews[0].rating.color"}
+    assert broken.keys() - healthy.keys() == {"reviews[0].rating.error"}
+
+
+def test_what_lies_deeper_than_the_deepest_level_belongs_to_its_ancestor():
+    """An answer without end must not become sections without end."""
+    deep: dict = {"leaf": 1}
+    for _ in range(20):
+        deep = {"in": deep}
+    assert len(data(deep)) == DEEPEST
 
 
 def test_volatile_leaves_do_not_count():
