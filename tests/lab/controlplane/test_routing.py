@@ -226,3 +226,37 @@ def test_a_request_in_flight_and_its_connection_survive_route_changes(mesh, help
     faulted = connection.getresponse()
     assert (faulted.status, connection.sock) == (507, socket)
     connection.close()
+
+
+def test_a_grpc_service_is_called_in_http2(mesh):
+    """Whoever calls it in HTTP/1.1: the protocol of the port decides."""
+    ports = [{"name": "grpc", "port": 9090, "targetPort": 9080}]
+    mesh.apply("Service", "rpc", {"selector": {"app": "other"}, "ports": ports})
+    try:
+        dump = mesh.stats("sleep-v1", "/config_dump?resource=dynamic_active_clusters&name_regex=.*rpc.*")
+        assert '"http2_protocol_options"' in dump
+        assert mesh.stats("other-v1", "/config_dump?resource=dynamic_listeners").count("rpc.default.svc") >= 1
+    finally:
+        mesh.delete("Service", "rpc")
+
+
+def test_a_port_that_is_not_http_is_a_problem_and_not_a_route(mesh):
+    ports = [{"name": "tcp-db", "port": 3306}]
+    mesh.apply("Service", "db", {"selector": {"app": "other"}, "ports": ports})
+    try:
+        (problem,) = mesh.problems()
+        assert "default/db" in problem
+        assert "tcp-db (tcp)" in problem
+    finally:
+        mesh.delete("Service", "db")
+    assert mesh.problems() == []
+
+
+def test_a_new_service_port_is_listened_on_and_leaves_again(mesh, helpers):
+    mesh.service("reviews", port=9081)
+    try:
+        assert mesh.call("sleep-v1", "reviews:9081", port=9081).status == 200
+    finally:
+        mesh.service("reviews")
+    mesh.synced()
+    assert mesh.call("sleep-v1", HOST).status == 200
