@@ -115,9 +115,9 @@ def bootstrap(node: NodeInfo, xds: tuple[str, int]) -> dict[str, Any]:
                     "name": "static",
                     "static_layer": {
                         "re2.max_program_size.error_level": "32768",
-                        # a span leaves at once: reports read traces seconds after the requests
-                        "tracing.opentelemetry.min_flush_spans": 1,
-                        "tracing.opentelemetry.flush_interval_ms": 200,
+                        # a span is seen within 50 ms, and a load test does not send each in a message of its own
+                        "tracing.opentelemetry.min_flush_spans": 32,
+                        "tracing.opentelemetry.flush_interval_ms": 50,
                     },
                 },
                 {"name": "admin", "admin_layer": {}},
