@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
+
+from chaosmesh_ext.errors import InvalidInput
 
 __all__ = ["report"]
 
@@ -27,14 +32,24 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
     from chaosmesh_ext.report import load_journal
 
     documents = {
-        str(document["run"]["id"]): document for path in journals for document in reports.documents(load_journal(path))
+        _name(document, path): document for path in journals for document in reports.documents(load_journal(path))
     }
     written: list[Path] = []
-    for run, document in documents.items():
-        folder = out if len(documents) == 1 else out / run
+    for name, document in documents.items():
+        folder = out if len(documents) == 1 else out / name
         written += reports.write_reports(document, reports.directory(folder))
     if as_json:
         click.echo(json.dumps({"files": [str(path) for path in written]}))
         return
     for path in written:
         click.echo(path)
+
+
+def _name(document: Mapping[str, Any], path: Path) -> str:
+    """The folder of one run among several: its token, or the journal's name where that has none."""
+    run = str(document["run"]["id"])
+    if run == "-":
+        return path.stem
+    if not re.fullmatch(r"\w[\w.-]*", run):
+        raise InvalidInput(f"{path}: the run's id is {run!r}, which cannot name a folder; was the file edited?")
+    return run
