@@ -41,7 +41,7 @@ class _Application(BaseHTTPRequestHandler):
         asked = parse_qs(urlsplit(self.path).query)
         then = "time" in asked and float(asked["time"][0]) < time.time() - 30
         value = {"rising": 2.0 if then else 3.0, "new": None if then else 3.0, "from_zero": 0.0 if then else 3.0}
-        found = value.get(asked["query"][0], None)
+        found = value.get(asked["query"][0])
         result = [] if found is None else [{"metric": {}, "value": [time.time(), str(found)]}]
         return json.dumps({"status": "success", "data": {"resultType": "vector", "result": result}}).encode()
 
@@ -129,7 +129,7 @@ def test_response_time_gives_a_list_for_a_list(application):
 
 def test_errors_do_not_pass_for_speed(application):
     """An error page is fast; a probe that timed it would say that all is well."""
-    with pytest.raises(Weakness, match="3 of 3 answers were not 200, e.g. 500"):
+    with pytest.raises(Weakness, match="3 of 3 answers were not 200"):
         probes.response_time(f"{application.url}/500", count=3)
     assert probes.response_time(f"{application.url}/500", count=1, expected_status=500) < 1
     with pytest.raises(Weakness, match="no answer"):
@@ -296,10 +296,9 @@ def test_an_expectation_is_met_by_a_finding():
 
 
 def test_an_unmet_expectation_says_what_was_found_instead():
-    assert expected(rule="timeout", source="productpage", destination="details", value=2.5, within=0.05) == [
-        "expected timeout productpage → details = 2.5 within 0.05 of it,"
-        " found productpage gives up on details after 3.0 s"
-    ]
+    (line,) = expected(rule="timeout", source="productpage", destination="details", value=2.5, within=0.05)
+    assert line.startswith("expected timeout productpage → details = 2.5 within 0.05 of it, found ")
+    assert line.endswith("productpage gives up on details after 3.0 s")
     assert expected(rule="retry", source="productpage", destination="reviews") == [
         "expected retry productpage → reviews, found timeout productpage → details"
     ]

@@ -84,7 +84,7 @@ def _note(output: Any) -> str:
 
 
 def quiet(logger: logging.Logger) -> None:
-    """Leave to Chaos Toolkit's log on the terminal what went wrong only; its log file keeps everything."""
+    """Keep Chaos Toolkit's log off the terminal, where the same is said in our words; its log file has everything."""
     for handler in logger.handlers:
         if type(handler) is logging.StreamHandler:
-            handler.setLevel(logging.CRITICAL)
+            handler.setLevel(logging.CRITICAL + 1)

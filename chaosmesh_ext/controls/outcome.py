@@ -70,6 +70,9 @@ def judge(journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str
     unmet = tuple(dict.fromkeys(fact for fact in facts if isinstance(fact, Unmet)))
     wrong = [fact for fact in facts if isinstance(fact, Problem)]
     codes = {problem.exit_code for problem in wrong} | ({_WEAKNESS} if unmet else set())
+    if journal.get("status") == "aborted" and not codes:
+        wrong.append(Problem(Inconclusive.exit_code, "the experiment ended before its end; see chaostoolkit.log"))
+        codes.add(Inconclusive.exit_code)
     if journal.get("deviated") and not codes:
         codes.add(_WEAKNESS)
     code = next((code for code in _GRAVITY if code in codes), 0)
@@ -154,8 +157,5 @@ def _of_findings(run: Mapping[str, Any]) -> Iterator[Unmet | Problem]:
 
 
 def _of_status(journal: Mapping[str, Any]) -> Iterator[Problem]:
-    status = journal.get("status")
-    if status == "interrupted":
+    if journal.get("status") == "interrupted":
         yield Problem(Aborted.exit_code, "the experiment was interrupted")
-    elif status == "aborted":
-        yield Problem(Inconclusive.exit_code, "the experiment stopped before its end")
