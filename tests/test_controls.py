@@ -425,7 +425,7 @@ INFO = {"severity": "info", "summary": "3 s"}
         (journal(run=[ran(output=document())]), 0),
         (journal(run=[ran(output=document(findings=[INFO]))]), 0),
         (journal(run=[ran(output=document(findings=[INFO, WARNING]))]), 1),
-        (journal(run=[ran(output=document(findings=[WARNING], expected=[{"rule": "timeout"}]))]), 0),
+        (journal(run=[ran(output=document(findings=[WARNING], expected=[{"rule": "timeout"}], unmet=[]))]), 0),
         (journal(run=[ran(output=document(expected=[{"rule": "timeout"}], unmet=["expected timeout"]))]), 1),
         (journal(run=[ran(output=document(problems=["no call met the fault"]))]), 3),
     ],

@@ -295,6 +295,15 @@ def test_an_expectation_is_met_by_a_finding():
     assert expected(rule="timeout", source="productpage", destination="details", value=3.0, within=0.05) == []
 
 
+def test_a_weakness_that_nobody_expected_is_told_beside_those_that_were():
+    """A list of what is known must not hide what is new."""
+    known = {**TIMEOUT, "rule": "missing-fallback", "severity": "warning", "summary": "the section is lost"}
+    new = {**known, "destination": "reviews", "severity": "critical", "summary": "the page is lost"}
+    wanted = expectations.parse([{"rule": "missing-fallback", "destination": known["destination"]}])
+    assert expectations.unmet(wanted, [known, new]) == ["the page is lost"]
+    assert expectations.unmet([], [known, TIMEOUT]) == ["the section is lost"]
+
+
 def test_an_unmet_expectation_says_what_was_found_instead():
     (line,) = expected(rule="timeout", source="productpage", destination="details", value=2.5, within=0.05)
     assert line.startswith("expected timeout productpage → details = 2.5 within 0.05 of it, found ")

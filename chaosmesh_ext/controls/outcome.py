@@ -17,6 +17,7 @@ __all__ = ["SECTION", "Outcome", "Problem", "Unmet", "activity_of", "failure", "
 SECTION: Final = "chaosmesh-ext"
 """The journal's section that holds the outcome."""
 
+_WEAK: Final = frozenset({"critical", "warning"})
 _WEAKNESS: Final = Verdict.WEAKNESS_FOUND.exit_code
 _GRAVITY: Final = (5, 4, 2, 3, 1)
 """Exit codes, the one that wins first: wrong input is the cause of what could not be proven after it."""
@@ -63,8 +64,8 @@ def judge(journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str
     problems: what else went wrong, outside of the activities. run: the run's token.
 
     A steady state that was not met before the method makes the run inconclusive: nothing was learnt. After or during
-    the method an unmet one is a weakness, and so are an unmet tolerance of any probe, an unmet expectation of
-    `findings`, and, where `findings` expects nothing in particular, a finding of severity critical or warning.
+    the method an unmet one is a weakness, and so are an unmet tolerance of any probe, and what `findings` says that
+    its experiment did not expect.
     """
     facts = [*problems, *_of_steady_states(journal), *_of_activities(journal), *_of_status(journal)]
     unmet = tuple(dict.fromkeys(fact for fact in facts if isinstance(fact, Unmet)))
@@ -147,13 +148,11 @@ def _of_findings(run: Mapping[str, Any]) -> Iterator[Unmet | Problem]:
         return
     for problem in document.get("problems") or ():
         yield Problem(Inconclusive.exit_code, str(problem))
-    if document.get("expected"):
-        for message in document.get("unmet") or ():
-            yield Unmet("findings", activity_of(run), str(message))
-        return
-    for finding in document.get("findings") or ():
-        if finding.get("severity") in ("critical", "warning"):
-            yield Unmet("findings", activity_of(run), str(finding.get("summary")))
+    messages = document.get("unmet")
+    if messages is None:  # made by something that expects nothing in particular
+        messages = [f.get("summary") for f in document.get("findings") or () if f.get("severity") in _WEAK]
+    for message in messages:
+        yield Unmet("findings", activity_of(run), str(message))
 
 
 def _of_status(journal: Mapping[str, Any]) -> Iterator[Problem]:

@@ -6,11 +6,17 @@ import asyncio
 import copy
 import hashlib
 import json
+import logging
 import random
 
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 
 __all__ = ["Deployments", "replica_set_name"]
+
+_LOG = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
+"""Seconds after which a Deployment that could not be brought about is tried again."""
 
 _ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 """Kubernetes' own: no vowels, nothing that reads like another."""
@@ -45,10 +51,13 @@ class Deployments:
 
     def _changed(self, _event: str, obj: Obj) -> None:
         meta = obj["metadata"]
-        name = meta["name"] if obj["kind"] == "Deployment" else meta.get("annotations", {}).get(_OWNER)
+        name = meta["name"] if obj["kind"] == "Deployment" else _owner(obj)
         if name:
-            self._pending.add((meta["namespace"], name))
-            self._wake.set()
+            self._want(meta["namespace"], name)
+
+    def _want(self, namespace: str, name: str) -> None:
+        self._pending.add((namespace, name))
+        self._wake.set()
 
     async def _work(self) -> None:
         while True:
@@ -56,7 +65,22 @@ class Deployments:
             self._wake.clear()
             while self._pending:
                 namespace, name = self._pending.pop()
-                await self._reconcile(namespace, name)
+                try:
+                    await self._reconcile(namespace, name)
+                except Exception as error:
+                    # one Deployment's trouble is not the others'
+                    _LOG.exception("Deployment %s/%s", namespace, name)
+                    await self._failed(namespace, name, error)
+
+    async def _failed(self, namespace: str, name: str, error: Exception) -> None:
+        """Say on the Deployment why its Pods are not as it asks, and try again."""
+        asyncio.get_running_loop().call_later(_AGAIN_S, self._want, namespace, name)
+        try:
+            deployment = await self._kube.get("Deployment", namespace, name)
+            if deployment is not None:
+                await self._kube.record(deployment, "ReplicaSetCreateError", f"{type(error).__name__}: {error}")
+        except Exception:
+            _LOG.exception("no Event could be written about Deployment %s/%s", namespace, name)
 
     async def _reconcile(self, namespace: str, name: str) -> None:
         deployment = await self._kube.get("Deployment", namespace, name)
@@ -71,7 +95,7 @@ class Deployments:
         set_name, template_hash = replica_set_name(deployment)
         wanted = int(deployment["spec"].get("replicas", 1))
         replica_set = await self._replica_set(deployment, set_name, template_hash, wanted)
-        current = [pod for pod in pods if pod["metadata"]["labels"].get("pod-template-hash") == template_hash]
+        current = [pod for pod in pods if _hash_of(pod) == template_hash]
         old = [pod for pod in pods if pod not in current]
         for _ in range(wanted - len(current)):
             await self._kube.create(_pod(deployment, replica_set, template_hash))
@@ -109,7 +133,7 @@ class Deployments:
         namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
         pods = [pod for pod in await self._kube.list("Pod", namespace) if _owner(pod) == name]
         ready = len([pod for pod in pods if _is_ready(pod)])
-        updated = len([pod for pod in pods if pod["metadata"]["labels"].get("pod-template-hash") == template_hash])
+        updated = len([pod for pod in pods if _hash_of(pod) == template_hash])
         available = "True" if ready >= wanted else "False"
         status: Obj = {
             "observedGeneration": deployment["metadata"].get("generation", 1),
@@ -139,6 +163,10 @@ _OWNER = "lab.chaosmesh-ext/deployment"
 
 def _owner(obj: Obj) -> str:
     return str(obj["metadata"].get("annotations", {}).get(_OWNER, ""))
+
+
+def _hash_of(pod: Obj) -> str:
+    return str(pod["metadata"].get("labels", {}).get("pod-template-hash", ""))
 
 
 def _is_ready(pod: Obj) -> bool:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import logging
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.errors import ChaosMeshError, LabError
 from chaosmesh_ext.lab.apps import AppHost, AppSpec, image_app
 from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.network import Network, PodAddresses
 
 __all__ = ["ADMIN_PORT", "Kubelet", "PodProcesses"]
+
+_LOG = logging.getLogger(__name__)
 
 ADMIN_PORT = 15000
 _RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
@@ -115,16 +118,14 @@ class Kubelet:
             if running is not None:
                 self._spawn(self._end(running))
         elif key not in self._pods and not self._stopping:
-            index = self._free_index()
+            index = next((index for index in range(1, 255) if index not in self._taken), 0)
+            if not index:
+                why = "a lab holds 254 Pods at once: scale something down, and delete this Pod"
+                self._spawn(self._cannot_run(pod, why))
+                return
+            self._taken.add(index)
             self._pods[key] = running = PodProcesses(pod, index, self._network.pod(index))
-            self._spawn(self._run(running))
-
-    def _free_index(self) -> int:
-        for index in range(1, 255):
-            if index not in self._taken:
-                self._taken.add(index)
-                return index
-        raise LabError("a lab holds 254 Pods at once: scale something down")
+            self._spawn(self._begin(running), running)
 
     def _spawn(self, work: Any, pod: PodProcesses | None = None) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)
@@ -132,6 +133,14 @@ class Kubelet:
         for tasks in owners:
             tasks.add(task)
             task.add_done_callback(tasks.discard)
+
+    async def _begin(self, running: PodProcesses) -> None:
+        """Run the Pod; what keeps it from starting is said on the Pod itself."""
+        try:
+            await self._run(running)
+        except Exception as error:
+            _LOG.exception("Pod %s could not be started", running.key[1])
+            await self._waiting(running, f"{type(error).__name__}: {error}")
 
     async def _run(self, running: PodProcesses) -> None:
         pod, addresses = running.pod, running.addresses
@@ -151,9 +160,10 @@ class Kubelet:
             self._changed.set()
             await self._waiting(running, str(error))
             return
-        running.pod = pod = await self._kube.apply(_placed(pod, addresses, sidecar=not bare and not gateway))
-        if running.deleted:
-            return
+        placed = await self._kube.update(_placed(pod, addresses, sidecar=not bare and not gateway))
+        if placed is None or running.deleted:
+            return  # deleted meanwhile
+        running.pod = pod = placed
         running.up = {} if bare else {"istio-proxy": False}
         if not gateway:
             running.up["app"] = False
@@ -221,6 +231,10 @@ class Kubelet:
             except LabError as error:
                 running.last_words = str(error)
                 self._changed.set()
+            except Exception as error:
+                _LOG.exception("%s of Pod %s", container, running.key[1])
+                running.last_words = f"{running.key[1]} {container}: {type(error).__name__}: {error}"
+                self._changed.set()
             if running.deleted or self._stopping:
                 return
             running.restarts[container] += 1
@@ -230,13 +244,20 @@ class Kubelet:
     async def _mark(self, running: PodProcesses, container: str, *, up: bool) -> None:
         running.up[container] = up
         if not running.deleted:
-            await self._kube.patch_status(running.pod, _status(running))
+            try:
+                await self._kube.patch_status(running.pod, _status(running))
+            except ChaosMeshError:
+                _LOG.exception("the status of Pod %s could not be written", running.key[1])
         self._changed.set()
 
     async def _waiting(self, running: PodProcesses, why: str) -> None:
         running.last_words = why
-        await self._kube.patch_status(running.pod, {"phase": "Pending", "reason": "CannotRun", "message": why})
-        await self._kube.record(running.pod, "CannotRun", why)
+        await self._cannot_run(running.pod, why)
+
+    async def _cannot_run(self, pod: Obj, why: str) -> None:
+        status = {"phase": "Pending", "reason": "CannotRun", "message": why}
+        if await self._kube.patch_status(pod, status) is not None:
+            await self._kube.record(pod, "CannotRun", why)
 
     async def _end(self, running: PodProcesses) -> None:
         running.deleted = True
@@ -272,7 +293,7 @@ def _placed(pod: Obj, addresses: PodAddresses, *, sidecar: bool) -> Obj:
     }
     meta = {
         key: pod["metadata"][key]
-        for key in ("name", "namespace", "labels", "ownerReferences")
+        for key in ("name", "namespace", "uid", "labels", "ownerReferences")
         if key in pod["metadata"]
     }
     return {

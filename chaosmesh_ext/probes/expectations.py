@@ -11,6 +11,8 @@ from chaosmesh_ext.errors import InvalidInput
 
 __all__ = ["Expected", "parse", "unmet"]
 
+_WEAK = frozenset({"critical", "warning"})
+
 
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """A finding that must be there; what is left out may be anything.
@@ -67,7 +69,12 @@ def parse(expected: Iterable[Mapping[str, Any]]) -> list[Expected]:
 
 
 def unmet(expected: Sequence[Expected], findings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """For each expectation that no finding meets, what was expected and what was found instead."""
+    """What an experiment did not expect, one line each.
+
+    For each expectation that no finding meets, what was expected and what was found instead; and each finding of
+    severity critical or warning that no expectation names, because a weakness that nobody knew of is what the run is
+    for. Findings of severity info need no expectation.
+    """
     lines = []
     for each in expected:
         near = [finding for finding in findings if each.matches(finding)]
@@ -76,6 +83,9 @@ def unmet(expected: Sequence[Expected], findings: Sequence[Mapping[str, Any]]) -
         seen = "; ".join(str(finding.get("summary")) for finding in near)
         others = ", ".join(sorted({_name(finding) for finding in findings})) or "nothing"
         lines.append(f"expected {each}, found {seen or others}")
+    for finding in findings:
+        if finding.get("severity") in _WEAK and not any(each.matches(finding) for each in expected):
+            lines.append(str(finding.get("summary")))
     return lines
 
 

@@ -27,8 +27,8 @@ def findings(
 
     `expect` lists what must be found, e.g. `{rule: timeout, source: productpage,
     destination: details, value: 3.0, within: 0.05}` (within: a share of the
-    value); what is missing is an unmet expectation, and other findings do not
-    count. Without it any finding of severity critical or warning is a weakness.
+    value). What is missing is a weakness, and so is every finding of severity
+    critical or warning that is not in the list.
     """
     from chaosmesh_ext import report
     from chaosmesh_ext.findings import judge
@@ -41,4 +41,5 @@ def findings(
     found = [msgspec.to_builtins(finding) for finding in judgement.findings]
     unmet = expectations.unmet(wanted, found)
     document: Dict[str, Any] = report.document(run, target, judgement, [control, *cells], unmet=unmet)
-    return {**document, "expected": expect or [], "unmet": unmet}
+    verdict = report.verdict((), document["problems"], unmet)  # a weakness that was expected is no news
+    return {**document, "verdict": verdict.value, "expected": expect or [], "unmet": unmet}

@@ -39,6 +39,9 @@ class Kube(Protocol):
     async def apply(self, obj: Obj) -> Obj:
         """Create OBJ, or replace what it has (metadata labels and annotations, and everything but status)."""
 
+    async def update(self, obj: Obj) -> Obj | None:
+        """Replace what OBJ has, as `apply` does; None when it, or the very one with its `metadata.uid`, is gone."""
+
     async def create(self, obj: Obj) -> Obj:
         """Create OBJ with `metadata.name` or `generateName`."""
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import logging
 
 import msgspec
 
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 
 __all__ = ["Reporter"]
+
+_LOG = logging.getLogger(__name__)
 
 
 class _Verdict(msgspec.Struct, frozen=True):
@@ -60,18 +63,24 @@ class Reporter:
     async def _work(self) -> None:
         while True:
             verdict = await self._queue.get()
-            now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            condition = {
-                "type": "Reconciled",
-                "status": "False" if verdict.message else "True",
-                "reason": verdict.reason,
-                "message": verdict.message,
-                "lastTransitionTime": now,
-            }
-            if await self._kube.patch_status(verdict.obj, {"conditions": [condition]}) is None:
-                continue
-            if verdict.message:
-                await self._kube.record(verdict.obj, verdict.reason, verdict.message)
+            try:
+                await self._write(verdict)
+            except Exception:
+                # an object that cannot be told must not keep the others from hearing
+                _LOG.exception("the verdict on %s could not be written", "/".join(_key(verdict.obj)))
+
+    async def _write(self, verdict: _Verdict) -> None:
+        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        condition = {
+            "type": "Reconciled",
+            "status": "False" if verdict.message else "True",
+            "reason": verdict.reason,
+            "message": verdict.message,
+            "lastTransitionTime": now,
+        }
+        written = await self._kube.patch_status(verdict.obj, {"conditions": [condition]})
+        if written is not None and verdict.message:
+            await self._kube.record(verdict.obj, verdict.reason, verdict.message)
 
 
 def _key(obj: Obj) -> tuple[str, str, str]:

@@ -100,10 +100,16 @@ class EmbeddedKube:
 
         Labels, annotations, finalizers and ownerReferences that OBJ does not mention at all stay as they are.
         """
+        if (updated := await self.update(obj)) is not None:
+            return updated
+        return await self.create({key: value for key, value in obj.items() if key != "status"})
+
+    async def update(self, obj: Obj) -> Obj | None:
+        """Replace what OBJ has, as `apply` does; None when it, or the very one with its `metadata.uid`, is gone."""
         kind, namespace = _of(obj)
         old = self._store.get(*_place(kind, namespace), obj["metadata"]["name"])
-        if old is None:
-            return await self.create({key: value for key, value in obj.items() if key != "status"})
+        if old is None or obj["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+            return None
         new = {**obj, "metadata": _merged(old["metadata"], obj["metadata"])}
         if not kind.status:
             new.setdefault("status", old.get("status"))
