@@ -83,10 +83,8 @@ def unmet(expected: Sequence[Expected], findings: Sequence[Mapping[str, Any]]) -
         seen = "; ".join(str(finding.get("summary")) for finding in near)
         others = ", ".join(sorted({_name(finding) for finding in findings})) or "nothing"
         lines.append(f"expected {each}, found {seen or others}")
-    for finding in findings:
-        if finding.get("severity") in _WEAK and not any(each.matches(finding) for each in expected):
-            lines.append(str(finding.get("summary")))
-    return lines
+    unexpected = (f for f in findings if f.get("severity") in _WEAK and not any(each.matches(f) for each in expected))
+    return [*lines, *(str(finding.get("summary")) for finding in unexpected)]
 
 
 def _name(finding: Mapping[str, Any]) -> str:
