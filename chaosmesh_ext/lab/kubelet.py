@@ -120,8 +120,9 @@ class Kubelet:
         elif key not in self._pods and not self._stopping:
             index = next((index for index in range(1, 255) if index not in self._taken), 0)
             if not index:
-                why = "a lab holds 254 Pods at once: scale something down, and delete this Pod"
-                self._spawn(self._cannot_run(pod, why))
+                if event == "ADDED":
+                    why = "a lab holds 254 Pods at once: scale something down, and delete this Pod"
+                    self._spawn(self._cannot_run(pod, why))
                 return
             self._taken.add(index)
             self._pods[key] = running = PodProcesses(pod, index, self._network.pod(index))
