@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import Any, Final
 
 import msgspec
@@ -89,11 +90,11 @@ def enter(obj: Obj, run: str, entry: Entry) -> list[Op]:
 
 
 def runs_in(obj: Obj) -> set[str]:
-    """The runs that have something in OBJ: by its label, its annotation, and its routes' names.
+    """The runs that have something in OBJ: by its label, its annotation, its own name and its routes' names.
 
-    The names alone are enough: an owner may have applied a copy that held our routes.
+    The names alone are enough: an owner may have applied a copy that held our routes, or have wiped the metadata.
     """
-    found = {name[1] for name in map(_ROUTE.fullmatch, _route_names(obj)) if name}
+    found = {run for run in map(_run_of, (_name_of(obj), *_route_names(obj))) if run}
     label = look(obj, join("metadata", "labels", LABEL))
     record = _read(obj)
     if isinstance(label, str):
@@ -104,9 +105,9 @@ def runs_in(obj: Obj) -> set[str]:
 
 
 def ours(obj: Obj) -> bool:
-    """Whether a run created OBJ."""
+    """Whether a run created OBJ: its undo data says so, or, where somebody wiped that, its name."""
     record = _read(obj)
-    return record is not None and record.created
+    return bool(_run_of(_name_of(obj))) if record is None else record.created
 
 
 def undo(obj: Obj, run: str, cell: str | None = None) -> Undone:
@@ -120,14 +121,17 @@ def undo(obj: Obj, run: str, cell: str | None = None) -> Undone:
     if record is not None and record.created:
         mine = cell is None or any(entry.cell == cell for entry in record.entries)
         return Undone(delete=mine)
+    if record is None and _run_of(_name_of(obj)) == run:
+        return Undone(delete=cell is None or _name_of(obj).endswith(f"-{cell}"))
     entries = [entry for entry in record.entries if cell in (None, entry.cell)] if record else []
     rest = tuple(entry for entry in record.entries if entry not in entries) if record else ()
     hand = _Hand(obj)
     hand.remove_routes(name for entry in entries for name in entry.routes)
     if not rest:
         hand.remove_routes(name for name in _route_names(obj) if _run_of(name) == run)
-    for field in reversed([field for entry in entries for field in entry.fields]):
-        hand.restore(field)
+    fields = [field for entry in entries for field in entry.fields]
+    for field in reversed(fields):
+        hand.restore(field, others={other.at for other in fields} - {field.at})
     if rest and record is not None:
         hand.do("replace", join("metadata", "annotations", UNDO), _text(msgspec.structs.replace(record, entries=rest)))
     elif cell is None or record is not None:
@@ -156,8 +160,11 @@ class _Hand:
                 if isinstance(routes[index], dict) and routes[index].get("name") in gone:
                     self.do("remove", join("spec", key, index))
 
-    def restore(self, field: Field) -> None:
+    def restore(self, field: Field, others: AbstractSet[str]) -> None:
+        """Give FIELD back what it was, and its copies too; OTHERS have an original of their own."""
         still_ours = [at for at in _places(self.obj, field.at) if look(self.obj, at) == field.set]
+        if field.at in still_ours:
+            still_ours = [at for at in still_ours if at == field.at or (at not in others and not field.was)]
         for at in still_ours:
             if field.was:
                 self.do("replace", at, field.was[0])
@@ -200,6 +207,10 @@ def _route_names(obj: Obj) -> list[str]:
     return (
         [str(route.get("name", "")) for route in routes if isinstance(route, dict)] if isinstance(routes, list) else []
     )
+
+
+def _name_of(obj: Obj) -> str:
+    return str(look(obj, "/metadata/name"))
 
 
 def _run_of(name: str) -> str:

@@ -54,7 +54,11 @@ def _swap(client: Client, target: tuple[str, str, str], compute: Callable[[Obj],
             return client.json_patch(kind, namespace, name, ops, version=obj["metadata"]["resourceVersion"])
         except Conflict:
             continue
-    raise Conflict(
+    raise _rewritten(kind, namespace, name)
+
+
+def _rewritten(kind: str, namespace: str, name: str) -> Conflict:
+    return Conflict(
         f"{kind} {namespace}/{name} changed {_ATTEMPTS} times while it was being written: find out who rewrites it",
         status=409,
         reason="Conflict",
@@ -75,6 +79,8 @@ def take_out(client: Client, holding: Holding, cell: str | None = None) -> tuple
         except Conflict:
             continue
         return ()
+    else:
+        raise _rewritten(holding.kind, holding.namespace, holding.name)
     if obj is None:
         return ()
     conflicts: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort, Delay
-from chaosmesh_ext.mesh import Create, Destination, Edit, Place, Source, View, ledger
+from chaosmesh_ext.mesh import Create, Destination, Edit, Place, Source, View, envoyfilter, ledger, overlay
 from chaosmesh_ext.mesh.overlay import plan
 from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.model import Marker, Workload
@@ -371,3 +371,29 @@ def test_undo_data_that_cannot_be_read_is_said(make):
 def test_the_undo_of_one_run_leaves_another_alone(make):
     faulted = lay(make.virtual_service(), Abort(507), place())
     assert ledger.undo(faulted, "11111111").ops == ()
+
+
+@pytest.mark.parametrize("carrier", [overlay, envoyfilter], ids=["virtualservice", "envoyfilter"])
+def test_an_object_of_ours_whose_metadata_somebody_wiped_is_known_by_its_name(carrier):
+    (change,) = carrier.plan(Abort(507), place(), View())
+    wiped = {**change.obj, "metadata": {key: change.obj["metadata"][key] for key in ("name", "namespace")}}
+    assert ledger.runs_in(wiped) == {RUN}
+    assert ledger.ours(wiped)
+    assert ledger.undo(wiped, RUN).delete
+    assert ledger.undo(wiped, RUN, "1").delete
+    assert not ledger.undo(wiped, RUN, "2").delete
+    assert not ledger.undo(wiped, "11111111").delete
+
+
+def test_two_fields_with_one_new_value_get_back_what_each_of_them_was(make):
+    before = make.virtual_service(http=[{"timeout": "1s"}, {"timeout": "2s"}, {}])
+    now = make.virtual_service(http=[{"timeout": "5s"}, {"timeout": "5s"}, {"timeout": "5s"}])
+    fields = (
+        ledger.Field("/spec/http/0/timeout", "5s", ("1s",)),
+        ledger.Field("/spec/http/1/timeout", "5s", ("2s",)),
+        ledger.Field("/spec/http/2/timeout", "5s"),
+    )
+    entered = apply(now, ledger.enter(now, RUN, ledger.Entry("1", fields=fields)))
+    undone = ledger.undo(entered, RUN)
+    assert undone.conflicts == ()
+    assert apply(entered, undone.ops)["spec"] == before["spec"]

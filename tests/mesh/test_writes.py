@@ -85,3 +85,28 @@ def test_a_conflict_names_the_object(client, make, place_of):
     (holding,) = holdings(client)
     (conflict,) = take_out(client, holding)
     assert conflict.startswith("VirtualService default/details: /spec/http/0/fault")
+
+
+def test_an_object_of_ours_that_cannot_be_deleted_is_never_called_clean(client, place_of, monkeypatch):
+    for change in envoyfilter.plan(Delay(7), place_of(), View()):
+        put(client, change)
+    (holding,) = holdings(client)
+
+    def conflict(*_args, **_kw):
+        raise errors.Conflict("another uid", status=409, reason="Conflict")
+
+    monkeypatch.setattr(client, "delete", conflict)
+    with pytest.raises(errors.Conflict, match="find out who rewrites it"):
+        take_out(client, holding)
+
+
+def test_an_object_of_ours_whose_metadata_was_wiped_is_found_and_deleted(client, place_of):
+    """A `kubectl replace` of an edited copy drops what it does not mention."""
+    for change in envoyfilter.plan(Delay(7), place_of(), View()):
+        written = put(client, change)
+    client.replace(
+        {**written, "metadata": {k: written["metadata"][k] for k in ("name", "namespace", "resourceVersion")}}
+    )
+    (holding,) = holdings(client, run="0badcafe")
+    assert take_out(client, holding) == ()
+    assert client.find("EnvoyFilter", "default", "chaos-0badcafe-1") is None
