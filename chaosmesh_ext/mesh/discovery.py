@@ -139,9 +139,9 @@ def _first(meta: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, str]:
 
 
 def _workload(labels: Mapping[str, str], name: str, namespace: str) -> Workload:
-    """As Istio names it in spans: canonical service and revision, else the workload's name and ``latest``."""
+    """As `observe.spans` names it: canonical service and revision; ``latest``, Istio's word for none, is none."""
     app, revision = _first({"labels": labels}, _NAMES)[1], _first({"labels": labels}, _REVISIONS)[1]
-    return Workload(app or name, revision or "latest", namespace)
+    return Workload(app or name, "" if revision == "latest" else revision, namespace)
 
 
 # --- destination ------------------------------------------------------------------------------------------------------

@@ -17,22 +17,26 @@ INJECTED: Final = frozenset({"DI", "FI"})
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """The calls that a fault is meant for. sources: the callers, empty for all. destination: the service's name."""
+    """The calls that a fault is meant for.
+
+    sources: the callers, empty for all of `namespace`. destination: the service's name.
+    """
 
     sources: tuple[Workload, ...]
     destination: str
+    namespace: str
 
     @classmethod
     def of(cls, place: Place) -> Watched:
         """The calls of a PLACE."""
-        return cls(place.source.workloads if place.source else (), place.destination.service)
+        return cls(place.source.workloads if place.source else (), place.destination.service, place.namespace)
 
     def __str__(self) -> str:
         return f"{', '.join(map(str, self.sources)) or 'every caller'} → {self.destination}"
 
     def has(self, span: Span) -> bool:
         """Whether SPAN is such a call: a caller's proxy reported it as one that it sent."""
-        if span.kind != "CLIENT" or span.peer != self.destination:
+        if (span.kind, span.peer, span.workload.namespace) != ("CLIENT", self.destination, self.namespace):
             return False
         return not self.sources or any(
             span.workload.service == source.service and span.workload.version in (source.version, "")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound, Unreachable
+from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound, ServerError, Unreachable
 from chaosmesh_ext.mesh import Client, Fault, Holding, Place
 from chaosmesh_ext.model import Answer, Injected
 from chaosmesh_ext.run.proof import Prover
@@ -61,8 +61,8 @@ class Growing:
         self.unanswered = True
         try:
             mesh.put(client, change)
-        except Unreachable:
-            raise
+        except (Unreachable, ServerError):
+            raise  # it may have been written all the same, or be written yet
         except ChaosMeshError:
             self.holdings.remove(holding)
             self.unanswered = False

@@ -47,7 +47,7 @@ class MetricsProver:
         self._prometheus, self._traffic, self._errand = prometheus, traffic, errand
         self._fault, self._watched, self._marker = fault, watched, marker
         self._timeout, self._stopped = timeout, stopped
-        self._edge = f'destination_service_name="{watched.destination}"'
+        self._edge = f'destination_service_name="{watched.destination}",source_workload_namespace="{watched.namespace}"'
         if sources:
             self._edge += f',source_workload=~"{"|".join(sources)}"'
         self._start = (0.0, 0.0)
@@ -96,16 +96,25 @@ class MetricsProver:
         )
 
     def gone(self) -> float | None:
-        """See the call's counter grow, and its counter of faults not."""
+        """See the call's counter grow, and its counter of faults not.
+
+        A call is counted when it ends: those that are delayed yet must have come back, and been counted, before others
+        may speak.
+        """
         began = time.time()
         sent: list[Future[Answer]] = []
         need = max(_CALLS, min(enough(self._fault.percentage), MOST))
         last, changed, since = self._counts()[0], began, self._total()
+        back, scraped, fresh = self._errand is None, self._scraped(), 0
         for _ in self._rounds(sent, began + self._timeout, began + self._timeout + _SCRAPE):
             now, total = self._counts()[0], self._total()
             if now > last:
                 last, changed, since = now, time.time(), total
-            elif total >= since + need:
+                back, scraped, fresh = self._errand is None, self._scraped(), len(sent)
+            elif not back:
+                ours = sent[fresh : fresh + need]
+                back, scraped = len(ours) == need and all(future.done() for future in ours), self._scraped()
+            elif total >= since + need and self._scraped() > scraped:
                 return changed - began
         raise LeftBehind(
             f"the fault on {self._watched} was removed, but istio_requests_total could not show that it is gone within "
@@ -131,6 +140,10 @@ class MetricsProver:
     def _total(self) -> float:
         """Watched calls so far, faulted or not."""
         return self._prometheus.scalar(f'sum(istio_requests_total{{reporter="source",{self._edge}}})') or 0.0
+
+    def _scraped(self) -> float:
+        """When the caller that was looked at longest ago was looked at, by Prometheus' own clock."""
+        return self._prometheus.scalar(f'min(timestamp(istio_requests_total{{reporter="source",{self._edge}}}))') or 0.0
 
     def _counts(self) -> tuple[float, float]:
         """Faulted calls so far: those that are watched, and all others. A counter that is not there counts nothing."""

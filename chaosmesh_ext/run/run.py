@@ -205,6 +205,9 @@ class Run:
         finally:
             self._closed = True
             self._guard.uninstall()
+            if self._traffic is not None:
+                self._traffic.close()
+                self._traffic = None
 
     def cells(self, source: TraceSource | None = None) -> list[Cell]:
         """The control, then every cell that was injected, with their answers and, from SOURCE, their traces.
@@ -267,6 +270,7 @@ class Run:
             except ChaosMeshError as second:
                 raise LeftBehind(f"{error}; rolling back failed too: {second}") from error
             if time.time() >= deadline:
+                cell.unanswered = False
                 return
             time.sleep(0.2)
 
@@ -319,10 +323,15 @@ class Run:
             return
         self._stopped = True
         left: list[str] = []
+        deadline = time.time() + (_UNANSWERED if any(cell.unanswered for cell in self._cells) else 0.0)
         try:
             client = self.connect()
-            for holding in mesh.holdings(client, self._namespaces, run=self.token):
-                left += mesh.take_out(client, holding)
+            while True:
+                for holding in mesh.holdings(client, self._namespaces, run=self.token):
+                    left += mesh.take_out(client, holding)
+                if time.time() >= deadline:
+                    break
+                time.sleep(0.2)
         except ChaosMeshError as error:
             left.append(str(error))
         if left:

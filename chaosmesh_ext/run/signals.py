@@ -44,10 +44,10 @@ class Guard:
         atexit.unregister(self._remove)
         if threading.current_thread() is not threading.main_thread():
             return
-        for number, before in self._before.items():
+        for number, before in list(self._before.items()):
             if signal.getsignal(number) == self._handle:
                 signal.signal(number, before)
-        self._before = {}
+                del self._before[number]  # else somebody may still hand signals on to us
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         worker = threading.Thread(target=self._remove, name="remove-faults", daemon=True)

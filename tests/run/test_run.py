@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
 from chaosmesh_ext import errors
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.mesh import connect
-from chaosmesh_ext.model import Scope
+from chaosmesh_ext.model import Scope, Workload
 from chaosmesh_ext.run import Run, recover, runs
 from chaosmesh_ext.settings import Settings
 
@@ -308,3 +309,66 @@ def test_requests_stay_within_the_budget(mesh):
         run.send(count=0)
     with pytest.raises(errors.InvalidInput, match="request_budget 0"):
         Run(settings=Settings(app_url=mesh.url, request_budget=0), traces=mesh).send()
+
+
+def test_callers_of_another_namespace_that_meet_the_fault_are_not_its_target(run, mesh, monkeypatch):
+    """A service of the same name calls a service of the same name, somewhere else."""
+    elsewhere = Workload("productpage", "v1", "staging")
+    make = mesh._span
+
+    def both(trace_id, span_id, peer, now, flags):
+        span = make(trace_id, span_id, peer, now, flags)
+        return msgspec.structs.replace(span, workload=elsewhere) if peer == "reviews" else span
+
+    monkeypatch.setattr(mesh, "_span", both)
+    with pytest.raises(errors.NotProven, match="no call productpage-v1 → reviews was seen"):
+        run.inject(Abort(507), Scope("reviews", source="productpage-v1"))
+
+
+def test_a_write_that_the_api_server_failed_on_is_removed_beside_a_live_fault(run, mesh, monkeypatch):
+    """A 504 does not say whether etcd has it."""
+    from chaosmesh_ext.mesh import Client
+
+    run.inject(Abort(507), Scope("reviews", source="productpage-v1"), prove=False)
+    create = Client.create
+
+    def timed_out(self, obj):
+        create(self, obj)
+        raise errors.ServerError("request did not complete within the timeout", status=504, reason="Timeout")
+
+    monkeypatch.setattr(Client, "create", timed_out)
+    with pytest.raises(errors.ServerError):
+        run.inject(Abort(507), SCOPE, prove=False)
+    assert written(mesh) == [f"{run.token} EnvoyFilter default/chaos-{run.token}-1"]
+
+
+def test_an_emergency_waits_for_a_write_that_is_under_way(run, mesh, monkeypatch):
+    """The signal comes between a request and its answer; whoever handles it next may end the process at once."""
+    import threading
+
+    from chaosmesh_ext.mesh import Client
+
+    create = Client.create
+
+    def interrupted(self, obj):
+        late = threading.Timer(0.4, create, (connect(), obj))
+        late.start()
+        run._emergency()
+        late.join()
+        assert written(mesh) == []
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Client, "create", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run.inject(Abort(507), SCOPE, prove=False)
+
+
+def test_a_closed_run_keeps_no_threads(run, mesh):
+    import threading
+
+    run.inject(Abort(507), SCOPE)
+    run.close()
+    deadline = time.time() + 5
+    while any(thread.name.startswith("marked-request") for thread in threading.enumerate()):
+        assert time.time() < deadline
+        time.sleep(0.01)
