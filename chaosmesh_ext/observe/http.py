@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import ipaddress
+import re
 import threading
 import time
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies
 
 import msgspec
@@ -18,13 +22,15 @@ from chaosmesh_ext.observe.sections import sections
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["MOST", "Response", "client", "is_loopback", "request"]
+__all__ = ["MOST", "Response", "client", "is_loopback", "request", "without_password"]
 
 MOST = 5 * 1024 * 1024
 """Bytes of a body that are read; what comes after is cut off, and the answer says so."""
 
 _CLIENTS: dict[tuple[object, ...], httpx.Client] = {}
 _LOCK = threading.Lock()
+_HEADER = re.compile(r"[^\x00-\x20\x7f]([^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?|")
+"""What may stand in a header, after RFC 9110; letters beyond ASCII are httpx' to refuse."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -53,6 +59,20 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(name).is_loopback
     except ValueError:
         return False
+
+
+def without_password(url: str) -> tuple[str, dict[str, str]]:
+    """URL without the user and password in it, and the header that says the same: only the URL may be shown."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url, {}
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    name, _, password = user.partition(":")
+    word = b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return parts._replace(netloc=host).geturl(), {"authorization": f"Basic {word}"}
 
 
 def client(url: str, *, keep: bool = False) -> httpx.Client:
@@ -92,6 +112,13 @@ def client(url: str, *, keep: bool = False) -> httpx.Client:
         return _CLIENTS[key]
 
 
+@atexit.register
+def _close() -> None:
+    with _LOCK:
+        while _CLIENTS:
+            _CLIENTS.popitem()[1].close()
+
+
 def request(
     url: str,
     marker: Marker | None,
@@ -110,9 +137,14 @@ def request(
     """
     import httpx
 
+    url, credentials = without_password(url)
     http = client(url)
     trace_id = new_trace_id() if marker else ""
-    sent = dict(headers or {}) | (marker.headers(trace_id) if marker else {})
+    sent = credentials | dict(headers or {}) | (marker.headers(trace_id) if marker else {})
+    for name, value in sent.items():
+        # said here, because httpx would say it with the value, which may be a secret
+        if isinstance(value, str) and not _HEADER.fullmatch(value):
+            raise InvalidInput(f"{method} {url} cannot be sent: the header {name} holds a line break or a blank end")
     try:
         prepared = http.build_request(method.upper(), url, headers=sent, content=body, timeout=timeout)
     except (TypeError, ValueError) as error:

@@ -19,6 +19,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput, Unreachable
 from chaosmesh_ext.model import Trace
+from chaosmesh_ext.observe.http import client, without_password
 from chaosmesh_ext.observe.spans import JaegerTrace, to_trace
 
 if TYPE_CHECKING:
@@ -79,8 +80,9 @@ class Jaeger:
     def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10.0) -> None:
         if not url.startswith(("http://", "https://")):
             raise InvalidInput(f"{url!r} is not Jaeger's address: set JAEGER_URL, e.g. to http://localhost:16686")
-        self.url = url.rstrip("/")
-        self._headers = dict(headers or {})
+        shown, credentials = without_password(url)
+        self.url = shown.rstrip("/")
+        self._headers = credentials | dict(headers or {})
         self._timeout = timeout
 
     def trace(self, trace_id: str) -> Trace | None:
@@ -203,8 +205,6 @@ class Jaeger:
 
     @cached_property
     def _client(self) -> httpx.Client:
-        from chaosmesh_ext.observe.http import client
-
         return client(self.url, keep=True)
 
     def _get(self, path: str, query: list[tuple[str, str]]) -> bytes:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable
+from chaosmesh_ext.observe.http import client, without_password
 
 if TYPE_CHECKING:
     import httpx
@@ -86,8 +87,9 @@ class Prometheus:
                 if url
                 else "no Prometheus: PROMETHEUS_URL is not set; set it, e.g. to http://localhost:9090"
             )
-        self.url = url.rstrip("/")
-        self._headers = dict(headers or {})
+        shown, credentials = without_password(url)
+        self.url = shown.rstrip("/")
+        self._headers = credentials | dict(headers or {})
         self._timeout = timeout
 
     def query(self, promql: str, at: float | None = None) -> list[Sample]:
@@ -132,8 +134,6 @@ class Prometheus:
 
     @cached_property
     def _client(self) -> httpx.Client:
-        from chaosmesh_ext.observe.http import client
-
         return client(self.url, keep=True)
 
     def _get(self, path: str, params: dict[str, str], promql: str) -> _Data:

@@ -36,7 +36,7 @@ def prover_for(
     """
     watched, marker = Watched.of(place), Marker(place.run, place.cell)
     whole = whole_url(url, settings.app_url) if url or settings.app_url else ""
-    errand = Errand(whole, {**sample_headers(place.match), **headers}) if whole else None
+    errand = Errand.to(whole, {**sample_headers(place.match), **headers}) if whole else None
     if errand and (traces is not None or settings.jaeger_url):
         if traces is None:
             from chaosmesh_ext.observe.jaeger import Jaeger

@@ -117,7 +117,7 @@ class Run:
         """
         if count < 1:
             raise InvalidInput(f"count {count} sends nothing: give at least 1")
-        errand = Errand(whole_url(url, self.settings.app_url), dict(headers or {}), method, timeout)
+        errand = Errand.to(whole_url(url, self.settings.app_url), headers or {}, method, timeout)
         marker = self.marker
         cell = self._live[-1] if self._live else None
         answers = [future.result() for future in [self._sender().send(errand, marker) for _ in range(count)]]

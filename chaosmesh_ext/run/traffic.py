@@ -4,23 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Self
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import Answer, Marker
-from chaosmesh_ext.observe.http import request
+from chaosmesh_ext.observe.http import request, without_password
 
 __all__ = ["Errand", "Traffic", "pace", "whole_url"]
 
 
 class Errand(msgspec.Struct, frozen=True):
-    """A request that can be sent again and again. timeout: seconds to the last byte."""
+    """A request that can be sent again and again. timeout: seconds to the last byte. headers: are never shown."""
 
     url: str
     headers: Mapping[str, str] = {}
     method: str = "GET"
     timeout: float = 30.0
+
+    @classmethod
+    def to(cls, url: str, headers: Mapping[str, str], method: str = "GET", timeout: float = 30.0) -> Self:
+        """To URL, whose user and password become a header: messages and reports name URLs."""
+        shown, credentials = without_password(url)
+        return cls(shown, credentials | dict(headers), method, timeout)
 
 
 def whole_url(url: str, origin: str) -> str:

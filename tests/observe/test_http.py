@@ -7,10 +7,12 @@ import time
 
 import pytest
 
-from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.errors import InvalidInput, Unreachable
 from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe import http
 from chaosmesh_ext.observe.http import request
+from chaosmesh_ext.observe.jaeger import Jaeger
+from chaosmesh_ext.observe.prometheus import Prometheus
 
 MARKER = Marker("0a1b2c3d", "4")
 
@@ -185,3 +187,38 @@ def test_a_malformed_header_is_refused(told, headers):
 )
 def test_loopback_has_several_names(host, mine):
     assert http.is_loopback(host) is mine
+
+
+@pytest.mark.parametrize("value", ["Bearer s3cret\n", "Bearer s3cret ", "Bearer \x00s3cret", "Bearer s3cr\u00e9t"])
+def test_a_header_that_cannot_be_sent_is_named_and_not_shown(told, value):
+    """A token read from a file often ends with a line break."""
+    with pytest.raises(InvalidInput) as refused:
+        request(told.url, MARKER, headers={"authorization": value})
+    assert "s3cr" not in str(refused.value)
+    assert told.asked == []
+
+
+@pytest.mark.parametrize("value", ["", "a", "a b", "a\tb", "session=1; x=2"])
+def test_headers_may_hold_what_http_allows(told, value):
+    told.says(200, "")
+    request(told.url, MARKER, headers={"cookie": value})
+    assert told.asked[0][2]["cookie"] == value
+
+
+def test_a_password_in_a_url_is_sent_and_never_shown(told):
+    told.says(200, "")
+    answer, _ = request(told.url.replace("://", "://user:s3cr%65t@"), MARKER)
+    assert told.asked[0][2]["authorization"] == "Basic dXNlcjpzM2NyZXQ="
+    assert answer.url == told.url
+    gone, _ = request("http://user:s3cret@127.0.0.1:1/", MARKER)
+    assert "s3cret" not in repr(gone)
+
+
+@pytest.mark.parametrize("source", [Jaeger, Prometheus])
+def test_a_password_in_a_sources_url_is_sent_and_never_shown(told, source):
+    told.says(503, "")
+    one = source(told.url.replace("://", "://user:s3cret@"))
+    with pytest.raises(Unreachable) as refused:
+        one.services() if source is Jaeger else one.scalar("up")
+    assert told.asked[0][2]["authorization"] == "Basic dXNlcjpzM2NyZXQ="
+    assert "s3cret" not in str(refused.value)
