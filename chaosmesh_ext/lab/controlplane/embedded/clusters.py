@@ -148,7 +148,7 @@ def _outlier(spec: Mapping[str, Any]) -> dict[str, Any]:
         out["max_ejection_percent"] = spec["maxEjectionPercent"]
     if spec.get("splitExternalLocalOriginErrors"):
         out["split_external_local_origin_errors"] = True
-        if "consecutiveLocalOriginFailures" in spec:
+        if spec.get("consecutiveLocalOriginFailures"):
             out["consecutive_local_origin_failure"] = spec["consecutiveLocalOriginFailures"]
             out["enforcing_consecutive_local_origin_failure"] = 100
         out["enforcing_local_origin_success_rate"] = 0

@@ -8,7 +8,7 @@ from typing import Any
 
 from chaosmesh_ext.istio.durations import duration, seconds
 
-__all__ = ["FAULT_FILTER", "GRPC_CODES", "fault", "header_operations", "retry_policy", "timeouts"]
+__all__ = ["FAULT_FILTER", "GRPC_CODES", "fault", "header_operations", "is_status", "retry_policy", "timeouts"]
 
 FAULT_FILTER = "envoy.filters.http.fault"
 _FAULT_TYPE = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
@@ -79,12 +79,17 @@ def retry_policy(retries: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return policy
 
 
+def is_status(word: str) -> bool:
+    """Whether WORD is the number of an HTTP status that has a name."""
+    return word in {str(int(status)) for status in HTTPStatus}
+
+
 def _retry_on(text: str) -> tuple[str, list[int]]:
     """Istio allows statuses among the conditions; Envoy wants them apart."""
     words: list[str] = []
     codes: list[int] = []
     for part in (part.strip() for part in text.split(",")):
-        if part.isdigit() and part in {str(int(status)) for status in HTTPStatus}:
+        if is_status(part):
             codes.append(int(part))
         elif part:
             words.append(part)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter_check import envoy_filter
-from chaosmesh_ext.lab.controlplane.embedded.policies import GRPC_CODES
+from chaosmesh_ext.lab.controlplane.embedded.policies import GRPC_CODES, is_status
 from chaosmesh_ext.lab.controlplane.embedded.schema import (
     Check,
     Refusal,
@@ -58,14 +58,52 @@ _MATCH = fields(
         "gateways": each(text),
     }
 )
+_RETRY_ON = frozenset(
+    {
+        "5xx",
+        "gateway-error",
+        "reset",
+        "reset-before-request",
+        "connect-failure",
+        "retriable-4xx",
+        "refused-stream",
+        "retriable-status-codes",
+        "retriable-headers",
+        "envoy-ratelimited",
+        "http3-post-connect-failure",
+        "cancelled",
+        "deadline-exceeded",
+        "internal",
+        "resource-exhausted",
+        "unavailable",
+    }
+)
+"""What Istio's validation lets through; Envoy itself ignores a word that it does not know."""
+
+
+def _retry_on(field: str, value: Any) -> Iterator[Refusal]:
+    if not isinstance(value, str):
+        yield from text(field, value)
+        return
+    for word in (part.strip() for part in value.split(",")):
+        if word not in _RETRY_ON and not is_status(word):
+            yield Refusal("Invalid", field, f"{word!r} is not a valid retryOn policy")
+
+
+def _retries_kind(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
+    if not value.get("attempts") and {"perTryTimeout", "retryOn"} & value.keys():
+        yield Refusal("Invalid", field, "http retry policy configured when attempts are set to 0 (disabled)")
+
+
 _RETRIES = fields(
     {
         "attempts": integer(0, 2**31 - 1),
         "perTryTimeout": duration(),
-        "retryOn": text,
+        "retryOn": _retry_on,
         "retryIgnorePreviousHosts": boolean,
         "backoff": duration(),
-    }
+    },
+    also=_retries_kind,
 )
 
 
@@ -116,12 +154,29 @@ _HTTP = fields(
     also=_route_kind,
 )
 _EXPORT_TO = each(text)
+
+
+def _host_kind(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
+    if "*" in (value.get("hosts") or ()) and "mesh" in (value.get("gateways") or ["mesh"]):
+        words = "wildcard host * is not allowed for virtual services bound to the mesh gateway"
+        yield Refusal("Invalid", f"{field}.hosts", words)
+
+
 _VIRTUAL_SERVICE = fields(
     {"hosts": each(text, least=1), "gateways": each(text), "exportTo": _EXPORT_TO, "http": each(_HTTP, least=1)},
     required=["hosts", "http"],
+    also=_host_kind,
 )
 
 _COUNT = integer(0, 2**31 - 1)
+
+
+def _outlier_kind(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
+    if value.get("consecutiveLocalOriginFailures") and not value.get("splitExternalLocalOriginErrors"):
+        words = "has no effect while splitExternalLocalOriginErrors is false"
+        yield Refusal("Invalid", f"{field}.consecutiveLocalOriginFailures", words)
+
+
 _POLICY: dict[str, Check] = {
     "connectionPool": fields(
         {
@@ -154,7 +209,8 @@ _POLICY: dict[str, Check] = {
             "baseEjectionTime": duration(),
             "maxEjectionPercent": integer(0, 100),
             "minHealthPercent": integer(0, 100),
-        }
+        },
+        also=_outlier_kind,
     ),
 }
 _TRAFFIC_POLICY = fields(
