@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosmesh_ext.cli.errors import one_line
-from chaosmesh_ext.errors import InvalidInput, LabError
+from chaosmesh_ext.errors import InvalidInput, LabError, NotFound
 
 if TYPE_CHECKING:
     from chaosmesh_ext.lab.state import LabState
@@ -213,26 +213,42 @@ def _start(
 ) -> LabState:
     """Start the supervisor and follow what it says until it is ready."""
     started = time.time()
+    from chaosmesh_ext.lab import state as states
+
+    directory = states.directory_of(name)
+    if topology and not Path(topology).is_file():
+        raise InvalidInput(f"{topology}: no such file; give a topology, e.g. experiments/topologies/shop.yaml")
+    with states.starting(directory):
+        try:
+            alive = states.load(name).alive
+        except NotFound:
+            alive = False
+        if alive:
+            raise InvalidInput(f"the lab {name!r} is up already: use it, or `chaos mesh lab down --name {name}`")
+        states.stop(directory)  # what a crash left
+        (directory / "lab.json").unlink(missing_ok=True)
+        return _start_supervisor(
+            name, directory, topology, sampling, started, prometheus=prometheus, quiet=quiet, bound=bound
+        )
+
+
+def _start_supervisor(
+    name: str,
+    directory: Path,
+    topology: str,
+    sampling: float,
+    started: float,
+    *,
+    prometheus: bool,
+    quiet: bool,
+    bound: bool,
+) -> LabState:
     import msgspec
 
     from chaosmesh_ext.lab import state as states
     from chaosmesh_ext.lab.metrics import find_prometheus
     from chaosmesh_ext.settings import load
 
-    directory = states.directory_of(name)
-    if directory.exists():
-        try:
-            state = states.load(name)
-            if state.alive:
-                raise InvalidInput(f"the lab {name!r} is up already: use it, or `chaos mesh lab down --name {name}`")
-        except InvalidInput as error:
-            if "already" in str(error):
-                raise
-        states.stop(directory)
-        states.remove(directory)
-    if topology and not Path(topology).is_file():
-        raise InvalidInput(f"{topology}: no such file; give a topology, e.g. experiments/topologies/shop.yaml")
-    (directory / "logs").mkdir(parents=True)
     binary = find_prometheus() if prometheus else None
     if prometheus and binary is None and not quiet:
         click.echo("No Prometheus here: the lab comes up without metrics (`make setup` gets one).", err=True)

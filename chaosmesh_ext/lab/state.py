@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +18,18 @@ import psutil
 
 from chaosmesh_ext.errors import InvalidInput, LabError, NotFound
 
-__all__ = ["LAB_VARIABLE", "LabState", "directory_of", "labs", "load", "processes", "remove", "save", "stop"]
+__all__ = [
+    "LAB_VARIABLE",
+    "LabState",
+    "directory_of",
+    "labs",
+    "load",
+    "processes",
+    "remove",
+    "save",
+    "starting",
+    "stop",
+]
 
 LAB_VARIABLE = "CHAOSMESH_LAB_DIRECTORY"
 """Set in the environment of everything that a lab starts: its own are found by it after a crash."""
@@ -82,6 +96,26 @@ def load(name: str) -> LabState:
         raise NotFound(f"no lab named {name!r} is up: start it with `chaos mesh lab up --name {name}`") from None
 
 
+@contextmanager
+def starting(directory: Path) -> Iterator[None]:
+    """Make the folder of a lab, and keep other commands from starting that lab meanwhile.
+
+    Raises InvalidInput when another command is starting it. The kernel lets go of it, however this process ends.
+    """
+    (directory / "logs").mkdir(parents=True, exist_ok=True)
+    held = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvalidInput(
+                f"the lab {directory.name!r} is being started by another command: wait for it, or choose another --name"
+            ) from None
+        yield
+    finally:
+        os.close(held)
+
+
 def save(directory: Path, state: LabState, kubeconfig: dict[str, Any]) -> None:
     """Write lab.json and the kubeconfig, each readable by this user only."""
     for name, data in (("kubeconfig", json.dumps(kubeconfig).encode()), ("lab.json", msgspec.json.encode(state))):
@@ -113,12 +147,13 @@ def stop(directory: Path, *, grace: float = 8.0) -> int:
     except NotFound:
         supervisor = None
     if supervisor is not None and supervisor.alive:
-        process = psutil.Process(supervisor.pid)
-        process.terminate()
-        psutil.wait_procs([process], timeout=grace)
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(supervisor.pid)
+            process.terminate()
+            psutil.wait_procs([process], timeout=grace)
     killed = 0
     deadline = time.monotonic() + grace
-    while left := [p for p in processes(directory) if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]:
+    while left := [process for process in processes(directory) if _runs(process)]:
         for process in left:
             try:
                 process.kill()
@@ -130,6 +165,13 @@ def stop(directory: Path, *, grace: float = 8.0) -> int:
             pids = ", ".join(str(p.pid) for p in left)
             raise LabError(f"the lab {directory.name!r} has processes that do not die: {pids}; end them by hand")
     return killed
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
 
 
 def remove(directory: Path) -> None:
