@@ -37,7 +37,7 @@ def owner(virtual_services: Iterable[Obj], host: str, namespace: str) -> Obj | N
             continue
         best = min((name.startswith("*"), -len(name)) for name in fitting)
         meta = obj["metadata"]
-        age = (str(meta.get("creationTimestamp", "")), own, str(meta["name"]))
+        age = (str(meta.get("creationTimestamp", "")), f"{meta['name']}.{own}")  # as istiod breaks ties
         found.append(((*best, _closeness(obj, namespace), *age), obj))
     return min(found, key=lambda pair: pair[0])[1] if found else None
 

@@ -53,3 +53,12 @@ def test_an_http_route_bound_to_the_service_owns_it():
     assert http_route([route("shop", consumer)], "details", "default", "shop") == "shop/r"
     assert http_route([route("other", consumer)], "details", "default", "shop") == ""
     assert http_route([route("default", {"kind": "Gateway", "name": "g"})], "details", "default", "default") == ""
+
+
+def test_of_two_that_were_made_in_one_second_the_first_by_name_rules_as_in_istiod(make):
+    """`kubectl apply` of a folder makes many in one second; istiod compares name.namespace."""
+    early = make.virtual_service("a", namespace="zoo", hosts=[HOST])
+    late = make.virtual_service("b", namespace="aquarium", hosts=[HOST])
+    for obj in (early, late):
+        obj["metadata"]["creationTimestamp"] = "2024-01-01T00:00:00Z"
+    assert name(owner([late, early], HOST, "default")) == "a"

@@ -114,12 +114,12 @@ def _by_age(objects: list[Obj]) -> tuple[Obj, ...]:
     return tuple(sorted(objects, key=_age))
 
 
-def _age(obj: Obj) -> tuple[str, str, str]:
+def _age(obj: Obj) -> tuple[str, str]:
     meta = obj["metadata"]
-    return meta.get("creationTimestamp") or "", meta["name"], meta.get("namespace", "default")
+    return meta.get("creationTimestamp") or "", f"{meta['name']}.{meta.get('namespace', 'default')}"
 
 
-def _filter_order(obj: Obj) -> tuple[int, bool, tuple[str, str, str]]:
+def _filter_order(obj: Obj) -> tuple[int, bool, tuple[str, str]]:
     """istiod's: priority, then the root namespace, then age in whole seconds, then name."""
     return obj["spec"].get("priority", 0), obj["metadata"].get("namespace") != ROOT_NAMESPACE, _age(obj)
 
