@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import datetime
 import logging
+import os
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -22,6 +23,7 @@ __all__ = ["ADMIN_PORT", "Kubelet", "PodProcesses"]
 _LOG = logging.getLogger(__name__)
 
 ADMIN_PORT = 15000
+_LOG_BYTES = 1024 * 1024
 _RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 """Seconds before each further restart of the same container; Kubernetes' first is immediate, its later ones grow."""
 
@@ -89,6 +91,17 @@ class Kubelet:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(self._end(pod) for pod in self.pods))
+
+    def log(self, pod: Obj, container: str) -> str:
+        """What CONTAINER of POD wrote, at most its last MiB; its first one's where CONTAINER is empty."""
+        name = container or (pod["spec"].get("containers") or [{"name": ""}])[0]["name"]
+        suffix = "log" if name == "istio-proxy" else "app.log"
+        try:
+            with (self._directory / f"{pod['metadata']['name']}.{suffix}").open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
     async def all_ready(self, count: int, timeout: float) -> None:
         """Wait until COUNT Pods are ready.

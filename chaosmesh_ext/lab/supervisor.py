@@ -100,6 +100,7 @@ class Lab:
         kubelet = Kubelet(kube, network, apps, plane.bootstrap, self._directory / "logs")
         for obj in objects:
             await kube.apply(obj)
+        kube.serve_pod_logs(kubelet.log)
         kubelet.start()
         self._stack.push_async_callback(kubelet.stop)
         deployments.start()

@@ -128,6 +128,16 @@ def test_a_killed_application_comes_back(lab):
     until(lambda: page_is_whole(lab), "a whole page after the application came back")
 
 
+def test_kubectl_logs_shows_what_an_envoy_and_an_application_wrote(lab, kubectl):
+    name = pod(lab, "ratings-v1")["name"]
+    for container, words in (("istio-proxy", "[main]"), ("ratings", "")):
+        done = subprocess.run(
+            [kubectl, "logs", name, "-c", container], env=lab.environ, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert words in done.stdout
+
+
 def test_a_deleted_pod_is_replaced_under_a_new_name(lab, kubectl):
     before = pod(lab, "details-v1")
     done = subprocess.run(

@@ -188,3 +188,13 @@ async def test_a_verdict_that_cannot_be_written_does_not_keep_the_next_from_its_
         await until(heard)
     finally:
         await reporter.stop()
+
+
+async def test_a_pods_log_is_the_end_of_what_its_container_wrote(kube, kubelet, tmp_path):
+    gateway = pod("gateway")
+    assert kubelet.log(gateway, "") == ""
+    (tmp_path / "gateway.log").write_bytes(b"x" * 2**20 + b"last\n")
+    (tmp_path / "gateway.app.log").write_text("the application\n")
+    assert kubelet.log(gateway, "istio-proxy").endswith("xlast\n")
+    assert len(kubelet.log(gateway, "")) == 2**20
+    assert kubelet.log(gateway, "app") == "the application\n"
