@@ -20,7 +20,8 @@ class Call(msgspec.Struct, frozen=True):
 
     edge: the edge A → B. span: C, the proxy span of the attempt. caller: A's server span, None where the trace lacks
     it and at a gateway whose SERVER span is the attempt itself (`at_gateway`). callees: B's server spans below it,
-    several where the sidecar itself tried again. delay: what was injected on it in seconds, 0 for none.
+    several where the sidecar itself tried again. delay: what was injected on it in seconds, 0 for none. harmless: the
+    abort that was injected answers with a status that is no failure, below 400.
     """
 
     edge: Edge
@@ -33,6 +34,7 @@ class Call(msgspec.Struct, frozen=True):
     cell: str
     delay: float = 0.0
     at_gateway: bool = False
+    harmless: bool = False
 
     @property
     def faulted(self) -> bool:
@@ -47,7 +49,9 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def failed(self) -> bool:
         """A got no answer, or one that says failure: A left, the proxy gave up, B failed, or the fault answered."""
-        return self.span.gone or self.aborted or self.span.status == 0 or self.span.status >= 500
+        return (
+            self.span.gone or (self.aborted and not self.harmless) or self.span.status == 0 or self.span.status >= 500
+        )
 
 
 def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
@@ -57,6 +61,7 @@ def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
     istiod sets `spawn_upstream_span` there); it is a call on the edge from that gateway that KNOWN holds.
     """
     injected = cell.injected
+    harmless = injected is not None and 0 < injected.status < 400
     for answer in cell.answers:
         trace = cell.traces.get(answer.trace_id)
         if trace is None:
@@ -71,11 +76,14 @@ def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
                 caller = _caller(trace, span)
                 # a gateway's upstream span carries neither method nor URL (measured): its request does
                 said = operation(caller if caller is not None and not span.method else span)
-                yield Call(edge, said, span, caller, callees, trace, answer, cell.id, delay)
+                yield Call(edge, said, span, caller, callees, trace, answer, cell.id, delay, harmless=harmless)
             elif injected is not None and span.kind == "SERVER" and not INJECTED.isdisjoint(span.flags):
                 edge = Edge(span.workload, injected.destination)
                 if edge in known and not any(c.kind == "CLIENT" for c in _proxied(trace, span)):
-                    yield Call(edge, operation(span), span, None, (), trace, answer, cell.id, delay, at_gateway=True)
+                    said = operation(span)
+                    yield Call(
+                        edge, said, span, None, (), trace, answer, cell.id, delay, at_gateway=True, harmless=harmless
+                    )
 
 
 def group(call: Call) -> tuple[str, str, str, str]:

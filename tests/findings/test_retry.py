@@ -149,3 +149,10 @@ def test_a_sidecars_tries_within_one_call_are_counted_at_the_callee(world, found
         pairs.append((r, answer))
     [finding] = found(judge(world.control(), [world.cell("1", world.abort(), pairs)]), "retry")
     assert (finding.value, finding.who) == (2.0, "sidecar")
+
+
+def test_an_abort_with_a_good_status_says_nothing_of_retries(world, found):
+    """inject_abort may answer 204 in the callee's place; nobody would try that again."""
+    one = [aborted(world, [0.004], status=204) for _ in range(10)]
+    judgement = judge(world.control(), [world.cell("1", Injected("abort", "details", status=204), one)])
+    assert not found(judgement, "retry")
