@@ -35,6 +35,7 @@ TABLE: tuple[Setting, ...] = (
     Setting("proof_timeout", "CHAOSMESH_PROOF_TIMEOUT", 10.0, "Seconds within which a fault must be shown to be live"),
     Setting("carrier", "CHAOSMESH_CARRIER", "auto", "auto, envoyfilter or virtualservice: what carries a fault"),
     Setting("lab_block", "CHAOSMESH_LAB_BLOCK", 0, "Second byte of a lab's addresses, 64 to 254; 0: the first free"),
+    Setting("tools", "CHAOSMESH_TOOLS", "", "Folder of the lab's real control plane; empty: in the user's cache"),
     Setting("request_budget", "CHAOSMESH_REQUEST_BUDGET", 2, "Most marked requests in flight at once"),
 )
 
@@ -49,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True):
     proof_timeout: float = 10.0
     carrier: str = "auto"
     lab_block: int = 0
+    tools: str = ""
     request_budget: int = 2
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosmesh_ext.cli.errors import one_line
+from chaosmesh_ext.cli.lab_tools import tools
 from chaosmesh_ext.errors import InvalidInput, LabError, NotFound
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def lab() -> None:
 
     Example: chaos mesh lab up && eval "$(chaos mesh lab env)" && curl $APP_URL/productpage
     """
+
+
+lab.add_command(tools)
 
 
 def _up_options(command: Any) -> Any:
