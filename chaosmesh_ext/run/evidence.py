@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Final
 
 import msgspec
 
+from chaosmesh_ext.istio.matches import may_match
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.model import Span, Trace, Workload
 
@@ -19,17 +20,21 @@ INJECTED: Final = frozenset({"DI", "FI"})
 class Watched(msgspec.Struct, frozen=True):
     """The calls that a fault is meant for.
 
-    sources: the callers, empty for all of `namespace`. destination: the service's name.
+    sources: the callers, empty for all of `namespace`. destination: the service's name. match: an Istio
+    HTTPMatchRequest that narrows them.
     """
 
     sources: tuple[Workload, ...]
     destination: str
     namespace: str
+    match: Mapping[str, Any] = {}
 
     @classmethod
     def of(cls, place: Place) -> Watched:
         """The calls of a PLACE."""
-        return cls(place.source.workloads if place.source else (), place.destination.service, place.namespace)
+        return cls(
+            place.source.workloads if place.source else (), place.destination.service, place.namespace, place.match
+        )
 
     def __str__(self) -> str:
         return f"{', '.join(map(str, self.sources)) or 'every caller'} → {self.destination}"
@@ -42,6 +47,10 @@ class Watched(msgspec.Struct, frozen=True):
             span.workload.service == source.service and span.workload.version in (source.version, "")
             for source in self.sources
         )
+
+    def could_match(self, span: Span) -> bool:
+        """Whether `match` lets SPAN's call through, as far as a trace tells: its path and its method."""
+        return may_match(self.match, method=span.method, path=span.path)
 
     def calls(self, trace: Trace) -> list[Span]:
         """The calls in TRACE that are watched."""

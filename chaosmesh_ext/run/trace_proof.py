@@ -13,9 +13,9 @@ from typing import Final
 
 import msgspec
 
-from chaosmesh_ext.errors import LeftBehind, NotProven
+from chaosmesh_ext.errors import InvalidInput, LeftBehind, NotProven
 from chaosmesh_ext.mesh import Fault
-from chaosmesh_ext.model import CONTROL, Answer, Marker, Trace
+from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 from chaosmesh_ext.observe.traces import FLUSH, QUIET, Expected, TraceSource, gather
 from chaosmesh_ext.run.evidence import INJECTED, Watched, elsewhere, met
 from chaosmesh_ext.run.hunt import LATEST, Hunt
@@ -58,6 +58,7 @@ class TraceProver:
         self._everybody, self._timeout, self._stopped = everybody, timeout, stopped
         self._expected = Expected()
         self._foreign: frozenset[str] = frozenset()
+        self._callers: frozenset[str] = frozenset()
 
     # --- before -------------------------------------------------------------------------------------------------------
 
@@ -65,6 +66,7 @@ class TraceProver:
         """Send control requests until the call is seen; see `Prover`."""
         answers: list[Answer] = []
         traces: dict[str, Trace] = {}
+        seen: list[Span] = []
         size = 1
         while len(answers) < MOST:
             batch = [self._traffic.send(self._errand, self._control) for _ in range(min(size, MOST - len(answers)))]
@@ -73,7 +75,8 @@ class TraceProver:
             answers += new
             traces.update(gather(self._store, new, expected=self._expected, timeout=LATEST).traces)
             self._expected = Expected.of(traces.values())
-            if any(self._watched.calls(trace) for trace in traces.values()):
+            seen = [span for trace in traces.values() for span in self._watched.calls(trace)]
+            if any(map(self._watched.could_match, seen)):
                 self._unfaulted(traces)
                 return tuple(answers)
             if len(answers) >= 4 and not traces:
@@ -82,6 +85,12 @@ class TraceProver:
                     "mesh's (JAEGER_URL), and does the mesh trace?"
                 )
             size *= 2
+        if seen:
+            calls = ", ".join(sorted({f"{span.method} {span.path}" for span in seen}))
+            raise InvalidInput(
+                f"no call {self._watched} matches {dict(self._watched.match)}: {len(answers)} requests to "
+                f"{self._errand.url} led to {calls}; correct the match, or give a URL that leads to such a call"
+            )
         raise NotProven(
             f"no call {self._watched} was seen in {len(answers)} requests to {self._errand.url}: "
             f"give a URL that leads to it; seen were {_edges(traces)}"
@@ -129,6 +138,9 @@ class TraceProver:
             raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
         first = min((answer.started for answer in shown), default=written)
         hunt.finish()
+        self._callers = frozenset(
+            str(span.workload) for span in met(self._watched, hunt.traces.values(), self._fault.shows_in)
+        )
         answers = tuple(sorted((a for a in hunt.answers() if a.started >= first), key=lambda answer: answer.started))
         clean = self._controls(controls, first)
         self._nowhere_else(hunt, clean, first)
@@ -160,9 +172,10 @@ class TraceProver:
         seen = (
             f"{len(calls)} calls {self._watched} went through without it" if calls else f"no call {self._watched} seen"
         )
+        asked = f"is {dict(self._watched.match)} what those calls are like, " if self._watched.match else ""
         return (
             f"the fault was not met within {self._timeout:g} s: {seen} in {hunt.sent} marked requests to "
-            f"{self._errand.url}; does the marker survive (tracestate forwarded), and are the sidecars in sync?"
+            f"{self._errand.url}; {asked}does the marker survive (tracestate forwarded), and are the sidecars in sync?"
         )
 
     def _controls(self, sent: list[Future[Answer]], first: float) -> tuple[Answer, ...]:
@@ -198,7 +211,7 @@ class TraceProver:
     # --- gone ---------------------------------------------------------------------------------------------------------
 
     def gone(self) -> float | None:
-        """Send requests of the cell until none meets the fault any more; see `Prover`."""
+        """Send requests of the cell until none meets the fault any more, from any caller that met it; see `Prover`."""
         began = time.time()
         hunt = self._hunt(began)
         need = max(_CLEAN, min(enough(self._fault.percentage), MOST))
@@ -210,10 +223,17 @@ class TraceProver:
                 for span in met(self._watched, [trace] if trace else [], self._fault.shows_in):
                     still[str(span.workload)] = answer.trace_id
                     last = max(last, answer.started)
-            if len(hunt.calls(last)) >= need:
+            if len(hunt.calls(last)) >= need and not self._unseen(hunt, last):
                 return max(last - began, 0.0)
-        if len(hunt.calls(last)) >= _CLEAN:
+        unseen = self._unseen(hunt, last)
+        if len(hunt.calls(last)) >= _CLEAN and not unseen:
             return max(last - began, 0.0)  # too slow an application for more
+        if not still and unseen and len(hunt.calls(last)) >= _CLEAN:
+            raise LeftBehind(
+                f"the fault on {self._watched} was removed, but could not be shown to be gone from "
+                f"{', '.join(sorted(unseen))}, which met it: no call of theirs in {hunt.sent} requests to "
+                f"{self._errand.url}"
+            )
         if not still:
             raise LeftBehind(
                 f"the fault on {self._watched} was removed, but could not be shown to be gone: {len(hunt.calls(last))} "
@@ -224,6 +244,11 @@ class TraceProver:
             f"the fault on {self._watched} was removed, but these proxies still inject it after {self._timeout:g} s: "
             f"{where}; are they in sync with istiod (`istioctl proxy-status`)?"
         )
+
+    def _unseen(self, hunt: Hunt, last: float) -> frozenset[str]:
+        """Callers that met the fault, and of which no clean call was seen after LAST."""
+        clean = {str(span.workload) for found in hunt.calls(last) for span in self._watched.calls(hunt.traces[found])}
+        return self._callers - clean
 
 
 def _edges(traces: dict[str, Trace]) -> str:

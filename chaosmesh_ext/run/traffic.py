@@ -36,6 +36,8 @@ def whole_url(url: str, origin: str) -> str:
         return url
     if not origin:
         raise InvalidInput(f"the URL {url or '/'!r} has no origin: give a whole one, or set APP_URL")
+    if not origin.startswith(("http://", "https://")):
+        raise InvalidInput(f"APP_URL is {origin!r}, no HTTP URL: set it to an origin, e.g. http://localhost:8080")
     return origin.rstrip("/") + "/" + url.lstrip("/")
 
 

@@ -102,6 +102,26 @@ def test_a_fault_that_stays_after_its_removal_is_left_behind_and_the_proxies_nam
     assert written(mesh) == []
 
 
+def test_each_caller_that_met_the_fault_must_be_seen_without_it(run, mesh, monkeypatch):
+    """One call in five comes from v2, whose sidecar is behind: three clean calls of v1 prove nothing of it."""
+    versions, stuck, make = [], [], mesh._span
+
+    def of_versions(trace_id, span_id, peer, now, flags):
+        versions.append("v2" if len(versions) % 5 == 4 else "v1")
+        if stuck and versions[-1] == "v2":
+            flags = frozenset({"FI"})
+        workload = Workload("productpage", versions[-1])
+        return msgspec.structs.replace(make(trace_id, span_id, peer, now, flags), workload=workload)
+
+    mesh.reviews = False
+    monkeypatch.setattr(mesh, "_span", of_versions)
+    run.inject(Abort(507), Scope("details"))
+    run._live[-1].prover._callers = frozenset({"productpage-v1", "productpage-v2"})
+    stuck.append(True)
+    with pytest.raises(errors.LeftBehind, match=r"still inject it .*productpage-v2"):
+        run.undo()
+
+
 def test_a_url_that_does_not_lead_to_the_call_is_refused_before_anything_is_written(run, mesh):
     mesh.reviews = False
     with pytest.raises(errors.NotProven, match=r"no call productpage-v1 → reviews was seen in 40 requests to http"):
