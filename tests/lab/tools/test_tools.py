@@ -67,6 +67,14 @@ def test_need_says_how_to_get_it():
         tools.need("istiod")
 
 
+def test_a_go_that_has_to_be_got_is_part_of_the_cost(fake_go):
+    fortio = [catalogue.named("fortio")]
+    with_go = tools.cost(fortio)
+    fake_go.program.unlink()
+    assert tools.cost(fortio).megabytes == with_go.megabytes + 300
+    assert tools.cost([catalogue.named("etcd")]).megabytes < 100
+
+
 def test_tools_of_one_module_share_its_caches():
     both = tools.cost([catalogue.named("istiod"), catalogue.named("istioctl")])
     assert both.megabytes < sum(tools.cost([catalogue.named(name)]).megabytes for name in ("istiod", "istioctl"))
