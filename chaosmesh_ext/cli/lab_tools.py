@@ -30,7 +30,9 @@ def tools(only: tuple[str, ...], as_list: bool, clean: bool, as_json: bool) -> N
     Example: chaos mesh lab tools --only istiod,jaeger
     """
     with one_line():
-        previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # `nohup` has SIGHUP ignored: it stays so
+        ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+        previous = {each: signal.signal(each, signal.default_int_handler) for each in ending}
         try:
             if clean:
                 if only or as_list:
@@ -41,7 +43,8 @@ def tools(only: tuple[str, ...], as_list: bool, clean: bool, as_json: bool) -> N
             else:
                 _get(only, as_json=as_json)
         finally:
-            signal.signal(signal.SIGTERM, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def _table(only: tuple[str, ...]) -> list[Found]:

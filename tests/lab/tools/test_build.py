@@ -100,7 +100,7 @@ def test_a_program_that_does_not_start_is_not_taken(fake_go, monkeypatch, folder
     assert list((folder / "bin").iterdir()) == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_go_and_its_children_and_leaves_nothing_half(fake_go, folder, tmp_path, monkeypatch, number):
     monkeypatch.setenv("FAKE_BUILD", "slow")
     chaos = Path(sys.executable).with_name("chaos")
