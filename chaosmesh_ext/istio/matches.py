@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from chaosmesh_ext.istio.selectors import selects
 
-__all__ = ["header_matcher", "query_matcher", "route_match", "source_matches", "string_matcher"]
+__all__ = ["header_matcher", "may_match", "query_matcher", "route_match", "source_matches", "string_matcher"]
 
 _PSEUDO = (("method", ":method"), ("authority", ":authority"), ("scheme", ":scheme"))
 
@@ -76,6 +77,30 @@ def route_match(match: Mapping[str, Any] | None) -> dict[str, Any]:
     if query := match.get("queryParams"):
         out["query_parameters"] = [query_matcher(name, value) for name, value in sorted(query.items())]
     return out
+
+
+def may_match(match: Mapping[str, Any], *, method: str, path: str) -> bool:
+    """Whether a request with METHOD and PATH can be one that an Istio HTTPMatchRequest means; empty is unknown.
+
+    What a trace does not tell (headers, query) is taken to match, and so is a regex that only RE2 reads.
+    """
+    fold = bool(match.get("ignoreUriCase"))
+    return _may(match.get("uri") or {}, path, fold=fold) and _may(match.get("method") or {}, method)
+
+
+def _may(match: Mapping[str, Any], text: str, *, fold: bool = False) -> bool:
+    if not text:
+        return True
+    try:
+        if "regex" in match and match["regex"] != "*":
+            return re.fullmatch(match["regex"], text, re.IGNORECASE if fold else 0) is not None
+    except re.error:
+        return True
+    if fold:
+        text, match = text.lower(), {kind: str(value).lower() for kind, value in match.items()}
+    if "exact" in match:
+        return text == str(match["exact"])
+    return text.startswith(str(match.get("prefix", "")))
 
 
 def source_matches(
