@@ -71,7 +71,7 @@ def _get(only: tuple[str, ...], *, as_json: bool) -> None:
         click.echo(
             f"Getting {', '.join(tool.name for tool in wanted)} into {cache.root()}.\n"
             f"Cost: about {max(1, round(cost.seconds / 60))} min on two cores, {cost.megabytes / 1000:.2g} GB of disk "
-            f"({free / 1000:.0f} GB are free), most of it caches that `--clean` gives back.\n"
+            f"({free / 1000:.{0 if free > 10_000 else 1}f} GB are free), most of it caches that `--clean` gives back.\n"
             f"Licences: {'; '.join(licences)}.",
             err=True,
         )

