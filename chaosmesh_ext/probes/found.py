@@ -32,12 +32,13 @@ def findings(
     """
     from chaosmesh_ext import report
     from chaosmesh_ext.findings import judge
+    from chaosmesh_ext.observe.http import without_password
 
     wanted = expectations.parse(expect or [])
     run = run_of(configuration)
     control, *cells = run.cells(edges.jaeger(run, jaeger_url) if jaeger_url else None)
     judgement = judge(control, cells)
-    target = report.Target(url or run.settings.app_url, mesh=run.client.host if cells else "")
+    target = report.Target(without_password(url or run.settings.app_url), mesh=run.client.host if cells else "")
     found = [msgspec.to_builtins(finding) for finding in judgement.findings]
     unmet = expectations.unmet(wanted, found)
     document: Dict[str, Any] = report.document(run, target, judgement, [control, *cells], unmet=unmet)
