@@ -38,7 +38,8 @@ def findings(
     run = run_of(configuration)
     control, *cells = run.cells(edges.jaeger(run, jaeger_url) if jaeger_url else None)
     judgement = judge(control, cells)
-    target = report.Target(without_password(url or run.settings.app_url), mesh=run.client.host if cells else "")
+    aim, _ = without_password(url or run.settings.app_url)
+    target = report.Target(aim, mesh=run.client.host if cells else "")
     found = [msgspec.to_builtins(finding) for finding in judgement.findings]
     unmet = expectations.unmet(wanted, found)
     document: Dict[str, Any] = report.document(run, target, judgement, [control, *cells], unmet=unmet)
