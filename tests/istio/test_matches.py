@@ -1,6 +1,15 @@
 """Istio's matches in Envoy's words."""
 
-from chaosmesh_ext.istio.matches import header_matcher, query_matcher, route_match, source_matches, string_matcher
+import pytest
+
+from chaosmesh_ext.istio.matches import (
+    header_matcher,
+    may_match,
+    query_matcher,
+    route_match,
+    source_matches,
+    string_matcher,
+)
 from chaosmesh_ext.istio.selectors import covers, selects
 
 
@@ -64,3 +73,31 @@ def test_wildcards_cover_what_ends_alike():
     assert covers("*.default.svc.cluster.local", "details.default.svc.cluster.local")
     assert not covers("*.other.svc.cluster.local", "details.default.svc.cluster.local")
     assert covers("a.example.com", "a.example.com")
+
+
+@pytest.mark.parametrize(
+    ("match", "may"),
+    [
+        ({}, True),
+        ({"uri": {"exact": "/details/0"}}, True),
+        ({"uri": {"exact": "/details"}}, False),
+        ({"uri": {"prefix": "/details"}}, True),
+        ({"uri": {"prefix": "/ratings"}}, False),
+        ({"uri": {"regex": "/details/[0-9]+"}}, True),
+        ({"uri": {"regex": "/details"}}, False),
+        ({"uri": {"regex": "*"}}, True),
+        ({"uri": {"regex": "(?s:/x"}}, True),
+        ({"uri": {"exact": "/Details/0"}}, False),
+        ({"uri": {"exact": "/Details/0"}, "ignoreUriCase": True}, True),
+        ({"uri": {"regex": "/DETAILS/.*"}, "ignoreUriCase": True}, True),
+        ({"method": {"exact": "GET"}}, True),
+        ({"method": {"regex": "POST|PUT"}}, False),
+        ({"headers": {"end-user": {"exact": "jason"}}}, True),
+    ],
+)
+def test_a_call_in_a_trace_may_be_one_that_a_match_means(match, may):
+    assert may_match(match, method="GET", path="/details/0") is may
+
+
+def test_what_a_trace_does_not_tell_is_taken_to_match():
+    assert may_match({"uri": {"exact": "/x"}, "method": {"exact": "POST"}}, method="", path="")
