@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,8 +33,12 @@ _NAME = click.option("--name", default="default", show_default=True, help="Which
 def lab() -> None:
     """A real mesh on this machine: Envoy sidecars, Bookinfo, traces, metrics and a Kubernetes API.
 
-    Example: chaos mesh lab up && eval "$(chaos mesh lab env)" && curl $APP_URL/productpage
-    """
+    \b
+    Example:
+      chaos mesh lab up
+      eval "$(chaos mesh lab env)"
+      curl $APP_URL/productpage
+    """  # noqa: D301 - \b is click's word for "do not wrap"
 
 
 lab.add_command(tools)
@@ -83,10 +89,12 @@ def up(
 ) -> None:
     """Start a lab and wait until it answers; it then runs in the background.
 
-    Example: chaos mesh lab up --topology experiments/topologies/shop.yaml --name shop
-    """
+    \b
+    Example:
+      chaos mesh lab up --topology experiments/topologies/shop.yaml --name shop
+    """  # noqa: D301 - \b is click's word for "do not wrap"
     del control_plane, traces
-    with one_line():
+    with one_line(), _ended_by_signals():
         state = _start(name, topology or "", sampling, prometheus=not without_prometheus, quiet=as_json)
         if as_json:
             click.echo(json.dumps(_public(state)))
@@ -168,25 +176,45 @@ def run(
 ) -> None:
     """Run COMMAND with a lab of its own, then stop that lab; exits with COMMAND's status.
 
-    Example: chaos mesh lab run -- chaos mesh run experiments/productpage-details-timeout.yaml
-    """
+    \b
+    Example:
+      chaos mesh lab run -- chaos mesh run experiments/ratings-abort.yaml
+    """  # noqa: D301 - \b is click's word for "do not wrap"
     del control_plane, traces
     from chaosmesh_ext.lab import state as states
 
     name = f"run-{uuid.uuid4().hex[:12]}"
     directory = states.directory_of(name)
     status_code = 1
-    with one_line():
-        previous = signal.signal(signal.SIGTERM, _interrupt)
+    with one_line(), _ended_by_signals():
         try:
             state = _start(name, topology or "", sampling, prometheus=not without_prometheus, bound=True)
             status_code = _run_command(command, {**os.environ, **state.env})
         finally:
-            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            _ignore_signals()
             states.stop(directory)
             states.remove(directory)
-            signal.signal(signal.SIGTERM, previous)
     sys.exit(status_code)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a terminal that closes end a command as Ctrl-C does: what it started goes with it."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ignore_signals() -> None:
+    """What clears away is not to be stopped half-way."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _interrupt(_number: int, _frame: Any) -> None:
@@ -282,6 +310,7 @@ def _start_supervisor(
         process.stdin.close()
         return msgspec.convert(_follow(process, directory, quiet=quiet), states.LabState)
     except BaseException:
+        _ignore_signals()
         if process.poll() is None:
             process.terminate()
         states.stop(directory)
@@ -322,6 +351,8 @@ def _print_status(state: LabState, facts: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = Console()
+    if not console.is_terminal:
+        console.width = 200  # nobody's screen to fit in: a script wants whole names
     console.print(
         f"Lab {state.name!r}: {facts['processes']} processes, {facts['pss_mb']:.0f} MB, up in {state.ready_s:.1f} s"
     )

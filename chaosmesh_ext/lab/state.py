@@ -64,7 +64,7 @@ class LabState(msgspec.Struct, frozen=True):
 
 def _root() -> Path:
     home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "chaosmesh-ext" / "labs"
+    return Path(home).absolute() / "chaosmesh-ext" / "labs"
 
 
 def directory_of(name: str) -> Path:
@@ -81,7 +81,7 @@ def labs() -> list[str]:
     """The names of the labs that have a folder, in order."""
     try:
         return sorted(entry.name for entry in _root().iterdir() if entry.is_dir())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
 
 
@@ -100,10 +100,16 @@ def load(name: str) -> LabState:
 def starting(directory: Path) -> Iterator[None]:
     """Make the folder of a lab, and keep other commands from starting that lab meanwhile.
 
-    Raises InvalidInput when another command is starting it. The kernel lets go of it, however this process ends.
+    Raises InvalidInput when another command is starting it, and when the folder cannot be made. The kernel lets go of
+    it, however this process ends.
     """
-    (directory / "logs").mkdir(parents=True, exist_ok=True)
-    held = os.open(directory, os.O_RDONLY)
+    try:
+        (directory / "logs").mkdir(parents=True, exist_ok=True)
+        held = os.open(directory, os.O_RDONLY)
+    except OSError as error:
+        raise InvalidInput(
+            f"the lab's folder {directory} cannot be made ({error.strerror}): set XDG_STATE_HOME to a folder of yours"
+        ) from None
     try:
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -42,7 +42,7 @@ from chaosmesh_ext.lab.network import (
     Network,
 )
 from chaosmesh_ext.lab.process import die_with_parent
-from chaosmesh_ext.lab.state import LabState, save
+from chaosmesh_ext.lab.state import LabState, remove, save
 from chaosmesh_ext.lab.traces.embedded import EmbeddedTraces
 from chaosmesh_ext.settings import shipped
 
@@ -263,7 +263,10 @@ async def main(options: Options) -> int:
 if __name__ == "__main__":
     _options = msgspec.json.decode(sys.stdin.buffer.read(), type=Options)
     if _options.die_with:
-        die_with_parent()
+        die_with_parent(signal.SIGTERM)
         if os.getppid() != _options.die_with:
             sys.exit(4)
-    sys.exit(asyncio.run(main(_options)))
+    _status = asyncio.run(main(_options))
+    if _options.die_with and os.getppid() != _options.die_with:
+        remove(Path(_options.directory))  # nobody else will
+    sys.exit(_status)
