@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
 
 import yaml
 
 from chaosmesh_ext.errors import InvalidInput, NotFound, Unreachable
 
-__all__ = ["CONTROL", "load", "validate", "with_control"]
+__all__ = ["CONTROL", "load", "readable_controls", "readable_variables", "validate", "with_control"]
 
 Experiment = dict[str, Any]
 
 CONTROL = "chaosmesh_ext.controls"
+
+_MAPPINGS: Final = ("configuration", "secrets", "runtime", "steady-state-hypothesis")
+_LISTS: Final = ("method", "rollbacks", "controls")
 
 
 def load(source: str, settings: dict[str, Any], *, verify_tls: bool = True) -> Experiment:
@@ -46,7 +51,25 @@ def load(source: str, settings: dict[str, Any], *, verify_tls: bool = True) -> E
         raise InvalidInput(f"{source}: {error.strerror}; give a readable experiment") from None
     if not isinstance(experiment, dict):
         raise InvalidInput(f"{source}: an experiment is a mapping with title, description and method; this is not one")
+    _refuse_shape(experiment, source)
     return experiment
+
+
+def readable_variables(files: tuple[str, ...]) -> None:
+    """Raise InvalidInput for a file of variables that Chaos Toolkit would leave out with a word in its log only."""
+    for file in files:
+        found = _mapping_in(file)
+        for part in ("configuration", "secrets"):
+            if not isinstance(found.get(part) or {}, Mapping):
+                raise InvalidInput(f"{file}: {part} is {found[part]!r}, no mapping; write `name: value` below it")
+
+
+def readable_controls(files: tuple[str, ...]) -> None:
+    """Raise InvalidInput for a file of controls that Chaos Toolkit would leave out with a word in its log only."""
+    for file in files:
+        for name, control in _mapping_in(file).items():
+            if not isinstance(control, Mapping):
+                raise InvalidInput(f"{file}: control {name} is {control!r}, no mapping; give it a provider")
 
 
 def validate(experiment: Experiment, source: str) -> None:
@@ -70,6 +93,45 @@ def with_control(experiment: Experiment) -> Experiment:
         return experiment
     ours = {"name": "chaosmesh-ext", "provider": {"type": "python", "module": CONTROL}}
     return {**experiment, "controls": [*controls, ours]}
+
+
+def _refuse_shape(experiment: Experiment, source: str) -> None:
+    """Chaos Toolkit's own checks expect mappings and lists in the right places, and so do we."""
+    for part in _MAPPINGS:
+        if not isinstance(experiment.get(part) or {}, Mapping):
+            raise InvalidInput(f"{source}: {part} is {experiment[part]!r}, no mapping; correct it")
+    for part, value in (experiment.get("runtime") or {}).items():
+        if not isinstance(value or {}, Mapping):
+            raise InvalidInput(f"{source}: runtime.{part} is {value!r}, no mapping; write e.g. {{strategy: always}}")
+    lists = {part: experiment.get(part) for part in _LISTS}
+    lists["steady-state-hypothesis.probes"] = (experiment.get("steady-state-hypothesis") or {}).get("probes")
+    for part, value in lists.items():
+        if not isinstance(value or [], list):
+            raise InvalidInput(f"{source}: {part} is {value!r}, no list; write one entry a line, each after a dash")
+        for number, entry in enumerate(value or [], 1):
+            if not isinstance(entry, Mapping) or not isinstance(entry.get("provider") or {}, Mapping):
+                raise InvalidInput(
+                    f"{source}: entry {number} of {part} is {entry!r}; write a mapping with name, type and provider"
+                )
+
+
+def _mapping_in(file: str) -> Mapping[str, Any]:
+    """What a JSON or YAML FILE holds; nothing where it is of another kind (`.env`)."""
+    path = Path(file)
+    if path.suffix not in (".json", ".yaml", ".yml"):
+        return {}
+    try:
+        text = path.read_text(encoding="utf-8")
+        found = json.loads(text or "{}") if path.suffix == ".json" else yaml.safe_load(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(f"{file}:{error.lineno}: not JSON: {error.msg}; correct this line") from None
+    except yaml.YAMLError as error:
+        raise _malformed(file, error) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{file}: cannot be read: {error}; give a readable file") from None
+    if not isinstance(found or {}, Mapping):
+        raise InvalidInput(f"{file}: holds a {type(found).__name__}, no mapping; write `name: value`")
+    return found or {}
 
 
 def _malformed(source: str, error: yaml.YAMLError) -> InvalidInput:

@@ -20,6 +20,7 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
     def __init__(self, console: Console) -> None:
         self._console = console
         self._status: Status | None = None
+        self._acted = False
 
     def started(self, experiment: Mapping[str, Any], _journal: Any) -> None:
         self._print(f"[bold]{escape(str(experiment['title']))}[/]")
@@ -37,6 +38,7 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
         self._print("rollbacks")
 
     def start_activity(self, activity: Mapping[str, Any]) -> None:
+        self._acted = True
         if self._console.is_terminal and not activity.get("background"):
             self._status = self._console.status(f"  {escape(str(activity.get('name')))}")
             self._status.start()
@@ -50,7 +52,8 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
         self._print(f"  {escape(str(activity.get('name'))):<52} {run.get('duration', 0.0):7.2f} s  {word}{note}")
 
     def signal_exit(self) -> None:
-        self._print("interrupted: undoing what was injected")
+        if self._acted:
+            self._print("interrupted: undoing what was injected")
 
     def outcome(self, section: Mapping[str, Any]) -> None:
         """Print the verdict and what decided it."""

@@ -21,6 +21,9 @@ _STRATEGIES = ("default", "before-method-only", "after-method-only", "during-met
 def _variables(_ctx: click.Context, _param: click.Parameter, value: tuple[str, ...]) -> dict[str, Any]:
     from chaoslib import convert_vars
 
+    for word in value:
+        if "=" not in word:
+            raise click.BadParameter(f"{word!r} is no variable; write key=value or key:type=value")
     try:
         variables: dict[str, Any] = convert_vars(list(value)) or {}
     except ValueError as error:
@@ -83,6 +86,7 @@ def run(
     from rich.console import Console
 
     from chaosmesh_ext.cli import experiments, reports
+    from chaosmesh_ext.cli.held import Held
     from chaosmesh_ext.cli.progress import Progress, quiet
 
     verbose = bool((ctx.find_root().params or {}).get("verbose"))
@@ -91,9 +95,12 @@ def run(
     if out is not None:
         reports.directory(out)
     progress = Progress(Console(stderr=as_json))
+    experiments.readable_variables(var_file)
+    experiments.readable_controls(control_file)
     settings = _settings(ctx, control_file)
     loaded = experiments.with_control(experiments.load(experiment, settings, verify_tls=not no_verify_tls))
     experiments.validate(loaded, experiment)
+    held = Held()
     journal = _execute(
         loaded,
         settings,
@@ -101,8 +108,9 @@ def run(
         frequency=hypothesis_frequency,
         fail_fast=fail_fast,
         variables=(var, var_file),
-        handler=progress,
+        handlers=[progress, held],
     )
+    held.ignore()
     section = _section(journal)
     if section["exit_code"] == InvalidInput.exit_code and not journal.get("run"):
         # refused before the first activity: there is nothing to report of
@@ -139,7 +147,7 @@ def _execute(
     frequency: float,
     fail_fast: bool,
     variables: tuple[dict[str, Any], tuple[str, ...]],
-    handler: Any,
+    handlers: list[Any],
 ) -> dict[str, Any]:
     from chaoslib import merge_vars
     from chaoslib.experiment import run_experiment
@@ -160,7 +168,7 @@ def _execute(
         strategy=Strategy.from_string(wanted),
         schedule=Schedule(continuous_hypothesis_frequency=frequency, fail_fast=fail_fast),
         experiment_vars=merge_vars(variables[0], list(variables[1])),
-        event_handlers=[handler],
+        event_handlers=handlers,
     )
     completed = journal["status"] == "completed"
     notify(settings, RunFlowEvent.RunCompleted if completed else RunFlowEvent.RunFailed, journal)

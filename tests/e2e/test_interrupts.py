@@ -1,0 +1,144 @@
+"""However a command is ended: nothing of it stays, and what it saw is written down."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+CHAOS = str(Path(sys.executable).with_name("chaos"))
+
+
+def provider(module: str, func: str, **arguments: object) -> dict:
+    return {"type": "python", "module": f"chaosmesh_ext.{module}", "func": func, "arguments": arguments}
+
+
+EXPERIMENT = {
+    "title": "t",
+    "description": "d",
+    "controls": [{"name": "c", "provider": {"type": "python", "module": "chaosmesh_ext.controls"}}],
+    "method": [
+        {
+            "type": "action",
+            "name": "fault",
+            "provider": provider(
+                "actions",
+                "inject_delay",
+                source="productpage-v1",
+                destination="details",
+                fixed_delay=2,
+                url="/productpage",
+            ),
+        },
+        {
+            "type": "probe",
+            "name": "pages",
+            "provider": provider("probes", "response_time", url="/productpage", count=20),
+        },
+    ],
+    "rollbacks": [{"type": "action", "name": "undo", "provider": provider("actions", "recover")}],
+}
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+def injected(lab) -> list[dict]:
+    return json.loads(lab.chaos("mesh", "runs", "--json").stdout)
+
+
+def start(lab, directory: Path, *words: str) -> subprocess.Popen[str]:
+    """An experiment under way whose fault is in the mesh."""
+    (directory / "e.json").write_text(json.dumps(EXPERIMENT))
+    process = subprocess.Popen(
+        [CHAOS, *words, "e.json"],
+        cwd=directory,
+        env=lab.environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    wait_for(lambda: injected(lab) or process.poll() is not None)
+    assert process.poll() is None, process.communicate()[0]
+    return process
+
+
+def of(directory: Path) -> list[psutil.Process]:
+    """The processes of labs that keep their state in DIRECTORY."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get("CHAOSMESH_LAB_DIRECTORY", "").startswith(str(directory)):
+                found.append(process)
+        except psutil.Error:
+            continue
+    return [process for process in found if process.is_running()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_however_often_one_asks_a_run_to_stop_it_rolls_back_and_writes_its_report(lab, tmp_path, number):
+    """The signals come until the process is gone: while it injects, rolls back, writes, and leaves."""
+    process = start(lab, tmp_path, "mesh", "run", "--out", "o")
+    while process.poll() is None:
+        process.send_signal(number)
+        time.sleep(0.02)
+    output = process.communicate()[0]
+    assert process.returncode == 4, output
+    assert "verdict: aborted" in output
+    assert "Traceback" not in output
+    assert {path.name for path in (tmp_path / "o").iterdir()} == {"journal.json", "report.md", "findings.json"}
+    assert json.loads((tmp_path / "o" / "journal.json").read_text())["chaosmesh-ext"]["exit_code"] == 4
+    assert injected(lab) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_lab_whose_start_is_stopped_leaves_nothing(tmp_path, number):
+    process = subprocess.Popen(
+        [CHAOS, "mesh", "lab", "up", "--name", "stopped", "--without-prometheus"],
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    wait_for(lambda: of(tmp_path))
+    process.send_signal(number)
+    _, words = process.communicate(timeout=30)
+    assert process.returncode == 4, words
+    assert words.splitlines()[-1] == "Interrupted."
+    assert of(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGHUP, 143), (signal.SIGKILL, -9)])
+def test_a_lab_of_ones_own_goes_with_its_command_however_that_ends(tmp_path, number, status):
+    process = subprocess.Popen(
+        [CHAOS, "mesh", "lab", "run", "--without-prometheus", "--", "sh", "-c", "echo $$; exec sleep 60"],
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    command = psutil.Process(int(process.stdout.readline()))
+    try:
+        process.send_signal(number)
+        assert process.wait(timeout=30) == status
+        wait_for(lambda: not of(tmp_path) and not list(tmp_path.iterdir()))
+        assert number == signal.SIGKILL or not command.is_running()
+    finally:
+        if command.is_running():  # a command is not bound to `lab run`, which nothing could tell of its end
+            command.kill()
+        process.stdout.close()
