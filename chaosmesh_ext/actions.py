@@ -137,6 +137,12 @@ def _inject(
     prove: bool,
 ) -> Dict[str, Any]:
     host, port = _host(destination)
+    texts = {"source": source, "subset": subset, "namespace": namespace, "url": url, "carrier": carrier}
+    for name, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise InvalidInput(f"{name} {value!r} is no text: write it in quotes")
+    if not isinstance(request_headers or {}, Mapping):
+        raise InvalidInput(f"request_headers {request_headers!r} is no mapping: write e.g. {{end-user: jason}}")
     if requests not in {"marked", "all"}:
         raise InvalidInput(f"requests {requests!r} is neither 'marked' (this run's own) nor 'all' (everybody's)")
     scope = Scope(

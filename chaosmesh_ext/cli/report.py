@@ -29,11 +29,8 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
       chaos mesh report reports/runs/latest/journal.json --out /tmp/report
     """  # noqa: D301 - \b is click's word for "do not wrap"
     from chaosmesh_ext.cli import reports
-    from chaosmesh_ext.report import load_journal
 
-    documents = {
-        _name(document, path): document for path in journals for document in reports.documents(load_journal(path))
-    }
+    documents = {_name(document, path): document for path in journals for document in _documents(path)}
     written: list[Path] = []
     for name, document in documents.items():
         folder = out if len(documents) == 1 else out / name
@@ -43,6 +40,18 @@ def report(journals: tuple[Path, ...], out: Path, as_json: bool) -> None:
         return
     for path in written:
         click.echo(path)
+
+
+def _documents(path: Path) -> list[dict[str, Any]]:
+    """Those of the journal at PATH; raises InvalidInput that names it."""
+    from chaosmesh_ext.cli import reports
+    from chaosmesh_ext.report import load_journal
+
+    journal = load_journal(path)
+    try:
+        return reports.documents(journal)
+    except InvalidInput as error:
+        raise InvalidInput(f"{path}: {error}") from None
 
 
 def _name(document: Mapping[str, Any], path: Path) -> str:

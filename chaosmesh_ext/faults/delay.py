@@ -17,11 +17,14 @@ __all__ = ["Delay"]
 _SHORTEST = 0.001
 """Seconds: Istio's validation refuses a fixedDelay below one millisecond."""
 
+_LONGEST = 86_400.0
+"""Seconds: nobody waits for a day, and what is longer by far has no date on which to stop waiting."""
+
 
 class Delay(msgspec.Struct, frozen=True):
     """A fixed latency for the requests in scope.
 
-    fixed_delay: seconds, at least 0.001. percentage: of the requests in scope, 0–100; 0 affects nobody.
+    fixed_delay: seconds, 0.001 to 86,400. percentage: of the requests in scope, 0–100; 0 affects nobody.
     Raises InvalidInput for anything else.
     """
 
@@ -29,7 +32,11 @@ class Delay(msgspec.Struct, frozen=True):
     percentage: float = share.EVERYBODY
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.fixed_delay) or self.fixed_delay < _SHORTEST:
+        if math.isnan(self.fixed_delay):
+            raise InvalidInput("fixed_delay nan is no duration: give seconds, e.g. 7, or a text, e.g. '250ms'")
+        if self.fixed_delay > _LONGEST:
+            raise InvalidInput(f"fixed_delay {self.fixed_delay:g} s is longer than a day: give a shorter one, e.g. 7")
+        if self.fixed_delay < _SHORTEST:
             raise InvalidInput(
                 f"fixed_delay {self.fixed_delay:g} s is too short: give at least 0.001 seconds, e.g. 7 or '250ms'"
             )

@@ -215,7 +215,9 @@ class Jaeger:
                 self.url + path, params=tuple(query) or None, headers=self._headers, timeout=self._timeout
             )
         except httpx.TimeoutException as error:
-            raise Unreachable(f"Jaeger at {self.url} did not answer within {self._timeout:g} s") from error
+            raise Unreachable(
+                f"Jaeger at {self.url} did not answer within {self._timeout:g} s: check JAEGER_URL"
+            ) from error
         except httpx.HTTPError as error:
             raise Unreachable(f"Jaeger at {self.url} cannot be reached ({error}): check JAEGER_URL") from error
         if reply.status_code == 200 and reply.headers.get("content-type", "").startswith("text/html"):
@@ -231,7 +233,9 @@ class Jaeger:
             return InvalidInput(f"Jaeger at {self.url} refused the question: {refused}")
         if refused.status in (401, 403):
             return Unreachable(f"Jaeger at {self.url} wants credentials ({refused.status}): give it the headers")
-        return Unreachable(f"Jaeger at {self.url} answered {refused.status}: {refused}")
+        return Unreachable(
+            f"Jaeger at {self.url} answered {refused.status}: {refused}; look at its log, or check JAEGER_URL"
+        )
 
 
 def _words(body: bytes) -> str:

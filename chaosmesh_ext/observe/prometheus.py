@@ -142,7 +142,9 @@ class Prometheus:
         try:
             reply = self._client.get(self.url + path, params=params, headers=self._headers, timeout=self._timeout)
         except httpx.TimeoutException as error:
-            raise Unreachable(f"Prometheus at {self.url} did not answer within {self._timeout:g} s") from error
+            raise Unreachable(
+                f"Prometheus at {self.url} did not answer within {self._timeout:g} s: check PROMETHEUS_URL"
+            ) from error
         except httpx.HTTPError as error:
             raise Unreachable(f"Prometheus at {self.url} cannot be reached ({error}): check PROMETHEUS_URL") from error
         if reply.status_code in (401, 403):
