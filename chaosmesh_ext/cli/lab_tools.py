@@ -27,8 +27,10 @@ def tools(only: tuple[str, ...], as_list: bool, clean: bool, as_json: bool) -> N
 
     Only what is missing is built. An interrupted build leaves nothing half, and the next one goes on from there.
 
-    Example: chaos mesh lab tools --only istiod,jaeger
-    """
+    \b
+    Example:
+      chaos mesh lab tools --only istiod,jaeger
+    """  # noqa: D301 - \b is click's word for "do not wrap"
     with one_line():
         # `nohup` has SIGHUP ignored: it stays so
         ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]

