@@ -246,10 +246,16 @@ def _start(
     """Start the supervisor and follow what it says until it is ready."""
     started = time.time()
     from chaosmesh_ext.lab import state as states
+    from chaosmesh_ext.settings import load
 
     directory = states.directory_of(name)
     if topology and not Path(topology).is_file():
         raise InvalidInput(f"{topology}: no such file; give a topology, e.g. experiments/topologies/shop.yaml")
+    block = load().lab_block
+    if block and not 64 <= block <= 254:
+        raise InvalidInput(
+            f"CHAOSMESH_LAB_BLOCK={block} is outside 64–254: unset it, or choose 127.N.0.0/16 by such an N"
+        )
     with states.starting(directory):
         try:
             alive = states.load(name).alive
@@ -260,7 +266,7 @@ def _start(
         states.stop(directory)  # what a crash left
         (directory / "lab.json").unlink(missing_ok=True)
         return _start_supervisor(
-            name, directory, topology, sampling, started, prometheus=prometheus, quiet=quiet, bound=bound
+            name, directory, topology, sampling, started, block, prometheus=prometheus, quiet=quiet, bound=bound
         )
 
 
@@ -270,6 +276,7 @@ def _start_supervisor(
     topology: str,
     sampling: float,
     started: float,
+    block: int,
     *,
     prometheus: bool,
     quiet: bool,
@@ -279,7 +286,6 @@ def _start_supervisor(
 
     from chaosmesh_ext.lab import state as states
     from chaosmesh_ext.lab.metrics import find_prometheus
-    from chaosmesh_ext.settings import load
 
     binary = find_prometheus() if prometheus else None
     if prometheus and binary is None and not quiet:
@@ -288,7 +294,7 @@ def _start_supervisor(
         "name": name,
         "directory": str(directory),
         "topology": str(Path(topology).resolve()) if topology else "",
-        "block": load().lab_block,
+        "block": block,
         "prometheus": str(binary or ""),
         "sampling": sampling,
         "started": started,

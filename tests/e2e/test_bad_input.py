@@ -206,6 +206,13 @@ def test_a_state_folder_that_cannot_be_made_is_wrong_input(tmp_path):
         assert chaos("mesh", "lab", "down", "--all", cwd=tmp_path, XDG_STATE_HOME=home).returncode == 0
 
 
+@pytest.mark.parametrize("block", ["300", "63", "abc"])
+def test_addresses_that_cannot_be_leave_no_folder_behind(tmp_path, block):
+    line = the_line(chaos("mesh", "lab", "up", cwd=tmp_path, XDG_STATE_HOME="s", CHAOSMESH_LAB_BLOCK=block))
+    assert "CHAOSMESH_LAB_BLOCK" in line
+    assert not (tmp_path / "s" / "chaosmesh-ext").exists()
+
+
 def test_a_relative_state_folder_is_this_directorys(tmp_path):
     """Its processes are found again, and what `lab env` prints holds in every directory."""
     try:
