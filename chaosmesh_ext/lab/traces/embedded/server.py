@@ -51,7 +51,7 @@ class EmbeddedTraces:
     takes some 3 kB.
     """
 
-    def __init__(self, query: tuple[str, int], otlp: tuple[str, int], *, max_spans: int = 50_000) -> None:
+    def __init__(self, query: tuple[str, int], otlp: tuple[str, int], *, max_spans: int = 20_000) -> None:
         self.url = f"http://{query[0]}:{query[1]}"
         self._query = query
         self._otlp = otlp
