@@ -222,14 +222,18 @@ def test_a_taken_port_is_named_and_nothing_is_left_running(state_home):
     [
         ("spec: [", "shop.yaml"),
         (
-            ("apiVersion: chaosmesh-ext/v1alpha1\nkind: Topology\nmetadata: {name: shop}\nspec:\n  entry: a\n  services:\n"
-            "  - name: a\n    versions: [{name: v1, calls: [{to: nobody}]}]\n"),
+            (
+                "apiVersion: chaosmesh-ext/v1alpha1\nkind: Topology\nmetadata: {name: shop}\nspec:\n  entry: a\n  services:\n"
+                "  - name: a\n    versions: [{name: v1, calls: [{to: nobody}]}]\n"
+            ),
             "nobody",
         ),
         (
-            ("apiVersion: chaosmesh-ext/v1alpha1\nkind: Topology\nmetadata: {name: shop}\nspec:\n  entry: a\n  services:\n"
-            "  - name: a\n    versions: [{name: v1, calls: [{to: b}]}]\n"
-            "  - name: b\n    versions: [{name: v1, calls: [{to: a}]}]\n"),
+            (
+                "apiVersion: chaosmesh-ext/v1alpha1\nkind: Topology\nmetadata: {name: shop}\nspec:\n  entry: a\n  services:\n"
+                "  - name: a\n    versions: [{name: v1, calls: [{to: b}]}]\n"
+                "  - name: b\n    versions: [{name: v1, calls: [{to: a}]}]\n"
+            ),
             "cycle",
         ),
     ],
