@@ -291,7 +291,7 @@ def test_dependencies_count_calls_between_services(store):
     store.send(span(3, 2), service="b")
     store.send(span(4, 2), service="b")
     now = time.time_ns() // 10**6 + 1000
-    found = store.get(f"/api/dependencies?endTs={now}&lookback=60000").json["data"]
+    found = store.get(f"/api/dependencies?endTs={now}&lookback=3600000").json["data"]
     assert {"parent": "a", "child": "b", "callCount": 2} in found
     assert store.get(f"/api/dependencies?endTs={now - 50_000_000}&lookback=1000").json["data"] == []
     refused = store.get("/api/dependencies?endTs=x")
