@@ -8,10 +8,10 @@ import psutil
 from aiohttp import web
 
 from chaosmesh_ext.errors import LabError
-from chaosmesh_ext.lab.controlplane.embedded import EmbeddedControlPlane
+from chaosmesh_ext.lab.controlplane.api import ControlPlane
 from chaosmesh_ext.lab.kubelet import ADMIN_PORT, Kubelet
 
-__all__ = ["DESK_PORT", "Desk", "pss_mb"]
+__all__ = ["DESK_PORT", "Desk", "pss_mb", "targets_url"]
 
 DESK_PORT = 7000
 
@@ -24,17 +24,21 @@ def pss_mb(pid: int) -> float:
         return 0.0
 
 
+def targets_url(host: str) -> str:
+    """Where the desk at HOST tells Prometheus which sidecars there are."""
+    return f"http://{host}:{DESK_PORT}/targets"
+
+
 class Desk:
     """Answers ``/status`` and ``/targets`` (Prometheus' HTTP service discovery)."""
 
-    def __init__(self, host: str, name: str, kubelet: Kubelet, plane: EmbeddedControlPlane) -> None:
+    def __init__(self, host: str, name: str, kubelet: Kubelet, plane: ControlPlane) -> None:
         self._host = host
         self._name = name
         self._kubelet = kubelet
         self._plane = plane
         self._runner: web.AppRunner | None = None
         self.url = f"http://{host}:{DESK_PORT}"
-        self.targets_url = f"{self.url}/targets"
 
     async def start(self) -> None:
         """Listen; raises LabError when the address is taken."""

@@ -26,9 +26,9 @@ import yaml
 
 from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
 from chaosmesh_ext.lab.apps import AppHost
-from chaosmesh_ext.lab.controlplane.embedded import EmbeddedControlPlane
+from chaosmesh_ext.lab.controlplane.api import ControlPlane
 from chaosmesh_ext.lab.deployments import Deployments
-from chaosmesh_ext.lab.desk import Desk
+from chaosmesh_ext.lab.desk import Desk, targets_url
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 from chaosmesh_ext.lab.kubelet import Kubelet
@@ -92,6 +92,9 @@ class Lab:
         progress(f"addresses 127.{network.block}.0.0/16")
         traces = EmbeddedTraces((control, JAEGER_PORT), (control, OTLP_PORT))
         await self._begin(traces)
+        # the largest import of all, half a second: the application host imports its own meanwhile
+        from chaosmesh_ext.lab.controlplane.embedded import EmbeddedControlPlane
+
         plane = EmbeddedControlPlane(
             kube, control, XDS_PORT, otlp=(control, OTLP_PORT), sampling=self._options.sampling
         )
@@ -112,15 +115,7 @@ class Lab:
         self.env = {"KUBECONFIG": str(self._directory / "kubeconfig"), "JAEGER_URL": traces.url}
         starting = [asyncio.create_task(kubelet.all_ready(wanted, self._options.timeout))]
         if self._options.prometheus:
-            prometheus = Prometheus(
-                Path(self._options.prometheus),
-                control,
-                PROMETHEUS_PORT,
-                self._directory / "prometheus",
-                desk.targets_url,
-            )
-            starting.append(asyncio.create_task(self._begin(prometheus)))
-            self.env["PROMETHEUS_URL"] = prometheus.url
+            starting.append(asyncio.create_task(self._measure(control)))
         try:
             await asyncio.gather(*starting)
         finally:
@@ -149,6 +144,17 @@ class Lab:
         self._stack.push_async_callback(part.stop)
         await part.start()
 
+    async def _measure(self, control: str) -> None:
+        prometheus = Prometheus(
+            Path(self._options.prometheus),
+            control,
+            PROMETHEUS_PORT,
+            self._directory / "prometheus",
+            targets_url(control),
+        )
+        await self._begin(prometheus)
+        self.env["PROMETHEUS_URL"] = prometheus.url
+
     async def _claim(self) -> tuple[Network, EmbeddedKube]:
         """The first block of addresses whose API port nobody holds; labs of one name try the same one first."""
         if self._options.block:
@@ -170,7 +176,7 @@ class Lab:
             return network, kube
         raise AssertionError
 
-    async def _answering(self, kubelet: Kubelet, plane: EmbeddedControlPlane) -> None:
+    async def _answering(self, kubelet: Kubelet, plane: ControlPlane) -> None:
         """Wait until every Envoy has acknowledged what it was sent last: only then are all routes in force."""
         wanted = {pod.key[1] for pod in kubelet.pods if pod.sidecar is not None}
         deadline = time.monotonic() + self._options.timeout
@@ -249,6 +255,7 @@ async def main(options: Options) -> int:
         state = starting.result()
         gc.collect()
         gc.freeze()  # what is here now stays: later collections need not look at it
+        gc.enable()
         _tell(ready=msgspec.to_builtins(state))
         _leave_standard_output()
         await stopping
@@ -261,6 +268,7 @@ async def main(options: Options) -> int:
 
 
 if __name__ == "__main__":
+    gc.disable()  # until it is ready: what a start makes, stays
     _options = msgspec.json.decode(sys.stdin.buffer.read(), type=Options)
     if _options.die_with:
         die_with_parent(signal.SIGTERM)

@@ -10,29 +10,17 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from chaosmesh_ext.lab.controlplane.api import ProxyStatus
 from chaosmesh_ext.lab.controlplane.embedded.messages import CDS, EDS, LDS, RDS, Encoded
 from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryRequest
 from chaosmesh_ext.lab.controlplane.embedded.translate import Resources
 from chaosmesh_ext.lab.controlplane.embedded.wire import field
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["Connection", "ProxyStatus", "Push", "Rejection"]
+__all__ = ["Connection", "Push", "Rejection"]
 
 _WILDCARD = (CDS, LDS)
 _SHORT = {CDS: "CDS", EDS: "EDS", LDS: "LDS", RDS: "RDS"}
-
-
-class ProxyStatus(msgspec.Struct, frozen=True):
-    """How a proxy is doing.
-
-    name: ``pod.namespace``. connected: it has a stream open. synced: it acknowledged everything that it was sent.
-    error: what it refused, in its own words, or empty.
-    """
-
-    name: str
-    connected: bool
-    synced: bool
-    error: str = ""
 
 
 class Rejection(msgspec.Struct, frozen=True):

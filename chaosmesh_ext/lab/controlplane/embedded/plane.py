@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from chaosmesh_ext.errors import LabError
-from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, ProxyStatus, Push, Rejection
+from chaosmesh_ext.lab.controlplane.api import ProxyStatus
+from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, Push, Rejection
 from chaosmesh_ext.lab.controlplane.embedded.inventory import Inventory
 from chaosmesh_ext.lab.controlplane.embedded.refusal import KINDS, OTHERS
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
