@@ -101,7 +101,8 @@ def up(
             return
         click.echo(f"The lab {state.name!r} is ready after {state.ready_s:.1f} s at {state.env['APP_URL']}.")
         flag = "" if name == "default" else f" --name {name}"
-        click.echo(f'Next: eval "$(chaos mesh lab env{flag})" && curl $APP_URL/')
+        page = "" if topology else "productpage"
+        click.echo(f'Next: eval "$(chaos mesh lab env{flag})" && curl $APP_URL/{page}')
 
 
 @lab.command()

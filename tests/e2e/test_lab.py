@@ -296,3 +296,21 @@ def test_the_lab_starts_from_an_installed_wheel(tmp_path, state_home):
         run("lab", "down", "--name", "wheel")
     names = [str(path.relative_to(site)) for path in site.rglob("*.yaml")]
     assert any(name.endswith("productpage-details-timeout.yaml") for name in names), names
+
+
+def test_what_lab_up_says_to_do_next_works(state_home):
+    """The first line that a newcomer copies must not answer 404."""
+    up = chaos(state_home, "mesh", "lab", "up", "--name", "next", "--without-prometheus")
+    try:
+        assert up.returncode == 0, up.stderr
+        (line,) = [line for line in up.stdout.splitlines() if line.startswith("Next: ")]
+        command = line.removeprefix("Next: ").replace("curl ", "curl -sf -o /dev/null -w '%{http_code}' ")
+        environ = {
+            **os.environ,
+            "XDG_STATE_HOME": str(state_home),
+            "PATH": f"{Path(CHAOS).parent}:{os.environ['PATH']}",
+        }
+        done = subprocess.run(["sh", "-c", command], env=environ, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, "200"), done
+    finally:
+        chaos(state_home, "mesh", "lab", "down", "--name", "next")
