@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import datetime
 import logging
 import os
-import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ from chaosmesh_ext.errors import ChaosMeshError, LabError
 from chaosmesh_ext.lab.apps import AppHost, AppSpec, image_app
 from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.kube.api import Kube, Obj
-from chaosmesh_ext.lab.network import Network, PodAddresses
+from chaosmesh_ext.lab.network import Network, PodAddresses, check_free
 
 __all__ = ["ADMIN_PORT", "Kubelet", "PodProcesses"]
 
@@ -168,7 +166,7 @@ class Kubelet:
             return
         ports = [port["containerPort"] for port in container.get("ports", [])] or [9080]
         try:
-            _check_free([(addresses.inbound, port) for port in ports] + [(addresses.outbound, ADMIN_PORT)])
+            check_free([(addresses.inbound, port) for port in ports] + [(addresses.outbound, ADMIN_PORT)])
         except LabError as error:
             self._fatal = error
             self._changed.set()
@@ -346,20 +344,6 @@ def _status(running: PodProcesses) -> Obj:
         ],
         "containerStatuses": states,
     }
-
-
-def _check_free(addresses: list[tuple[str, int]]) -> None:
-    for host, port in addresses:
-        with contextlib.closing(socket.socket()) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port))
-                probe.listen(1)
-            except OSError as error:
-                raise LabError(
-                    f"{host}:{port} cannot be had ({error.strerror}): another program holds port {port};"
-                    f" `ss -ltnp 'sport = :{port}'` names it, end it and try again"
-                ) from None
 
 
 async def _listening(host: str, port: int, ended: asyncio.Future[int]) -> None:

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from collections.abc import Iterable
+
 import msgspec
 
-__all__ = ["API_PORT", "JAEGER_PORT", "OTLP_PORT", "PROMETHEUS_PORT", "XDS_PORT", "Network", "PodAddresses"]
+from chaosmesh_ext.errors import LabError
+
+__all__ = [
+    "API_PORT",
+    "JAEGER_PORT",
+    "OTLP_PORT",
+    "PROMETHEUS_PORT",
+    "XDS_PORT",
+    "Network",
+    "PodAddresses",
+    "check_free",
+]
 
 API_PORT = 6443
 XDS_PORT = 15010
@@ -39,3 +54,21 @@ class Network(msgspec.Struct, frozen=True):
             raise ValueError(f"a lab holds 254 pods, not {index}")
         base = f"127.{self.block}.{index}"
         return PodAddresses(inbound=f"{base}.1", outbound=f"{base}.2", app=f"{base}.3")
+
+
+def check_free(addresses: Iterable[tuple[str, int]]) -> None:
+    """See that a program of ours could listen at each of ADDRESSES.
+
+    Raises LabError that names the first which somebody holds, and how to find out who.
+    """
+    for host, port in addresses:
+        with contextlib.closing(socket.socket()) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port))
+                probe.listen(1)
+            except OSError as error:
+                raise LabError(
+                    f"{host}:{port} cannot be had ({error.strerror}): another program holds port {port};"
+                    f" `ss -ltnp 'sport = :{port}'` names it, end it and try again"
+                ) from None

@@ -16,7 +16,7 @@ import signal
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +28,10 @@ from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
 from chaosmesh_ext.lab.apps import AppHost
 from chaosmesh_ext.lab.controlplane.api import ControlPlane
 from chaosmesh_ext.lab.deployments import Deployments
-from chaosmesh_ext.lab.desk import Desk, targets_url
+from chaosmesh_ext.lab.desk import DESK_PORT, Desk, targets_url
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
-from chaosmesh_ext.lab.kubelet import Kubelet
+from chaosmesh_ext.lab.kubelet import ADMIN_PORT, Kubelet
 from chaosmesh_ext.lab.metrics import Prometheus
 from chaosmesh_ext.lab.network import (
     API_PORT,
@@ -40,6 +40,7 @@ from chaosmesh_ext.lab.network import (
     PROMETHEUS_PORT,
     XDS_PORT,
     Network,
+    check_free,
 )
 from chaosmesh_ext.lab.process import die_with_parent
 from chaosmesh_ext.lab.state import LabState, remove, save
@@ -87,7 +88,7 @@ class Lab:
         objects = _objects(self._options.topology)
         apps = AppHost(self._directory / "logs")
         await self._begin(apps)
-        network, kube = await self._claim()
+        network, kube = await self._claim(_pods(objects))
         control = network.control
         progress(f"addresses 127.{network.block}.0.0/16")
         traces = EmbeddedTraces((control, JAEGER_PORT), (control, OTLP_PORT))
@@ -110,7 +111,7 @@ class Lab:
         self._stack.push_async_callback(deployments.stop)
         desk = Desk(control, self._options.name, kubelet, plane)
         await self._begin(desk)
-        wanted = sum(int(o["spec"].get("replicas", 1)) for o in objects if o["kind"] == "Deployment")
+        wanted = _pods(objects)
         progress(f"{wanted} workloads, each with an Envoy of its own")
         self.env = {"KUBECONFIG": str(self._directory / "kubeconfig"), "JAEGER_URL": traces.url}
         starting = [asyncio.create_task(kubelet.all_ready(wanted, self._options.timeout))]
@@ -155,8 +156,8 @@ class Lab:
         await self._begin(prometheus)
         self.env["PROMETHEUS_URL"] = prometheus.url
 
-    async def _claim(self) -> tuple[Network, EmbeddedKube]:
-        """The first block of addresses whose API port nobody holds; labs of one name try the same one first."""
+    async def _claim(self, pods: int) -> tuple[Network, EmbeddedKube]:
+        """The first block of addresses that has room for PODS; labs of one name try the same one first."""
         if self._options.block:
             blocks = [self._options.block]
         else:
@@ -168,7 +169,9 @@ class Lab:
             kube = EmbeddedKube(network.control, API_PORT)
             try:
                 await kube.start()
+                check_free(_addresses(network, pods))
             except LabError:
+                await kube.stop()
                 if block == blocks[-1]:
                     raise
                 continue
@@ -214,6 +217,22 @@ def _objects(topology: str) -> list[Obj]:
     order = {"Namespace": 0, "ServiceAccount": 1, "Deployment": 3}
     return sorted((_in_namespace(obj) for obj in objects), key=lambda obj: order.get(obj["kind"], 2))
 
+
+def _pods(objects: list[Obj]) -> int:
+    return sum(int(o["spec"].get("replicas", 1)) for o in objects if o["kind"] == "Deployment")
+
+
+def _addresses(network: Network, pods: int) -> Iterator[tuple[str, int]]:
+    """What a lab of so many Pods will want of NETWORK, but for the API server's address."""
+    for port in (XDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT):
+        yield network.control, port
+    for index in range(1, min(pods, 254) + 1):
+        yield network.pod(index).outbound, ADMIN_PORT
+        yield network.pod(index).inbound, _USUAL_PORT
+
+
+_USUAL_PORT = 9080
+"""Where Bookinfo's services and, by default, a topology's listen."""
 
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 

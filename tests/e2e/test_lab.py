@@ -314,3 +314,20 @@ def test_what_lab_up_says_to_do_next_works(state_home):
         assert (done.returncode, done.stdout) == (0, "200"), done
     finally:
         chaos(state_home, "mesh", "lab", "down", "--name", "next")
+
+
+def test_a_block_that_is_taken_in_part_is_left_for_the_next(state_home):
+    """Another program on one of its ports must not keep a lab from starting, as long as nobody asked for that block."""
+    first = chaos(state_home, "mesh", "lab", "up", "--name", "moving", "--without-prometheus", "--json")
+    chaos(state_home, "mesh", "lab", "down", "--name", "moving")
+    block = json.loads(first.stdout)["env"]["JAEGER_URL"].split(".")[1]
+    with contextlib.closing(socket.socket()) as holder:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind((f"127.{block}.3.1", 9080))
+        holder.listen()
+        try:
+            second = chaos(state_home, "mesh", "lab", "up", "--name", "moving", "--without-prometheus", "--json")
+            assert second.returncode == 0, second.stderr
+            assert json.loads(second.stdout)["env"]["JAEGER_URL"].split(".")[1] != block
+        finally:
+            chaos(state_home, "mesh", "lab", "down", "--name", "moving")
