@@ -12,9 +12,12 @@ from chaosmesh_ext.errors import LabError
 
 __all__ = [
     "API_PORT",
+    "ETCD_PEER_PORT",
+    "ETCD_PORT",
     "JAEGER_PORT",
     "OTLP_PORT",
     "PROMETHEUS_PORT",
+    "SDS_PORT",
     "XDS_PORT",
     "Network",
     "PodAddresses",
@@ -22,7 +25,10 @@ __all__ = [
 ]
 
 API_PORT = 6443
+ETCD_PORT = 2379
+ETCD_PEER_PORT = 2380
 XDS_PORT = 15010
+SDS_PORT = 15011
 JAEGER_PORT = 16686
 OTLP_PORT = 4318
 PROMETHEUS_PORT = 9090

@@ -1,4 +1,7 @@
-"""What the rest of the lab asks of its Kubernetes API, whichever it is."""
+"""What the rest of the lab asks of its Kubernetes API, whichever it is.
+
+A module beside this one is a Kubernetes API when it has ``create(place: Place) -> Kube``.
+"""
 
 from __future__ import annotations
 
