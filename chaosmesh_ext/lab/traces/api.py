@@ -26,3 +26,6 @@ class Traces(Protocol):
 
     async def stop(self) -> None:
         """Stop; a second call does nothing."""
+
+    def dead(self) -> str:
+        """One line with its last words when it died by itself; empty while it runs and after `stop`."""
