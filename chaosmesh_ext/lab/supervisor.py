@@ -38,6 +38,7 @@ from chaosmesh_ext.lab.network import (
     JAEGER_PORT,
     OTLP_PORT,
     PROMETHEUS_PORT,
+    SDS_PORT,
     XDS_PORT,
     Network,
     check_free,
@@ -95,9 +96,16 @@ class Lab:
         await self._begin(traces)
         # the largest import of all, half a second: the application host imports its own meanwhile
         from chaosmesh_ext.lab.controlplane.embedded import EmbeddedControlPlane
+        from chaosmesh_ext.lab.identity import Authority, SdsServer
 
+        await self._begin(SdsServer(Authority(), control, SDS_PORT))
         plane = EmbeddedControlPlane(
-            kube, control, XDS_PORT, otlp=(control, OTLP_PORT), sampling=self._options.sampling
+            kube,
+            control,
+            XDS_PORT,
+            sds=(control, SDS_PORT),
+            otlp=(control, OTLP_PORT),
+            sampling=self._options.sampling,
         )
         await self._begin(plane)
         deployments = Deployments(kube)
@@ -224,7 +232,7 @@ def _pods(objects: list[Obj]) -> int:
 
 def _addresses(network: Network, pods: int) -> Iterator[tuple[str, int]]:
     """What a lab of so many Pods will want of NETWORK, but for the API server's address."""
-    for port in (XDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT):
+    for port in (XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT):
         yield network.control, port
     for index in range(1, min(pods, 254) + 1):
         yield network.pod(index).outbound, ADMIN_PORT

@@ -7,10 +7,11 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["ADMIN_PORT", "XDS_CLUSTER", "NodeInfo", "bootstrap"]
+__all__ = ["ADMIN_PORT", "SDS_CLUSTER", "XDS_CLUSTER", "NodeInfo", "bootstrap"]
 
 ADMIN_PORT = 15000
 XDS_CLUSTER = "xds-grpc"
+SDS_CLUSTER = "sds-grpc"
 
 # What is worth its memory: Istio's own metrics, and what tells why a call failed.
 _STATS = (
@@ -67,8 +68,12 @@ class NodeInfo(msgspec.Struct, frozen=True):
         return "latest"
 
 
-def bootstrap(node: NodeInfo, xds: tuple[str, int]) -> dict[str, Any]:
-    """The bootstrap of NODE against the control plane that speaks delta ADS on the address and port XDS."""
+def bootstrap(node: NodeInfo, xds: tuple[str, int], sds: tuple[str, int]) -> dict[str, Any]:
+    """The bootstrap of NODE.
+
+    xds: address and port where the control plane speaks delta ADS. sds: where certificates come from, once the control
+    plane's listeners and clusters ask for them by the name that istiod uses for that server.
+    """
     ads = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
     return {
         "node": {
@@ -108,7 +113,7 @@ def bootstrap(node: NodeInfo, xds: tuple[str, int]) -> dict[str, Any]:
                 "grpc_services": [{"envoy_grpc": {"cluster_name": XDS_CLUSTER}}],
             },
         },
-        "static_resources": {"clusters": [_xds_cluster(*xds)]},
+        "static_resources": {"clusters": [_grpc_cluster(XDS_CLUSTER, *xds), _grpc_cluster(SDS_CLUSTER, *sds)]},
         "layered_runtime": {
             "layers": [
                 {
@@ -130,16 +135,16 @@ def _address(address: str, port: int) -> dict[str, Any]:
     return {"socket_address": {"address": address, "port_value": port}}
 
 
-def _xds_cluster(address: str, port: int) -> dict[str, Any]:
+def _grpc_cluster(name: str, address: str, port: int) -> dict[str, Any]:
     return {
-        "name": XDS_CLUSTER,
+        "name": name,
         "type": "STATIC",
         "connect_timeout": "1s",
         "typed_extension_protocol_options": {
             _H2: {"@type": f"type.googleapis.com/{_H2}", "explicit_http_config": {"http2_protocol_options": {}}}
         },
         "load_assignment": {
-            "cluster_name": XDS_CLUSTER,
+            "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(address, port)}}]}],
         },
     }

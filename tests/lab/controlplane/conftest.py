@@ -21,8 +21,9 @@ from aiohttp import web
 
 from chaosmesh_ext.lab.controlplane.embedded import EmbeddedControlPlane
 from chaosmesh_ext.lab.envoy import Sidecar
+from chaosmesh_ext.lab.identity import Authority, SdsServer
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
-from chaosmesh_ext.lab.network import API_PORT, XDS_PORT, Network
+from chaosmesh_ext.lab.network import API_PORT, SDS_PORT, XDS_PORT, Network
 
 PORT = 9080
 
@@ -115,7 +116,12 @@ class Mesh:
     async def _start(self) -> None:
         control = self.network.control
         self.kube = EmbeddedKube(control, API_PORT)
-        self.plane = EmbeddedControlPlane(self.kube, control, XDS_PORT, otlp=(control, 4318), sampling=self.sampling)
+        self.authority = Authority()
+        self.sds = SdsServer(self.authority, control, SDS_PORT)
+        await self.sds.start()
+        self.plane = EmbeddedControlPlane(
+            self.kube, control, XDS_PORT, sds=(control, SDS_PORT), otlp=(control, 4318), sampling=self.sampling
+        )
         await self._serve(self.otlp.handle, control, 4318)
         await self.plane.start()
 
@@ -123,6 +129,7 @@ class Mesh:
         async def stop() -> None:
             await asyncio.gather(*(one.stop() for one in self.sidecars.values()))
             await self.plane.stop()
+            await self.sds.stop()
             for runner in self._runners:
                 await runner.cleanup()
 
@@ -315,7 +322,7 @@ def until(condition: Callable[[], Any], what: str | Callable[[], str], timeout: 
 def _free_block() -> int:
     for block in random.sample(range(64, 255), 40):
         taken = []
-        for port in (API_PORT, XDS_PORT, 4318):
+        for port in (API_PORT, XDS_PORT, SDS_PORT, 4318):
             with contextlib.closing(socket.socket()) as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:

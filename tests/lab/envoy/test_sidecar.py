@@ -39,7 +39,7 @@ def node(admin):
 
 def static(admin):
     """A bootstrap that needs no control plane."""
-    made = bootstrap(node(admin), ("127.0.0.1", 1))
+    made = bootstrap(node(admin), ("127.0.0.1", 1), ("127.0.0.1", 2))
     del made["dynamic_resources"]
     return made
 
@@ -50,14 +50,14 @@ def test_the_binary_is_envoy():
 
 
 def test_the_bootstrap_says_who_a_proxy_is_in_istios_words():
-    made = bootstrap(node("127.80.1.2"), ("127.80.0.1", 15010))
+    made = bootstrap(node("127.80.1.2"), ("127.80.0.1", 15010), ("127.80.0.1", 15011))
     assert made["node"]["id"] == "sidecar~127.80.1.1~details-v1-abc.default~default.svc.cluster.local"
     assert made["node"]["cluster"] == "details.default"
     metadata = made["node"]["metadata"]
     assert metadata["INTERCEPTION_MODE"] == "NONE"
     assert metadata["SERVICE_ACCOUNT"] == "bookinfo-details"
     assert metadata["LABELS"] == {"app": "details", "version": "v1"}
-    assert [cluster["name"] for cluster in made["static_resources"]["clusters"]] == ["xds-grpc"]
+    assert [cluster["name"] for cluster in made["static_resources"]["clusters"]] == ["xds-grpc", "sds-grpc"]
 
 
 def test_canonical_names_follow_istios_order_of_labels():

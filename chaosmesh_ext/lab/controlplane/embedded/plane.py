@@ -29,15 +29,23 @@ _LOG = logging.getLogger(__name__)
 class EmbeddedControlPlane:
     """Configures the proxies of a lab.
 
-    kube: where the objects are. host, port: where Envoys connect. otlp: where their spans go (OTLP over HTTP), or None.
+    kube: where the objects are. host, port: where Envoys connect. sds: where they get their certificates.
+    otlp: where their spans go (OTLP over HTTP), or None.
     sampling: the share of requests, 0–100, that is traced without being asked for.
     """
 
     def __init__(
-        self, kube: Kube, host: str, port: int, *, otlp: tuple[str, int] | None, sampling: float = 100.0
+        self,
+        kube: Kube,
+        host: str,
+        port: int,
+        *,
+        sds: tuple[str, int],
+        otlp: tuple[str, int] | None,
+        sampling: float = 100.0,
     ) -> None:
         self._kube = kube
-        self._xds = (host, port)
+        self._xds, self._sds = (host, port), sds
         self._reporter = Reporter(kube)
         self._inventory = Inventory(self._reporter)
         self._translator = Translator(Tracing(otlp, sampling) if otlp else None)
@@ -64,7 +72,7 @@ class EmbeddedControlPlane:
         known = self._inventory.pod(meta.get("namespace", "default"), meta["name"]) or workload(pod)
         if known is None:
             raise LabError(f"Pod {meta['name']} has no address yet: set its status.podIP before its Envoy is started")
-        return bootstrap(known.node, self._xds)
+        return bootstrap(known.node, self._xds, self._sds)
 
     def proxies(self) -> list[ProxyStatus]:
         """Every pod with a proxy, connected or not, by name."""
