@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chaosmesh_ext.istio.durations import duration, seconds
-from chaosmesh_ext.istio.hosts import cluster, fqdn
-from chaosmesh_ext.istio.selectors import covers
+from chaosmesh_ext.istio.hosts import cluster
+from chaosmesh_ext.lab.controlplane.embedded.destinationrules import rule, subsets
 from chaosmesh_ext.lab.controlplane.embedded.listeners import inbound_ports
-from chaosmesh_ext.lab.controlplane.embedded.snapshot import ROOT_NAMESPACE, Port, Service, Snapshot, Workload
+from chaosmesh_ext.lab.controlplane.embedded.snapshot import Port, Service, Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.telemetry import OTLP_CLUSTER, Tracing
-from chaosmesh_ext.lab.controlplane.embedded.virtualservices import visible
-from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["clusters", "outbound_clusters", "rule", "subsets"]
+__all__ = ["clusters", "outbound_clusters"]
 
 _UNLIMITED = 2**32 - 1
 _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
@@ -48,43 +46,6 @@ def outbound_clusters(snapshot: Snapshot, pod: Workload) -> Iterator[tuple[str, 
                 yield cluster(service.host, port.number, name), service, port, policy
 
 
-def rule(snapshot: Snapshot, namespace: str, service: Service) -> Obj | None:
-    """The DestinationRule for SERVICE in force for callers of NAMESPACE.
-
-    Looked for in the caller's namespace, then the service's, then the root's; in each the most specific host, then the
-    oldest. Further rules of one namespace for the same host add their subsets, as in istiod.
-    """
-    for home in (namespace, service.namespace, ROOT_NAMESPACE):
-        found: dict[str, list[Obj]] = {}
-        for obj in snapshot.destination_rules:
-            if obj["metadata"]["namespace"] != home or visible(obj, namespace) is None:
-                continue
-            host = obj["spec"]["host"]
-            pattern = host if host.startswith("*") else fqdn(host, home)
-            if covers(pattern, service.host):
-                found.setdefault(pattern, []).append(obj)
-        if found:
-            return _joined(found[max(found, key=lambda pattern: (not pattern.startswith("*"), len(pattern)))])
-    return None
-
-
-def _joined(rules: list[Obj]) -> Obj:
-    if len(rules) == 1:
-        return rules[0]
-    named: dict[str, Any] = {}
-    for obj in rules:
-        for subset in obj["spec"].get("subsets", []):
-            named.setdefault(subset["name"], subset)
-    policies = [obj["spec"]["trafficPolicy"] for obj in rules if "trafficPolicy" in obj["spec"]]
-    spec = {**rules[0]["spec"], "subsets": list(named.values())}
-    return {**rules[0], "spec": {**spec, "trafficPolicy": policies[0]} if policies else spec}
-
-
-def subsets(found: Obj | None) -> dict[str, Mapping[str, Any]]:
-    """The subsets of a DestinationRule by name."""
-    return {subset["name"]: subset for subset in found["spec"].get("subsets", [])} if found else {}
-
-
 def _overridden(base: Mapping[str, Any], policy: Mapping[str, Any] | None, port: int) -> Mapping[str, Any]:
     """BASE with the parts that POLICY has; settings of the port inherit nothing, as Istio documents."""
     if not policy:
@@ -112,7 +73,6 @@ def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]
                     "max_pending_requests": http.get("http1MaxPendingRequests") or _UNLIMITED,
                     "max_requests": http.get("http2MaxRequests") or _UNLIMITED,
                     "max_retries": http.get("maxRetries") or _UNLIMITED,
-                    "track_remaining": True,
                 }
             ]
         },
@@ -144,7 +104,7 @@ def _outlier(spec: Mapping[str, Any]) -> dict[str, Any]:
     for field, envoy in (("interval", "interval"), ("baseEjectionTime", "base_ejection_time")):
         if field in spec:
             out[envoy] = duration(seconds(spec[field]))
-    if "maxEjectionPercent" in spec:
+    if spec.get("maxEjectionPercent"):
         out["max_ejection_percent"] = spec["maxEjectionPercent"]
     if spec.get("splitExternalLocalOriginErrors"):
         out["split_external_local_origin_errors"] = True
@@ -186,7 +146,6 @@ def _static(name: str, address: str, port: int, *, http2: bool = False) -> dict[
                     "max_pending_requests": _UNLIMITED,
                     "max_requests": _UNLIMITED,
                     "max_retries": _UNLIMITED,
-                    "track_remaining": True,
                 }
             ]
         },

@@ -7,7 +7,7 @@ from typing import Any
 
 from chaosmesh_ext.istio.hosts import cluster
 from chaosmesh_ext.istio.selectors import selects
-from chaosmesh_ext.lab.controlplane.embedded.clusters import rule, subsets
+from chaosmesh_ext.lab.controlplane.embedded.destinationrules import rule, subsets
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Port, Service, Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.telemetry import peer
 

@@ -86,7 +86,9 @@ def _outgoing(pod: Workload, trace: Tracing | None, address: str, port: int, rou
         "access_log": [stats_log(pod, "source")],
         "http_filters": [know_unknown(), announce_peer(pod), _FAULT, _ROUTER],
     }
-    if pod.gateway:
+    if not pod.gateway:
+        manager["server_name"] = "envoy"  # so istiod leaves it on sidecars' outbound side
+    else:
         manager |= {"use_remote_address": True, "forward_client_cert_details": "SANITIZE_SET"}
     return _listener(address, port, "OUTBOUND", manager)
 

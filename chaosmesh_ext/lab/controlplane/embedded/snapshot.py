@@ -114,14 +114,16 @@ def _by_age(objects: list[Obj]) -> tuple[Obj, ...]:
     return tuple(sorted(objects, key=_age))
 
 
-def _age(obj: Obj) -> tuple[str, str]:
+def _age(obj: Obj) -> tuple[str, str, str]:
+    """How istiod orders VirtualServices and DestinationRules: age in whole seconds, then name, then namespace."""
     meta = obj["metadata"]
-    return meta.get("creationTimestamp") or "", f"{meta['name']}.{meta.get('namespace', 'default')}"
+    return meta.get("creationTimestamp") or "", meta["name"], meta.get("namespace", "default")
 
 
-def _filter_order(obj: Obj) -> tuple[int, bool, tuple[str, str]]:
-    """istiod's: priority, then the root namespace, then age in whole seconds, then name."""
-    return obj["spec"].get("priority", 0), obj["metadata"].get("namespace") != ROOT_NAMESPACE, _age(obj)
+def _filter_order(obj: Obj) -> tuple[int, bool, str, str]:
+    """How istiod orders EnvoyFilters: priority, then the root namespace, then age in whole seconds, then both names."""
+    created, name, namespace = _age(obj)
+    return obj["spec"].get("priority", 0), namespace != ROOT_NAMESPACE, created, f"{name}.{namespace}"
 
 
 def service(obj: Obj) -> Service:
