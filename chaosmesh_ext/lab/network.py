@@ -12,9 +12,11 @@ from chaosmesh_ext.errors import LabError
 
 __all__ = [
     "API_PORT",
+    "CLAIM_PORT",
     "ETCD_PEER_PORT",
     "ETCD_PORT",
     "JAEGER_PORT",
+    "KUBELET_PORT",
     "OTLP_PORT",
     "PROMETHEUS_PORT",
     "SDS_PORT",
@@ -25,8 +27,11 @@ __all__ = [
 ]
 
 API_PORT = 6443
+CLAIM_PORT = 7001
+"""Held by a lab's supervisor and never answered: whoever has it, has the block."""
 ETCD_PORT = 2379
 ETCD_PEER_PORT = 2380
+KUBELET_PORT = 10250
 XDS_PORT = 15010
 SDS_PORT = 15011
 JAEGER_PORT = 16686

@@ -18,10 +18,14 @@ _NAMESPACE = named("Namespace")
 
 
 class DeleteOptions(msgspec.Struct, frozen=True):
-    """What a DELETE asks for: preconditions ("" is none), whether dependents stay (`orphan`), and only to try it."""
+    """What a DELETE asks for: preconditions ("" is none), whether dependents stay (`orphan`), and only to try it.
+
+    grace: seconds that a Pod gets to end, None for what its spec says.
+    """
 
     uid: str = ""
     resource_version: str = ""
+    grace: int | None = None
     orphan: bool = False
     dry_run: bool = False
 

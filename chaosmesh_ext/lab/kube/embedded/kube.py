@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
-from chaosmesh_ext import errors
-from chaosmesh_ext.errors import ApiError, InvalidInput
-from chaosmesh_ext.lab.kube.api import Obj, Watcher
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.lab.kube.api import CONTEXT, Obj, PodLog, Watcher, kubeconfig, refused
 from chaosmesh_ext.lab.kube.embedded import events
+from chaosmesh_ext.lab.kube.embedded.deletion import DeleteOptions
 from chaosmesh_ext.lab.kube.embedded.json_patch import merge_patch
 from chaosmesh_ext.lab.kube.embedded.jsons import copied
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind, by_kind
@@ -16,22 +16,9 @@ from chaosmesh_ext.lab.kube.embedded.refusals import Refused
 from chaosmesh_ext.lab.kube.embedded.seed import seed
 from chaosmesh_ext.lab.kube.embedded.server import Server
 from chaosmesh_ext.lab.kube.embedded.store import Change, Store
-from chaosmesh_ext.lab.kube.embedded.verbs import PodLog, Verbs
+from chaosmesh_ext.lab.kube.embedded.verbs import Verbs
 
 __all__ = ["CONTEXT", "EmbeddedKube"]
-
-CONTEXT = "chaosmesh-lab"
-"""The name of the kubeconfig's context, cluster and user."""
-
-_ERRORS: dict[int, type[ApiError]] = {
-    400: errors.Unprocessable,
-    403: errors.Forbidden,
-    409: errors.Conflict,
-    410: errors.Gone,
-    422: errors.Unprocessable,
-    500: errors.ServerError,
-    501: errors.ServerError,
-}
 
 
 class EmbeddedKube:
@@ -68,14 +55,7 @@ class EmbeddedKube:
 
     def kubeconfig(self) -> Obj:
         """A kubeconfig of one context, `CONTEXT`, for the namespace default."""
-        return {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": CONTEXT, "cluster": {"server": self.url}}],
-            "users": [{"name": CONTEXT, "user": {}}],
-            "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": CONTEXT, "namespace": "default"}}],
-            "current-context": CONTEXT,
-        }
+        return kubeconfig({"server": self.url}, {})
 
     def serve_pod_logs(self, pod_log: PodLog) -> None:
         """Answer `kubectl logs` with what POD_LOG(pod, container) returns; without it logs are a 501."""
@@ -106,9 +86,8 @@ class EmbeddedKube:
 
     async def update(self, obj: Obj) -> Obj | None:
         """Replace what OBJ has, as `apply` does; None when it, or the very one with its `metadata.uid`, is gone."""
-        kind, namespace = _of(obj)
-        old = self._store.get(*_place(kind, namespace), obj["metadata"]["name"])
-        if old is None or obj["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+        kind, old = self._found(obj)
+        if old is None:
             return None
         new = {**obj, "metadata": _merged(old["metadata"], obj["metadata"])}
         if not kind.status:
@@ -117,19 +96,50 @@ class EmbeddedKube:
 
     async def patch_status(self, obj: Obj, status: Obj) -> Obj | None:
         """Merge STATUS into the status of OBJ (RFC 7396); None when that very object is gone."""
-        kind, namespace = _of(obj)
-        old = self._store.get(*_place(kind, namespace), obj["metadata"]["name"])
-        uid = obj["metadata"].get("uid", "")
-        if old is None or (uid and uid != old["metadata"]["uid"]):
+        kind, old = self._found(obj)
+        if old is None:
             return None
         new = {**old, "status": merge_patch(old.get("status"), status)}
         return _copy(_said(lambda: self._objects.replace(kind, old, new, subresource="status")))
 
-    async def delete(self, kind: str, namespace: str, name: str) -> None:
-        """Delete it; nothing happens when it is gone already."""
+    async def annotate(self, obj: Obj, annotations: dict[str, str]) -> Obj | None:
+        """Add ANNOTATIONS to OBJ, changing nothing else; None when that very object is gone."""
+        kind, old = self._found(obj)
+        if old is None:
+            return None
+        new = merge_patch(old, {"metadata": {"annotations": annotations}})
+        return _copy(_said(lambda: self._objects.replace(kind, old, new)))
+
+    async def bind(self, pod: Obj, node: str) -> Obj | None:
+        """Put POD on NODE, as a scheduler does; see `Kube.bind`."""
+        kind, old = self._found(pod)
+        if old is None:
+            return None
+        present = old["spec"].get("nodeName")
+        if present and present != node:
+            name = old["metadata"]["name"]
+            raise refused(409, "Conflict", f"pod {name} is already assigned to node {present!r}")
+        new = merge_patch(old, {"spec": {"nodeName": node}})
+        return _copy(_said(lambda: self._objects.replace(kind, old, new, strict=False)))
+
+    async def delete(self, kind: str, namespace: str, name: str, *, grace: int | None = None, uid: str = "") -> None:
+        """Delete it; see `Kube.delete`."""
         place = _place(_kind(kind), namespace)
-        if self._store.get(*place, name) is not None:
-            _said(lambda: self._objects.delete(*place, name).obj)
+        old = self._store.get(*place, name)
+        if old is not None and (not uid or old["metadata"]["uid"] == uid):
+            options = DeleteOptions(uid=uid, grace=grace)
+            _said(lambda: self._objects.delete(*place, name, options).obj)
+
+    def dead(self) -> str:
+        """It has no program of its own that could die."""
+        return ""
+
+    def _found(self, obj: Obj) -> tuple[Kind, Obj | None]:
+        """What is stored of OBJ; None when it, or the very one with its uid, is gone."""
+        kind, namespace = _of(obj)
+        old = self._store.get(kind, namespace, obj["metadata"]["name"])
+        uid = obj["metadata"].get("uid", "")
+        return kind, None if old is None or (uid and uid != old["metadata"]["uid"]) else old
 
     async def record(self, about: Obj, reason: str, message: str, kind: str = "Warning") -> None:
         """Write an Event (Normal or Warning) about an object; the same again raises its count."""
@@ -184,5 +194,5 @@ def _said(write: Callable[[], Obj]) -> Obj:
     """What WRITE returns; what it refuses becomes the project's own error."""
     try:
         return write()
-    except Refused as refused:
-        raise _ERRORS.get(refused.code, ApiError)(str(refused), status=refused.code, reason=refused.reason) from None
+    except Refused as refusal:
+        raise refused(refusal.code, refusal.reason, str(refusal)) from None

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
-from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.api import Obj, PodLog
 from chaosmesh_ext.lab.kube.embedded.bodies import as_kind, decoded, delete_options, dry_run, flag, patcher
 from chaosmesh_ext.lab.kube.embedded.objects import Objects
 from chaosmesh_ext.lab.kube.embedded.paths import Target
@@ -24,14 +24,11 @@ from chaosmesh_ext.lab.kube.embedded.selectors import Selector, selector
 from chaosmesh_ext.lab.kube.embedded.views import View, view
 from chaosmesh_ext.lab.kube.embedded.watching import Watch, WatchOptions, parsed_version
 
-__all__ = ["Answer", "PodLog", "Request", "Text", "Verbs"]
+__all__ = ["Answer", "Request", "Text", "Verbs"]
 
 _WATCH_TIMEOUT = 1800.0
 """Seconds a watch lasts when the client does not say; a real server takes 30 to 60 minutes."""
 _OF_PODS = ("exec", "attach", "portforward", "proxy", "binding", "ephemeralcontainers", "resize")
-
-PodLog = Callable[[Obj, str], str]
-"""The output of a Pod's container so far ("" is its first)."""
 
 
 class Request(msgspec.Struct, frozen=True):

@@ -1,0 +1,52 @@
+"""What is there before anybody writes: the namespaces, their accounts, and the node."""
+
+from __future__ import annotations
+
+import asyncio
+
+from chaosmesh_ext.errors import ApiError
+from chaosmesh_ext.lab.kube.api import ISTIO_NAMESPACE, NODE, Obj
+from chaosmesh_ext.lab.kube.apiserver.client import Client
+from chaosmesh_ext.lab.network import KUBELET_PORT
+
+__all__ = ["seed"]
+
+_NAMESPACES = ("default", "kube-system", "kube-public", ISTIO_NAMESPACE)
+
+
+async def seed(client: Client, host: str) -> None:
+    """Create it; the node's kubelet is at HOST."""
+    await asyncio.gather(
+        *(_namespace(client, name) for name in _NAMESPACES),
+        _create(client, "/api/v1/nodes", _node(host)),
+    )
+
+
+async def _namespace(client: Client, name: str) -> None:
+    """With the account that a controller manager would give it."""
+    await _create(client, "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    await _create(client, f"/api/v1/namespaces/{name}/serviceaccounts", account)
+
+
+async def _create(client: Client, path: str, body: Obj) -> None:
+    try:
+        await client.ask("POST", path, body)
+    except ApiError as error:
+        if error.reason != "AlreadyExists":
+            raise
+
+
+def _node(host: str) -> Obj:
+    return {
+        "apiVersion": "v1",
+        "kind": "Node",
+        "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}},
+        "status": {
+            "addresses": [{"type": "InternalIP", "address": host}, {"type": "Hostname", "address": NODE}],
+            "conditions": [
+                {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the lab is running"}
+            ],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": KUBELET_PORT}},
+        },
+    }
