@@ -7,7 +7,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check tools lab-up lab-down clean
+.PHONY: help setup demo test conformance fidelity check tools lab-up lab-down clean
+
+# LAB=istiod: the same commands with the real control plane, API server and Jaeger, once `make tools` built them
+LAB ?= embedded
+LAB_PARTS := $(if $(filter istiod,$(LAB)),--control-plane istiod --traces jaeger)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,12 +28,18 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 demo: setup ## The main job: find that productpage gives up on details after 3 seconds, with proof
-	@chaos mesh lab run -- sh -c 'chaos mesh run experiments/productpage-details-timeout.yaml; test $$? -le 1'
+	@chaos mesh lab run $(LAB_PARTS) -- sh -c 'chaos mesh run experiments/productpage-details-timeout.yaml; test $$? -le 1'
 	@$(BIN)/python -c 'import json; found = json.load(open("reports/runs/latest/findings.json"))["findings"]; \
 	raise SystemExit(not any(f["rule"] == "timeout" and f["source"] == "productpage" and f["destination"] == "details" for f in found))'
 
 test: setup ## The whole test suite
 	@pytest -n 2 --dist worksteal -q
+
+conformance: tools ## The same tests on the lab's own parts and on istiod, kube-apiserver and Jaeger
+	@pytest -n 2 --dist loadgroup -q --real tests/conformance
+
+fidelity: tools ## Write docs/fidelity.md from what both sides are seen to do
+	@pytest -n 2 --dist loadgroup -q --real --write-fidelity tests/conformance
 
 check: setup ## Lint, types, and the layers between the packages
 	@ruff check .
@@ -41,7 +51,7 @@ tools: setup ## Build istiod, kube-apiserver, Jaeger and their clients: 10 minut
 	@chaos mesh lab tools
 
 lab-up: setup ## Start the lab in the background
-	@chaos mesh lab up
+	@chaos mesh lab up $(LAB_PARTS)
 
 lab-down: ## Stop it
 	@if [ -x $(BIN)/chaos ]; then chaos mesh lab down; fi

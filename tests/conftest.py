@@ -15,6 +15,13 @@ import pytest
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab import debian
 
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--real", action="store_true", help="tests/conformance also on istiod, kube-apiserver and Jaeger")
+    parser.addoption("--write-fidelity", action="store_true", help="write docs/fidelity.md; needs --real")
+
+
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 
 

@@ -5,21 +5,18 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import signal
 import subprocess
 import sys
-import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from chaosmesh_ext.cli.errors import one_line
+from chaosmesh_ext.cli.lab_start import Wanted, ended_by_signals, ignore_signals, start
 from chaosmesh_ext.cli.lab_tools import tools
-from chaosmesh_ext.errors import InvalidInput, LabError, NotFound
+from chaosmesh_ext.errors import InvalidInput, LabError
+from chaosmesh_ext.lab.parts import names
 
 if TYPE_CHECKING:
     from chaosmesh_ext.lab.state import LabState
@@ -49,14 +46,14 @@ def _up_options(command: Any) -> Any:
         click.option("--topology", type=click.Path(dir_okay=False), help="A service graph instead of Bookinfo."),
         click.option(
             "--control-plane",
-            type=click.Choice(["embedded"]),
+            type=click.Choice(names("controlplane")),
             default="embedded",
             show_default=True,
             help="Who turns Istio's resources into Envoy's configuration.",
         ),
         click.option(
             "--traces",
-            type=click.Choice(["embedded"]),
+            type=click.Choice(names("traces")),
             default="embedded",
             show_default=True,
             help="Who keeps the traces and answers Jaeger's API.",
@@ -93,9 +90,9 @@ def up(
     Example:
       chaos mesh lab up --topology experiments/topologies/shop.yaml --name shop
     """  # noqa: D301 - \b is click's word for "do not wrap"
-    del control_plane, traces
-    with one_line(), _ended_by_signals():
-        state = _start(name, topology or "", sampling, prometheus=not without_prometheus, quiet=as_json)
+    wanted = Wanted(topology or "", control_plane, traces, sampling)
+    with one_line(), ended_by_signals():
+        state = start(name, wanted, prometheus=not without_prometheus, quiet=as_json)
         if as_json:
             click.echo(json.dumps(_public(state)))
             return
@@ -181,45 +178,21 @@ def run(
     Example:
       chaos mesh lab run -- chaos mesh run experiments/ratings-abort.yaml
     """  # noqa: D301 - \b is click's word for "do not wrap"
-    del control_plane, traces
     from chaosmesh_ext.lab import state as states
 
     name = f"run-{uuid.uuid4().hex[:12]}"
     directory = states.directory_of(name)
     status_code = 1
-    with one_line(), _ended_by_signals():
+    wanted = Wanted(topology or "", control_plane, traces, sampling)
+    with one_line(), ended_by_signals():
         try:
-            state = _start(name, topology or "", sampling, prometheus=not without_prometheus, bound=True)
+            state = start(name, wanted, prometheus=not without_prometheus, bound=True)
             status_code = _run_command(command, {**os.environ, **state.env})
         finally:
-            _ignore_signals()
+            ignore_signals()
             states.stop(directory)
             states.remove(directory)
     sys.exit(status_code)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and a terminal that closes end a command as Ctrl-C does: what it started goes with it."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if before[number] is not signal.SIG_IGN:
-            signal.signal(number, _interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _ignore_signals() -> None:
-    """What clears away is not to be stopped half-way."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-
-
-def _interrupt(_number: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
 
 
 def _run_command(command: tuple[str, ...], environment: dict[str, str]) -> int:
@@ -239,105 +212,6 @@ def _run_command(command: tuple[str, ...], environment: dict[str, str]) -> int:
 
 def _public(state: LabState) -> dict[str, Any]:
     return {"name": state.name, "pid": state.pid, "env": state.env, "ready_s": state.ready_s}
-
-
-def _start(
-    name: str, topology: str, sampling: float, *, prometheus: bool, quiet: bool = False, bound: bool = False
-) -> LabState:
-    """Start the supervisor and follow what it says until it is ready."""
-    started = time.time()
-    from chaosmesh_ext.lab import state as states
-    from chaosmesh_ext.settings import load
-
-    directory = states.directory_of(name)
-    if topology and not Path(topology).is_file():
-        raise InvalidInput(f"{topology}: no such file; give a topology, e.g. experiments/topologies/shop.yaml")
-    block = load().lab_block
-    if block and not 64 <= block <= 254:
-        raise InvalidInput(
-            f"CHAOSMESH_LAB_BLOCK={block} is outside 64–254: unset it, or choose 127.N.0.0/16 by such an N"
-        )
-    with states.starting(directory):
-        try:
-            alive = states.load(name).alive
-        except NotFound:
-            alive = False
-        if alive:
-            raise InvalidInput(f"the lab {name!r} is up already: use it, or `chaos mesh lab down --name {name}`")
-        states.stop(directory)  # what a crash left
-        (directory / "lab.json").unlink(missing_ok=True)
-        return _start_supervisor(
-            name, directory, topology, sampling, started, block, prometheus=prometheus, quiet=quiet, bound=bound
-        )
-
-
-def _start_supervisor(
-    name: str,
-    directory: Path,
-    topology: str,
-    sampling: float,
-    started: float,
-    block: int,
-    *,
-    prometheus: bool,
-    quiet: bool,
-    bound: bool,
-) -> LabState:
-    import msgspec
-
-    from chaosmesh_ext.lab import state as states
-    from chaosmesh_ext.lab.metrics import find_prometheus
-
-    binary = find_prometheus() if prometheus else None
-    if prometheus and binary is None and not quiet:
-        click.echo("No Prometheus here: the lab comes up without metrics (`make setup` gets one).", err=True)
-    options = {
-        "name": name,
-        "directory": str(directory),
-        "topology": str(Path(topology).resolve()) if topology else "",
-        "block": block,
-        "prometheus": str(binary or ""),
-        "sampling": sampling,
-        "started": started,
-        "die_with": os.getpid() if bound else 0,
-    }
-    with (directory / "logs" / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "chaosmesh_ext.lab.supervisor"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,
-            env={**os.environ, states.LAB_VARIABLE: str(directory)},
-        )
-    try:
-        assert process.stdin is not None  # noqa: S101
-        process.stdin.write(json.dumps(options).encode())
-        process.stdin.close()
-        return msgspec.convert(_follow(process, directory, quiet=quiet), states.LabState)
-    except BaseException:
-        _ignore_signals()
-        if process.poll() is None:
-            process.terminate()
-        states.stop(directory)
-        states.remove(directory)
-        raise
-
-
-def _follow(process: subprocess.Popen[bytes], directory: Path, *, quiet: bool) -> Any:
-    assert process.stdout is not None  # noqa: S101
-    for line in process.stdout:
-        said = json.loads(line)
-        if "ready" in said:
-            return said["ready"]
-        if "error" in said:
-            kind = InvalidInput if said["exit_code"] == InvalidInput.exit_code else LabError
-            raise kind(said["error"])
-        if not quiet:
-            click.echo(f"  {said['progress']}", err=True)
-    words = (directory / "logs" / "supervisor.log").read_text(errors="replace").strip().splitlines()
-    raise LabError(f"the lab died at its start; its last words: {words[-1] if words else 'none'}")
 
 
 def _ask(state: LabState) -> dict[str, Any]:

@@ -9,7 +9,9 @@ import json
 import logging
 import random
 
+from chaosmesh_ext.lab.envoy.node import POD, WORKLOAD, is_gateway, is_proxied
 from chaosmesh_ext.lab.kube.api import Kube, Obj
+from chaosmesh_ext.lab.kubelet import NODE
 
 __all__ = ["Deployments", "replica_set_name"]
 
@@ -84,7 +86,7 @@ class Deployments:
 
     async def _reconcile(self, namespace: str, name: str) -> None:
         deployment = await self._kube.get("Deployment", namespace, name)
-        pods = [pod for pod in await self._kube.list("Pod", namespace) if _owner(pod) == name]
+        pods = [pod for pod in await self._kube.list("Pod", namespace) if _owner(pod) == name and not _ending(pod)]
         if deployment is None:
             for pod in pods:
                 await self._kube.delete("Pod", namespace, pod["metadata"]["name"])
@@ -131,7 +133,7 @@ class Deployments:
 
     async def _report(self, deployment: Obj, wanted: int, template_hash: str) -> None:
         namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
-        pods = [pod for pod in await self._kube.list("Pod", namespace) if _owner(pod) == name]
+        pods = [pod for pod in await self._kube.list("Pod", namespace) if _owner(pod) == name and not _ending(pod)]
         ready = len([pod for pod in pods if _is_ready(pod)])
         updated = len([pod for pod in pods if _hash_of(pod) == template_hash])
         available = "True" if ready >= wanted else "False"
@@ -169,6 +171,10 @@ def _hash_of(pod: Obj) -> str:
     return str(pod["metadata"].get("labels", {}).get("pod-template-hash", ""))
 
 
+def _ending(pod: Obj) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
+
+
 def _is_ready(pod: Obj) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
@@ -192,20 +198,25 @@ def _pod(deployment: Obj, replica_set: Obj, template_hash: str) -> Obj:
     meta = template.get("metadata", {})
     name = deployment["metadata"]["name"]
     suffix = "".join(random.choices(_ALPHABET, k=5))  # noqa: S311 a name, not a secret
-    return {
+    pod = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": f"{set_name}-{suffix}",
             "generateName": f"{set_name}-",
             "namespace": deployment["metadata"]["namespace"],
-            "labels": {**meta.get("labels", {}), "pod-template-hash": template_hash},
-            "annotations": {
-                **meta.get("annotations", {}),
-                _OWNER: name,
-                "lab.chaosmesh-ext/workload": name,
-            },
+            "labels": {**meta.get("labels", {}), "pod-template-hash": template_hash, POD: suffix},
+            "annotations": {**meta.get("annotations", {}), _OWNER: name, WORKLOAD: name},
             "ownerReferences": [_reference(replica_set, "apps/v1", "ReplicaSet")],
         },
-        "spec": template.get("spec", {}),
+        "spec": {**template.get("spec", {}), "nodeName": NODE},
     }
+    return _injected(pod)
+
+
+def _injected(pod: Obj) -> Obj:
+    """POD with its sidecar among the containers, as Istio's injector leaves it."""
+    containers = pod["spec"].get("containers", [])
+    if is_gateway(pod) or not is_proxied(pod) or any(one["name"] == "istio-proxy" for one in containers):
+        return pod
+    return {**pod, "spec": {**pod["spec"], "containers": [*containers, {"name": "istio-proxy", "image": "envoy"}]}}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import psutil
 from aiohttp import web
@@ -11,7 +12,7 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.controlplane.api import ControlPlane
 from chaosmesh_ext.lab.kubelet import ADMIN_PORT, Kubelet
 
-__all__ = ["DESK_PORT", "Desk", "pss_mb", "targets_url"]
+__all__ = ["DESK_PORT", "Desk", "Part", "pss_mb", "targets_url"]
 
 DESK_PORT = 7000
 
@@ -29,10 +30,21 @@ def targets_url(host: str) -> str:
     return f"http://{host}:{DESK_PORT}/targets"
 
 
-class Desk:
-    """Answers ``/status`` and ``/targets`` (Prometheus' HTTP service discovery)."""
+class Part(Protocol):
+    """Something that may die before the lab does."""
 
-    def __init__(self, host: str, name: str, kubelet: Kubelet, plane: ControlPlane) -> None:
+    def dead(self) -> str:
+        """Why it is no more, with its last words; empty while it runs."""
+
+
+class Desk:
+    """Answers ``/status`` and ``/targets`` (Prometheus' HTTP service discovery).
+
+    parts: what the lab consists of; a dead one's last words are all that there is to say.
+    """
+
+    def __init__(self, host: str, name: str, kubelet: Kubelet, plane: ControlPlane, parts: Sequence[Part]) -> None:
+        self._parts = parts
         self._host = host
         self._name = name
         self._kubelet = kubelet
@@ -68,7 +80,8 @@ class Desk:
         return web.json_response(targets)
 
     async def _status(self, _request: web.Request) -> web.Response:
-        proxies = {proxy.name: proxy for proxy in self._plane.proxies()}
+        dead = [words for part in self._parts if (words := part.dead())]
+        proxies = {} if dead else {proxy.name: proxy for proxy in await self._plane.proxies()}
         pods: list[dict[str, Any]] = []
         for running in self._kubelet.pods:
             namespace, name = running.key
@@ -93,7 +106,7 @@ class Desk:
             {
                 "name": self._name,
                 "pods": pods,
-                "problems": self._plane.problems(),
+                "problems": dead or await self._plane.problems(),
                 "processes": len(family),
                 "pss_mb": round(sum(pss_mb(process.pid) for process in family), 1),
             }

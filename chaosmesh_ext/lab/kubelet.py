@@ -13,14 +13,17 @@ from typing import Any
 from chaosmesh_ext.errors import ChaosMeshError, LabError
 from chaosmesh_ext.lab.apps import AppHost, AppSpec, image_app
 from chaosmesh_ext.lab.envoy import Sidecar
+from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, WORKLOAD, is_gateway, is_proxied
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.network import Network, PodAddresses, check_free
 
-__all__ = ["ADMIN_PORT", "Kubelet", "PodProcesses"]
+__all__ = ["ADMIN_PORT", "NODE", "Kubelet", "PodProcesses"]
 
 _LOG = logging.getLogger(__name__)
 
 ADMIN_PORT = 15000
+NODE = "lab"
+"""The name of the one node."""
 _LOG_BYTES = 1024 * 1024
 _RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 """Seconds before each further restart of the same container; Kubernetes' first is immediate, its later ones grow."""
@@ -59,7 +62,12 @@ class Kubelet:
     """
 
     def __init__(
-        self, kube: Kube, network: Network, apps: AppHost, bootstrap: Callable[[Obj], Obj], directory: Path
+        self,
+        kube: Kube,
+        network: Network,
+        apps: AppHost,
+        bootstrap: Callable[[Obj], Awaitable[Obj]],
+        directory: Path,
     ) -> None:
         self._kube = kube
         self._network = network
@@ -88,7 +96,7 @@ class Kubelet:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(self._end(pod) for pod in self.pods))
+        await asyncio.gather(*(self._end(pod, gone=True) for pod in self.pods))
 
     def log(self, pod: Obj, container: str) -> str:
         """What CONTAINER of POD wrote, at most its last MiB; its first one's where CONTAINER is empty."""
@@ -124,10 +132,12 @@ class Kubelet:
 
     def _seen(self, event: str, pod: Obj) -> None:
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
-        if event == "DELETED":
+        if event == "DELETED" or pod["metadata"].get("deletionTimestamp"):
             running = self._pods.pop(key, None)
             if running is not None:
-                self._spawn(self._end(running))
+                self._spawn(self._end(running, gone=event == "DELETED"))
+            elif event != "DELETED" and not self._stopping:
+                self._spawn(self._let_go(pod))
         elif key not in self._pods and not self._stopping:
             index = next((index for index in range(1, 255) if index not in self._taken), 0)
             if not index:
@@ -156,9 +166,7 @@ class Kubelet:
 
     async def _run(self, running: PodProcesses) -> None:
         pod, addresses = running.pod, running.addresses
-        template = pod["metadata"].get("annotations", {})
-        gateway = template.get("inject.istio.io/templates") == "gateway"
-        bare = pod["metadata"].get("labels", {}).get("sidecar.istio.io/inject") == "false"
+        gateway, bare = is_gateway(pod), not is_proxied(pod)
         container = (pod["spec"].get("containers") or [{}])[0]
         app = None if gateway else image_app(container.get("image", ""))
         if not gateway and app is None:
@@ -172,15 +180,13 @@ class Kubelet:
             self._changed.set()
             await self._waiting(running, str(error))
             return
-        placed = await self._kube.update(_placed(pod, addresses, sidecar=not bare and not gateway))
+        placed = await self._place(pod, addresses)
         if placed is None or running.deleted:
             return  # deleted meanwhile
         running.pod = pod = placed
         running.up = {} if bare else {"istio-proxy": False}
         if not gateway:
             running.up["app"] = False
-        status = {"phase": "Pending", "podIP": addresses.inbound, "podIPs": [{"ip": addresses.inbound}]}
-        await self._kube.patch_status(pod, {**status, "hostIP": self._network.control, "startTime": _now()})
         if not bare:
             self._spawn(self._keep_sidecar(running), running)
         if app is not None:
@@ -196,11 +202,22 @@ class Kubelet:
             )
             self._spawn(self._keep_app(running, spec), running)
 
+    async def _place(self, pod: Obj, addresses: PodAddresses) -> Obj | None:
+        """Give POD its node and its addresses; None when it is gone."""
+        if not pod["spec"].get("nodeName") and await self._kube.bind(pod, NODE) is None:
+            return None
+        workload = pod["metadata"].get("annotations", {}).get(WORKLOAD, pod["metadata"]["name"])
+        placed = await self._kube.annotate(pod, {WORKLOAD: workload, OUTBOUND: addresses.outbound, APP: addresses.app})
+        if placed is None:
+            return None
+        status = {"phase": "Pending", "podIP": addresses.inbound, "podIPs": [{"ip": addresses.inbound}]}
+        return await self._kube.patch_status(placed, {**status, "hostIP": self._network.control, "startTime": _now()})
+
     async def _keep_sidecar(self, running: PodProcesses) -> None:
         async def once() -> None:
             sidecar = Sidecar(
                 running.key[1],
-                self._bootstrap(running.pod),
+                await self._bootstrap(running.pod),
                 (running.addresses.outbound, ADMIN_PORT),
                 self._directory,
             )
@@ -271,7 +288,8 @@ class Kubelet:
         if await self._kube.patch_status(pod, status) is not None:
             await self._kube.record(pod, "CannotRun", why)
 
-    async def _end(self, running: PodProcesses) -> None:
+    async def _end(self, running: PodProcesses, *, gone: bool) -> None:
+        """End its processes; then, unless it is gone from the API already, let that go on with its deletion."""
         running.deleted = True
         mine = [task for task in running.tasks if task is not asyncio.current_task()]
         for task in mine:
@@ -282,6 +300,15 @@ class Kubelet:
             await running.sidecar.stop()
         await asyncio.gather(*mine, return_exceptions=True)
         self._taken.discard(running.index)
+        if not gone and not self._stopping:
+            await self._let_go(running.pod)
+
+    async def _let_go(self, pod: Obj) -> None:
+        """A Pod that was asked to end is there until its node says that it ended."""
+        try:
+            await self._kube.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], grace=0)
+        except ChaosMeshError:
+            _LOG.exception("Pod %s could not be deleted", pod["metadata"]["name"])
 
 
 def _now() -> str:
@@ -290,30 +317,6 @@ def _now() -> str:
 
 def _environment(container: Obj) -> dict[str, str]:
     return {entry["name"]: str(entry["value"]) for entry in container.get("env", []) if "value" in entry}
-
-
-def _placed(pod: Obj, addresses: PodAddresses, *, sidecar: bool) -> Obj:
-    """The Pod with its addresses, and with its sidecar among the containers, as an injector leaves it."""
-    containers = list(pod["spec"].get("containers", []))
-    if sidecar and not any(container["name"] == "istio-proxy" for container in containers):
-        containers.append({"name": "istio-proxy", "image": "envoy"})
-    annotations = {
-        "lab.chaosmesh-ext/workload": pod["metadata"]["name"],
-        **pod["metadata"].get("annotations", {}),
-        "lab.chaosmesh-ext/outbound": addresses.outbound,
-        "lab.chaosmesh-ext/app": addresses.app,
-    }
-    meta = {
-        key: pod["metadata"][key]
-        for key in ("name", "namespace", "uid", "labels", "ownerReferences")
-        if key in pod["metadata"]
-    }
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {**meta, "annotations": annotations},
-        "spec": {**pod["spec"], "containers": containers, "nodeName": "lab"},
-    }
 
 
 def _status(running: PodProcesses) -> Obj:

@@ -13,28 +13,30 @@ import gc
 import json
 import os
 import signal
+import socket
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import psutil
-import yaml
 
 from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
 from chaosmesh_ext.lab.apps import AppHost
+from chaosmesh_ext.lab.contents import contents, pods_of
 from chaosmesh_ext.lab.controlplane.api import ControlPlane
 from chaosmesh_ext.lab.deployments import Deployments
-from chaosmesh_ext.lab.desk import DESK_PORT, Desk, targets_url
-from chaosmesh_ext.lab.kube.api import Obj
-from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
+from chaosmesh_ext.lab.desk import DESK_PORT, Desk, Part, targets_url
+from chaosmesh_ext.lab.identity import Authority, SdsServer
+from chaosmesh_ext.lab.kube.api import Kube
 from chaosmesh_ext.lab.kubelet import ADMIN_PORT, Kubelet
 from chaosmesh_ext.lab.metrics import Prometheus
 from chaosmesh_ext.lab.network import (
     API_PORT,
+    CLAIM_PORT,
     JAEGER_PORT,
     OTLP_PORT,
     PROMETHEUS_PORT,
@@ -43,10 +45,11 @@ from chaosmesh_ext.lab.network import (
     Network,
     check_free,
 )
+from chaosmesh_ext.lab.parts import part
+from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import die_with_parent
 from chaosmesh_ext.lab.state import LabState, remove, save
-from chaosmesh_ext.lab.traces.embedded import EmbeddedTraces
-from chaosmesh_ext.settings import shipped
+from chaosmesh_ext.lab.traces.api import Traces
 
 __all__ = ["Lab", "Options", "main"]
 
@@ -56,19 +59,21 @@ _FIRST_BLOCK, _LAST_BLOCK = 64, 254
 class Options(msgspec.Struct, frozen=True):
     """What `lab up` asks for.
 
-    topology: a file, or empty for Bookinfo. block: of `Network`, 0 for the first free one. prometheus: its binary, or
-    empty for a lab without metrics. sampling: percent of unmarked requests that are traced. started: seconds since the
+    topology: a file, or empty for Bookinfo. control_plane, traces: which of `parts`. block: of `Network`, 0 for the
+    first free one. prometheus: its binary, or empty for a lab without metrics. sampling: percent of unmarked requests that are traced. started: seconds since the
     epoch at which the command began. die_with: the pid that this lab must not outlive, or 0.
     """
 
     name: str
     directory: str
     topology: str = ""
+    control_plane: str = "embedded"
+    traces: str = "embedded"
     block: int = 0
     prometheus: str = ""
     sampling: float = 100.0
     started: float = 0.0
-    timeout: float = 30.0
+    timeout: float = 60.0
     die_with: int = 0
 
 
@@ -79,6 +84,7 @@ class Lab:
         self._options = options
         self._directory = Path(options.directory)
         self._stack = contextlib.AsyncExitStack()
+        self._parts: Sequence[Part] = ()
         self.env: dict[str, str] = {}
 
     async def start(self, progress: Callable[[str], None]) -> LabState:
@@ -86,28 +92,23 @@ class Lab:
 
         Raises InvalidInput for a topology that cannot be, LabError with the last words of the part that failed.
         """
-        objects = _objects(self._options.topology)
+        objects = contents(self._options.topology)
         apps = AppHost(self._directory / "logs")
         await self._begin(apps)
-        network, kube = await self._claim(_pods(objects))
+        network = self._claim(pods_of(objects))
         control = network.control
         progress(f"addresses 127.{network.block}.0.0/16")
-        traces = EmbeddedTraces((control, JAEGER_PORT), (control, OTLP_PORT))
-        await self._begin(traces)
         # the largest import of all, half a second: the application host imports its own meanwhile
-        from chaosmesh_ext.lab.controlplane.embedded import EmbeddedControlPlane
-        from chaosmesh_ext.lab.identity import Authority, SdsServer
-
-        await self._begin(SdsServer(Authority(), control, SDS_PORT))
-        plane = EmbeddedControlPlane(
-            kube,
-            control,
-            XDS_PORT,
-            sds=(control, SDS_PORT),
-            otlp=(control, OTLP_PORT),
-            sampling=self._options.sampling,
-        )
+        controlplane = part("controlplane", self._options.control_plane)
+        place = Place(control, self._directory, self._options.sampling)
+        authority = Authority()
+        traces: Traces = part("traces", self._options.traces).create(place)
+        kube: Kube = part("kube", controlplane.KUBE).create(place)
+        plane: ControlPlane = controlplane.create(place, kube, authority, traces.otlp)
+        await self._begin(SdsServer(authority, control, SDS_PORT))
+        await asyncio.gather(self._begin(kube), self._begin(traces))
         await self._begin(plane)
+        self._parts = (kube, traces, plane)
         deployments = Deployments(kube)
         kubelet = Kubelet(kube, network, apps, plane.bootstrap, self._directory / "logs")
         for obj in objects:
@@ -117,21 +118,21 @@ class Lab:
         self._stack.push_async_callback(kubelet.stop)
         deployments.start()
         self._stack.push_async_callback(deployments.stop)
-        desk = Desk(control, self._options.name, kubelet, plane)
+        desk = Desk(control, self._options.name, kubelet, plane, self._parts)
         await self._begin(desk)
-        wanted = _pods(objects)
+        wanted = pods_of(objects)
         progress(f"{wanted} workloads, each with an Envoy of its own")
         self.env = {"KUBECONFIG": str(self._directory / "kubeconfig"), "JAEGER_URL": traces.url}
         starting = [asyncio.create_task(kubelet.all_ready(wanted, self._options.timeout))]
         if self._options.prometheus:
             starting.append(asyncio.create_task(self._measure(control)))
         try:
-            await asyncio.gather(*starting)
+            await self._while_alive(asyncio.gather(*starting))
+            await self._while_alive(self._answering(kubelet, plane))
         finally:
             for task in starting:
                 task.cancel()
-        await self._answering(kubelet, plane)
-        if problems := plane.problems():
+        if problems := await plane.problems():
             raise InvalidInput("; ".join(problems))
         state = LabState(
             name=self._options.name,
@@ -164,8 +165,11 @@ class Lab:
         await self._begin(prometheus)
         self.env["PROMETHEUS_URL"] = prometheus.url
 
-    async def _claim(self, pods: int) -> tuple[Network, EmbeddedKube]:
-        """The first block of addresses that has room for PODS; labs of one name try the same one first."""
+    def _claim(self, pods: int) -> Network:
+        """The first block of addresses that has room for PODS; labs of one name try the same one first.
+
+        A socket keeps other labs out of it for as long as this process lives, also before its parts listen.
+        """
         if self._options.block:
             blocks = [self._options.block]
         else:
@@ -174,25 +178,39 @@ class Lab:
             blocks = [_FIRST_BLOCK + (first + step) % span for step in range(span)]
         for block in blocks:
             network = Network(block)
-            kube = EmbeddedKube(network.control, API_PORT)
+            claim = socket.socket()
             try:
-                await kube.start()
+                check_free([(network.control, CLAIM_PORT)])
+                claim.bind((network.control, CLAIM_PORT))
+                claim.listen(1)
                 check_free(_addresses(network, pods))
-            except LabError:
-                await kube.stop()
+            except (OSError, LabError):
+                claim.close()
                 if block == blocks[-1]:
                     raise
                 continue
-            self._stack.push_async_callback(kube.stop)
-            return network, kube
+            self._stack.callback(claim.close)
+            return network
         raise AssertionError
+
+    async def _while_alive(self, work: Awaitable[Any]) -> None:
+        """Wait for WORK; raises LabError with the last words of a part that dies meanwhile."""
+        task = asyncio.ensure_future(work)
+        try:
+            while not task.done():
+                await asyncio.wait({task}, timeout=0.2)
+                if words := next((words for one in self._parts if (words := one.dead())), ""):
+                    raise LabError(words)
+            task.result()
+        finally:
+            task.cancel()
 
     async def _answering(self, kubelet: Kubelet, plane: ControlPlane) -> None:
         """Wait until every Envoy has acknowledged what it was sent last: only then are all routes in force."""
         wanted = {pod.key[1] for pod in kubelet.pods if pod.sidecar is not None}
         deadline = time.monotonic() + self._options.timeout
-        while late := wanted - {proxy.name.split(".")[0] for proxy in plane.proxies() if proxy.synced}:
-            if problems := plane.problems():
+        while late := wanted - {proxy.name.split(".")[0] for proxy in await plane.proxies() if proxy.synced}:
+            if problems := await plane.problems():
                 more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
                 raise LabError(f"{problems[0]}{more}")
             if time.monotonic() > deadline:
@@ -208,31 +226,9 @@ class Lab:
         return ""
 
 
-def _objects(topology: str) -> list[Obj]:
-    """What the lab starts with: the gateway, and Bookinfo from the files that a cluster takes, or a topology."""
-    folders = [shipped("manifests") / "lab"]
-    objects: list[Obj] = []
-    if topology:
-        from chaosmesh_ext.lab.apps.topology import load_topology, manifests
-
-        objects += manifests(load_topology(Path(topology)))
-    else:
-        folders.append(shipped("manifests") / "bookinfo")
-    for folder in folders:
-        for file in sorted(folder.glob("*.yaml")):
-            with file.open() as stream:
-                objects += [_in_namespace(obj) for obj in yaml.load_all(stream, Loader=_Loader) if obj]
-    order = {"Namespace": 0, "ServiceAccount": 1, "Deployment": 3}
-    return sorted((_in_namespace(obj) for obj in objects), key=lambda obj: order.get(obj["kind"], 2))
-
-
-def _pods(objects: list[Obj]) -> int:
-    return sum(int(o["spec"].get("replicas", 1)) for o in objects if o["kind"] == "Deployment")
-
-
 def _addresses(network: Network, pods: int) -> Iterator[tuple[str, int]]:
-    """What a lab of so many Pods will want of NETWORK, but for the API server's address."""
-    for port in (XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT):
+    """What a lab of so many Pods will want of NETWORK."""
+    for port in (API_PORT, XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT):
         yield network.control, port
     for index in range(1, min(pods, 254) + 1):
         yield network.pod(index).outbound, ADMIN_PORT
@@ -241,14 +237,6 @@ def _addresses(network: Network, pods: int) -> Iterator[tuple[str, int]]:
 
 _USUAL_PORT = 9080
 """Where Bookinfo's services and, by default, a topology's listen."""
-
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def _in_namespace(obj: Obj) -> Obj:
-    if obj["kind"] != "Namespace":
-        obj["metadata"].setdefault("namespace", "default")
-    return obj
 
 
 def _tell(**line: Any) -> None:

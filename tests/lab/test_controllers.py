@@ -56,7 +56,7 @@ async def kube():
 
 @pytest.fixture
 async def kubelet(kube, tmp_path):
-    def bootstrap(_pod: dict) -> dict:
+    async def bootstrap(_pod: dict) -> dict:
         raise LabError("no control plane here")
 
     kubelet = Kubelet(kube, Network(253), AppHost(tmp_path), bootstrap, tmp_path)
@@ -135,7 +135,7 @@ async def test_a_pod_that_cannot_be_started_says_why_and_the_next_one_is_taken(k
 async def test_a_bootstrap_that_fails_in_an_unknown_way_is_tried_again(kube, tmp_path):
     tries = []
 
-    def bootstrap(_pod: dict) -> dict:
+    async def bootstrap(_pod: dict) -> dict:
         tries.append(1)
         raise KeyError("listeners")
 

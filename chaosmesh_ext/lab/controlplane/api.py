@@ -1,4 +1,9 @@
-"""What the rest of the lab asks of its control plane, whichever it is."""
+"""What the rest of the lab asks of its control plane, whichever it is.
+
+A module beside this one is a control plane when it has ``KUBE``, the name of the Kubernetes API that it needs, and
+``create(place: Place, kube: Kube, authority: Authority, otlp: tuple[str, int]) -> ControlPlane``, which raises LabError
+when what it needs is not on this machine.
+"""
 
 from __future__ import annotations
 
@@ -28,16 +33,19 @@ class ControlPlane(Protocol):
     """Turns Istio's objects into the configuration of every Envoy of the lab's."""
 
     async def start(self) -> None:
-        """Listen; raises LabError when the address is taken."""
+        """Start and wait until it is ready; raises LabError when it cannot be, e.g. because an address is taken."""
 
     async def stop(self) -> None:
-        """Close every stream."""
+        """Close every stream; a second call does nothing."""
 
-    def bootstrap(self, pod: Obj) -> Obj:
-        """The Envoy bootstrap of a placed Pod."""
+    async def bootstrap(self, pod: Obj) -> Obj:
+        """The Envoy bootstrap of a placed Pod; raises LabError while the Pod has no address."""
 
-    def proxies(self) -> list[ProxyStatus]:
-        """Every proxy that is connected, or should be."""
+    async def proxies(self) -> list[ProxyStatus]:
+        """Every proxy that is connected, or should be; raises LabError when the control plane does not answer."""
 
-    def problems(self) -> list[str]:
+    async def problems(self) -> list[str]:
         """What was refused, by the control plane or by an Envoy, one line each."""
+
+    def dead(self) -> str:
+        """Why it is no more, with its last words; empty while it runs and once it was stopped."""

@@ -10,6 +10,7 @@ import aiohttp
 import yaml
 
 from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab.envoy.metrics import RELABEL
 from chaosmesh_ext.lab.process import Process
 
 __all__ = ["Prometheus", "configuration"]
@@ -19,7 +20,7 @@ _SCRAPE = "1s"
 
 
 def configuration(targets_url: str) -> dict[str, object]:
-    """Prometheus' configuration: targets by HTTP discovery, and Envoy's ``envoy_istio_*`` under Istio's own names."""
+    """Prometheus' configuration: targets by HTTP discovery, and Envoy's ``envoy_istio_*`` as Istio names it."""
     return {
         "global": {"scrape_interval": _SCRAPE, "scrape_timeout": _SCRAPE, "evaluation_interval": "1m"},
         "scrape_configs": [
@@ -27,14 +28,7 @@ def configuration(targets_url: str) -> dict[str, object]:
                 "job_name": "envoy-stats",
                 "metrics_path": "/stats/prometheus",
                 "http_sd_configs": [{"url": targets_url, "refresh_interval": "1s"}],
-                "metric_relabel_configs": [
-                    {
-                        "source_labels": ["__name__"],
-                        "regex": "envoy_(istio_.*)",
-                        "target_label": "__name__",
-                        "replacement": "$1",
-                    }
-                ],
+                "metric_relabel_configs": RELABEL,
             }
         ],
     }

@@ -28,7 +28,8 @@ def clusters(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Iterat
     if not pod.gateway:
         for target, behind, number in inbound_ports(snapshot, pod):
             called = behind.port(number) if behind else None
-            yield _static(f"inbound|{target}||", pod.app, target, http2=called is not None and called.http2)
+            made = _static(f"inbound|{target}||", pod.app, target, http2=called is not None and called.http2)
+            yield {**made, "metadata": _of_service(behind)} if behind else made
     if trace is not None:
         yield _static(OTLP_CLUSTER, *trace.otlp)
 
@@ -76,11 +77,7 @@ def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]
                 }
             ]
         },
-        "metadata": {
-            "filter_metadata": {
-                "istio": {"host": service.host, "service": service.name, "namespace": service.namespace}
-            }
-        },
+        "metadata": _of_service(service),
     }
     if options := _protocol_options(tcp, http, http2=port.http2):
         out["typed_extension_protocol_options"] = options
@@ -130,6 +127,12 @@ def _protocol_options(tcp: Mapping[str, Any], http: Mapping[str, Any], *, http2:
 
 def _options(value: Mapping[str, Any]) -> dict[str, Any]:
     return {_OPTIONS: {"@type": f"type.googleapis.com/{_OPTIONS}", **value}}
+
+
+def _of_service(service: Service) -> dict[str, Any]:
+    """What istiod writes into a cluster's metadata, and metrics are labelled with."""
+    named = {"host": service.host, "name": service.name, "namespace": service.namespace}
+    return {"filter_metadata": {"istio": {"services": [named]}}}
 
 
 def _static(name: str, address: str, port: int, *, http2: bool = False) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from chaosmesh_ext.istio.hosts import cluster
 from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.lab.controlplane.embedded.destinationrules import rule, subsets
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Port, Service, Snapshot, Workload
-from chaosmesh_ext.lab.controlplane.embedded.telemetry import peer
+from chaosmesh_ext.lab.envoy.metrics import peer
 
 __all__ = ["endpoints"]
 
@@ -42,6 +42,6 @@ def _assignment(
 def _endpoint(pod: Workload, port: int) -> dict[str, Any]:
     return {
         "endpoint": {"address": {"socket_address": {"address": pod.node.ip, "port_value": port}}},
-        "metadata": {"filter_metadata": {"istio": peer(pod)}},
+        "metadata": {"filter_metadata": {"istio": {"workload": peer(pod.node)}}},
         "load_balancing_weight": 1,
     }

@@ -10,14 +10,8 @@ from chaosmesh_ext.lab.controlplane.embedded.gateways import servers
 from chaosmesh_ext.lab.controlplane.embedded.policies import FAULT_FILTER
 from chaosmesh_ext.lab.controlplane.embedded.routes import HTTP_PROXY, route_configuration
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload
-from chaosmesh_ext.lab.controlplane.embedded.telemetry import (
-    Tracing,
-    announce_peer,
-    know_unknown,
-    learn_peer,
-    stats_log,
-    tracing,
-)
+from chaosmesh_ext.lab.controlplane.embedded.telemetry import Tracing, tracing
+from chaosmesh_ext.lab.envoy.metrics import announce_peer, learn_peer, stats_log
 
 __all__ = ["HTTP_PROXY_PORT", "inbound_ports", "listeners"]
 
@@ -55,7 +49,6 @@ def inbound_ports(snapshot: Snapshot, pod: Workload) -> list[tuple[int, Service 
 
 def _incoming(pod: Workload, trace: Tracing | None, port: int, service: Service | None, number: int) -> dict[str, Any]:
     host = service.host if service else f"{pod.node.name}.{pod.node.namespace}"
-    called = (service.host, service.name, service.namespace) if service else ("unknown",) * 3
     route = {
         "name": "default",
         "match": {"prefix": "/"},
@@ -71,8 +64,8 @@ def _incoming(pod: Workload, trace: Tracing | None, port: int, service: Service 
     manager = {
         **_manager(pod, trace, f"inbound_{pod.node.ip}_{port}"),
         "route_config": route_configuration(f"inbound|{port}||", hosts),
-        "access_log": [stats_log(pod, "destination", (called[0], called[1], called[2]))],
-        "http_filters": [know_unknown(), learn_peer(), _ROUTER],
+        "access_log": [stats_log(pod.node, "destination")],
+        "http_filters": [learn_peer(), _ROUTER],
         "server_header_transformation": "PASS_THROUGH",
         "forward_client_cert_details": "APPEND_FORWARD",
     }
@@ -83,8 +76,8 @@ def _outgoing(pod: Workload, trace: Tracing | None, address: str, port: int, rou
     manager = {
         **_manager(pod, trace, f"outbound_{address}_{port}"),
         "rds": {"config_source": _ADS, "route_config_name": routes},
-        "access_log": [stats_log(pod, "source")],
-        "http_filters": [know_unknown(), announce_peer(pod), _FAULT, _ROUTER],
+        "access_log": [stats_log(pod.node, "source")],
+        "http_filters": [announce_peer(pod.node), _FAULT, _ROUTER],
     }
     if not pod.gateway:
         manager["server_name"] = "envoy"  # so istiod leaves it on sidecars' outbound side

@@ -19,11 +19,25 @@ from chaosmesh_ext.lab.controlplane.embedded.telemetry import Tracing
 from chaosmesh_ext.lab.controlplane.embedded.translate import Resources, Translator, affected
 from chaosmesh_ext.lab.controlplane.embedded.virtualservices import disputes
 from chaosmesh_ext.lab.envoy import bootstrap
+from chaosmesh_ext.lab.identity import Authority
 from chaosmesh_ext.lab.kube.api import Kube, Obj
+from chaosmesh_ext.lab.network import SDS_PORT, XDS_PORT
+from chaosmesh_ext.lab.place import Place
 
-__all__ = ["EmbeddedControlPlane"]
+__all__ = ["KUBE", "EmbeddedControlPlane", "create"]
+
+KUBE = "embedded"
+"""A write there is a push here without a process between them."""
+
 
 _LOG = logging.getLogger(__name__)
+
+
+def create(place: Place, kube: Kube, authority: Authority, otlp: tuple[str, int]) -> EmbeddedControlPlane:
+    """The control plane on the control address of PLACE, with spans to OTLP."""
+    del authority  # the Envoys' certificates come from its SdsServer
+    control = place.control
+    return EmbeddedControlPlane(kube, control, XDS_PORT, sds=(control, SDS_PORT), otlp=otlp, sampling=place.sampling)
 
 
 class EmbeddedControlPlane:
@@ -66,7 +80,7 @@ class EmbeddedControlPlane:
         await self._server.stop()
         await self._reporter.stop()
 
-    def bootstrap(self, pod: Obj) -> dict[str, Any]:
+    async def bootstrap(self, pod: Obj) -> dict[str, Any]:
         """The bootstrap of the Envoy of POD; raises LabError while POD has no address."""
         meta = pod["metadata"]
         known = self._inventory.pod(meta.get("namespace", "default"), meta["name"]) or workload(pod)
@@ -74,7 +88,7 @@ class EmbeddedControlPlane:
             raise LabError(f"Pod {meta['name']} has no address yet: set its status.podIP before its Envoy is started")
         return bootstrap(known.node, self._xds, self._sds)
 
-    def proxies(self) -> list[ProxyStatus]:
+    async def proxies(self) -> list[ProxyStatus]:
         """Every pod with a proxy, connected or not, by name."""
         connected = {one.proxy: one.status() for one in self._server if one.proxy}
         for pod in self._snapshot.workloads:
@@ -83,7 +97,7 @@ class EmbeddedControlPlane:
                 connected.setdefault(name, ProxyStatus(name=name, connected=False, synced=False))
         return [connected[name] for name in sorted(connected)]
 
-    def problems(self) -> list[str]:
+    async def problems(self) -> list[str]:
         """What is written in the API and not in force, one line each: refused fields, disputes, Envoys' refusals."""
         errors = {line for one in self._server if (line := one.status().error)}
         return [
@@ -92,6 +106,10 @@ class EmbeddedControlPlane:
             *(line for _, line in self._disputes.values()),
             *sorted(errors),
         ]
+
+    def dead(self) -> str:
+        """Empty: it lives as long as its process."""
+        return ""
 
     def _seen(self, event: str, obj: Obj) -> None:
         """Take a write; proxies are told once everything that was written in this turn of the loop is taken."""

@@ -1,0 +1,5 @@
+"""The real istiod, without a cluster: one process beside the lab's own API server and Envoys."""
+
+from chaosmesh_ext.lab.controlplane.istiod.plane import KUBE, IstiodControlPlane, create
+
+__all__ = ["KUBE", "IstiodControlPlane", "create"]

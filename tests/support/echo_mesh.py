@@ -1,0 +1,427 @@
+"""A mesh of small echo applications behind real Envoys, configured by the control plane under test, whichever it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import itertools
+import json
+import random
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import web
+
+from chaosmesh_ext.lab.controlplane.istiod import IstiodControlPlane
+from chaosmesh_ext.lab.envoy import Sidecar
+from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, POD, WORKLOAD
+from chaosmesh_ext.lab.identity import Authority, SdsServer
+from chaosmesh_ext.lab.kubelet import NODE
+from chaosmesh_ext.lab.network import API_PORT, OTLP_PORT, SDS_PORT, XDS_PORT, Network
+from chaosmesh_ext.lab.parts import part
+from chaosmesh_ext.lab.place import Place
+
+PORT = 9080
+VERSIONS = {
+    "Service": "v1",
+    "EnvoyFilter": "networking.istio.io/v1alpha3",
+    "PeerAuthentication": "security.istio.io/v1",
+}
+_QUIET_S = 0.12
+"""istiod of these tests gathers changes for 10 ms before it sends them."""
+
+
+class Reply(msgspec.Struct):
+    """An answer, and how long it took in seconds."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+    took: float
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Echo:
+    """An application that tells what reached it. `answer` makes it answer another status, after `delay` seconds."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.hits = 0
+        self.answer = 200
+        self.delay = 0.0
+        self.seen: list[dict[str, str]] = []
+
+    def reset(self) -> None:
+        self.hits, self.answer, self.delay, self.seen = 0, 200, 0.0, []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.hits += 1
+        self.seen.append({key.lower(): ",".join(request.headers.getall(key)) for key in request.headers})
+        if self.delay:
+            await asyncio.sleep(self.delay)
+        return web.json_response({"name": self.name, "path": request.path_qs}, status=self.answer)
+
+
+class Otlp:
+    """A collector that keeps the spans it is sent."""
+
+    def __init__(self) -> None:
+        self.spans: list[dict[str, Any]] = []
+
+    async def handle(self, request: web.Request) -> web.Response:
+        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+        message = ExportTraceServiceRequest.FromString(await request.read())
+        for resource in message.resource_spans:
+            service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
+            for scope in resource.scope_spans:
+                for span in scope.spans:
+                    self.spans.append(
+                        {
+                            "service": service,
+                            "name": span.name,
+                            "kind": span.kind,
+                            "trace": span.trace_id.hex(),
+                            "id": span.span_id.hex(),
+                            "parent": span.parent_span_id.hex(),
+                            "tags": {a.key: a.value.string_value for a in span.attributes},
+                        }
+                    )
+        return web.Response()
+
+
+class Mesh:
+    """Pods of echo applications. All methods are for the test's thread; the mesh runs in one of its own.
+
+    control_plane: of `chaosmesh_ext.lab.parts`, with the Kubernetes API that it needs.
+    """
+
+    def __init__(self, directory: Path, sampling: float = 100.0, control_plane: str = "embedded") -> None:
+        self.directory = directory
+        self.control_plane = control_plane
+        self.sampling = sampling
+        self.network = Network(_free_block())
+        self.apps: dict[str, Echo] = {}
+        self.sidecars: dict[str, Sidecar] = {}
+        self.addresses: dict[str, Any] = {}
+        self.otlp = Otlp()
+        self._runners: list[web.AppRunner] = []
+        self._parts: list[Any] = []
+        self._index = itertools.count(1)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def do(self, coroutine: Any, timeout: float = 15.0) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
+
+    def start(self) -> None:
+        self._thread.start()
+        self.do(self._start(), timeout=90)
+
+    async def _start(self) -> None:
+        control = self.network.control
+        controlplane = part("controlplane", self.control_plane)
+        place = Place(control, self.directory, self.sampling)
+        self.authority = Authority()
+        self.kube = part("kube", controlplane.KUBE).create(place)
+        self.plane = controlplane.create(place, self.kube, self.authority, (control, OTLP_PORT))
+        self.sds = SdsServer(self.authority, control, SDS_PORT)
+        self._parts += [self.plane, self.kube, self.sds]
+        await self.sds.start()
+        await self._serve(self.otlp.handle, control, OTLP_PORT)
+        await self.kube.start()
+        await self.plane.start()
+
+    def stop(self) -> None:
+        async def stop() -> None:
+            await asyncio.gather(*(one.stop() for one in self.sidecars.values()))
+            for one in self._parts:
+                await one.stop()
+            for runner in self._runners:
+                await runner.cleanup()
+
+        self.do(stop())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+    async def _serve(self, handler: Any, host: str, port: int) -> None:
+        app = web.Application(client_max_size=2**24)
+        app.router.add_route("*", "/{path:.*}", handler)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+        self._runners.append(runner)
+
+    def service(self, name: str, namespace: str = "default", port: int = PORT, target: int = PORT) -> None:
+        self.apply(
+            "Service",
+            name,
+            {"selector": {"app": name}, "ports": [{"name": "http", "port": port, "targetPort": target}]},
+            namespace,
+        )
+
+    def pod(
+        self, app: str, version: str = "v1", *, namespace: str = "default", gateway: bool = False, **labels: str
+    ) -> str:
+        """Add a ready pod, its application and its Envoy; its name is the application's and the version's."""
+        return self.do(self._pod(app, version, namespace, gateway, labels))
+
+    async def _pod(self, app: str, version: str, namespace: str, gateway: bool, labels: dict[str, str]) -> str:
+        index = next(self._index)
+        name = f"{app}-{version}" if f"{app}-{version}" not in self.addresses else f"{app}-{version}-{index}"
+        at = self.addresses[name] = self.network.pod(index)
+        annotations = {OUTBOUND: at.outbound, APP: at.app, WORKLOAD: f"{app}-{version}"}
+        await self._namespace(namespace)
+        if gateway:
+            annotations["inject.istio.io/templates"] = "gateway"
+        pod = await self.kube.create(
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "name": name,
+                    "namespace": namespace,
+                    "labels": {"app": app, "version": version, POD: f"p{index}", **labels},
+                    "annotations": annotations,
+                },
+                "spec": {
+                    "nodeName": NODE,
+                    "serviceAccountName": app,
+                    "containers": [{"name": "app", "image": "echo", "ports": [{"containerPort": PORT}]}],
+                },
+            }
+        )
+        pod = await self.kube.patch_status(pod, {"podIP": at.inbound})
+        if not gateway:
+            self.apps[name] = Echo(name)
+            await self._serve(self.apps[name].handle, at.app, PORT)
+        sidecar = Sidecar(name, await self.plane.bootstrap(pod), (at.outbound, 15000), self.directory)
+        self.sidecars[name] = sidecar
+        await sidecar.start()
+        await sidecar.ready()
+        await self.kube.patch_status(pod, {"conditions": [{"type": "Ready", "status": "True"}]})
+        return name
+
+    async def _namespace(self, name: str) -> None:
+        if await self.kube.get("Namespace", "", name) is None:
+            await self.kube.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+
+    def ready(self, name: str, *, ready: bool, namespace: str = "default") -> None:
+        async def patch() -> None:
+            pod = await self.kube.get("Pod", namespace, name)
+            await self.kube.patch_status(pod, {"conditions": [{"type": "Ready", "status": str(ready)}]})
+
+        self.do(patch())
+        self.synced()
+
+    def apply(
+        self, kind: str, name: str, spec: dict[str, Any], namespace: str = "default", *, wait: bool = True
+    ) -> Any:
+        """Write an object and wait until every Envoy has what follows from it."""
+        version = VERSIONS.get(kind, "networking.istio.io/v1")
+        obj = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+        async def write() -> Any:
+            await self._namespace(namespace)
+            return await self.kube.apply(obj)
+
+        out = self.do(write())
+        if wait:
+            self.synced(out)
+        return out
+
+    def delete(self, kind: str, name: str, namespace: str = "default") -> None:
+        self.do(self.kube.delete(kind, namespace, name))
+        self.synced()
+
+    def get(self, kind: str, name: str, namespace: str = "default") -> Any:
+        return self.do(self.kube.get(kind, namespace, name))
+
+    def synced(self, written: Any = None) -> None:
+        """Wait until every Envoy has what was WRITTEN last."""
+        if isinstance(self.plane, IstiodControlPlane):
+            self._pushed(written)
+        until(
+            lambda: all(one.synced for one in self.proxies() if one.connected),
+            lambda: f"the proxies are in sync: {self.problems()} {self.proxies()}",
+        )
+
+    def _pushed(self, written: Any) -> None:
+        """Wait until istiod knows WRITTEN, and for longer than it gathers changes nothing was sent."""
+        if written is not None and "istio.io" in written["apiVersion"]:
+            meta = written["metadata"]
+            until(
+                lambda: any(
+                    (one["metadata"]["name"], one["metadata"].get("resourceVersion"))
+                    == (meta["name"], meta["resourceVersion"])
+                    for one in self._debug("configz")
+                ),
+                f"istiod knows {written['kind']} {meta['name']}",
+            )
+        quiet_since, before = time.monotonic(), None
+        deadline = quiet_since + 10
+        while time.monotonic() - quiet_since < _QUIET_S:
+            assert time.monotonic() < deadline, "istiod keeps sending for 10 s"
+            now = [
+                {kind: (one.get("sent"), one.get("acked")) for kind, one in proxy.get("resources", {}).items()}
+                for proxy in self._debug("syncz")
+            ]
+            if now != before:
+                quiet_since, before = time.monotonic(), now
+            time.sleep(0.01)
+
+    def _debug(self, page: str) -> Any:
+        return get(self.network.control, port=8080, path=f"/debug/{page}", headers={}).json
+
+    def proxies(self) -> list[Any]:
+        async def ask() -> list[Any]:
+            return await self.plane.proxies()
+
+        return self.do(ask())
+
+    def problems(self) -> list[str]:
+        async def ask() -> list[str]:
+            return await self.plane.problems()
+
+        return self.do(ask())
+
+    def clean(self) -> None:
+        """Take back every Istio object and what was set at the applications."""
+
+        async def clean() -> None:
+            for kind in ("VirtualService", "DestinationRule", "EnvoyFilter", "Gateway", "PeerAuthentication"):
+                for obj in await self.kube.list(kind):
+                    if "app.kubernetes.io/managed-by" in obj["metadata"].get("labels", {}):
+                        continue  # the lab's own
+                    await self.kube.delete(kind, obj["metadata"]["namespace"], obj["metadata"]["name"])
+
+        self.do(clean())
+        self.synced()
+        for app in self.apps.values():
+            app.reset()
+        self.otlp.spans.clear()
+
+    def call(
+        self, source: str, host: str, path: str = "/", headers: dict[str, str] | None = None, **kwargs: Any
+    ) -> Reply:
+        """What the application of SOURCE gets from HOST through its sidecar."""
+        kwargs.setdefault("port", PORT)
+        return get(self.addresses[source].outbound, path=path, headers={"Host": host, **(headers or {})}, **kwargs)
+
+    def traced(
+        self, source: str, host: str, path: str = "/", headers: dict[str, str] | None = None, **kwargs: Any
+    ) -> tuple[Reply, dict[str, str]]:
+        """The same, and the tags of the span that SOURCE's sidecar made of the call."""
+        headers = {**marked("nobody"), **(headers or {})}
+        reply = self.call(source, host, path, headers, **kwargs)
+        return reply, self.span(headers["traceparent"].split("-")[1], kind=3)["tags"]
+
+    def span(self, trace: str, kind: int) -> dict[str, Any]:
+        """The first span of KIND (2 server, 3 client) of a trace, once it is there."""
+        return until(
+            lambda: next((one for one in self.otlp.spans if one["trace"] == trace and one["kind"] == kind), None),
+            f"a span of kind {kind} in trace {trace}",
+        )
+
+    def flags(self, source: str, host: str, path: str = "/", headers: dict[str, str] | None = None) -> tuple[int, str]:
+        """The status that SOURCE got and Envoy's response flags for it."""
+        reply, tags = self.traced(source, host, path, headers)
+        return reply.status, tags["response_flags"]
+
+    def hits(self, app: str) -> int:
+        """How often any version of APP was reached."""
+        return sum(one.hits for name, one in self.apps.items() if name.startswith(f"{app}-"))
+
+    def route(self, host: str, *http: dict[str, Any], name: str = "", **spec: Any) -> None:
+        """A VirtualService for HOST; routes without a destination lead to it."""
+        entries = [{"route": [{"destination": {"host": host}}], **entry} for entry in http]
+        self.apply("VirtualService", name or host, {"hosts": [host], "http": entries, **spec})
+
+    def stats(self, source: str, path: str) -> str:
+        return get(self.addresses[source].outbound, port=15000, path=path, headers={}).body.decode()
+
+
+def get(
+    address: str, *, port: int, path: str, headers: dict[str, str], method: str = "GET", timeout: float = 10.0
+) -> Reply:
+    """One request on a connection of its own."""
+    started = time.monotonic()
+    with contextlib.closing(http.client.HTTPConnection(address, port, timeout=timeout)) as connection:
+        connection.request(method, path, headers=headers)
+        answer = connection.getresponse()
+        body = answer.read()
+    fields = {key.lower(): value for key, value in answer.getheaders()}
+    return Reply(status=answer.status, headers=fields, body=body, took=time.monotonic() - started)
+
+
+def until(condition: Callable[[], Any], what: str | Callable[[], str], timeout: float = 10.0) -> Any:
+    """Wait for CONDITION; what it returned."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < deadline, (
+            f"waited {timeout:g} s, but not: {what if isinstance(what, str) else what()}"
+        )
+        time.sleep(0.003)
+
+
+def _free_block() -> int:
+    for block in random.sample(range(64, 255), 40):
+        taken = []
+        for port in (API_PORT, XDS_PORT, SDS_PORT, 4318):
+            with contextlib.closing(socket.socket()) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind((Network(block).control, port))
+                except OSError:
+                    taken.append(port)
+        if not taken:
+            return block
+    raise AssertionError("no free block of loopback addresses")
+
+
+FAULT = "envoy.filters.http.fault"
+
+
+def http_fault(**settings: Any) -> dict[str, Any]:
+    """The fault filter's settings in Envoy's words, for an EnvoyFilter."""
+    return {FAULT: {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault", **settings}}
+
+
+def http_abort(status: int) -> dict[str, Any]:
+    return {"abort": {"http_status": status, "percentage": {"numerator": 100}}}
+
+
+def http_delay(length: str) -> dict[str, Any]:
+    return {"delay": {"fixed_delay": length, "percentage": {"numerator": 100}}}
+
+
+def marker(value: str) -> dict[str, Any]:
+    """A header condition that finds a marker anywhere in tracestate."""
+    return {"name": "tracestate", "string_match": {"safe_regex": {"regex": f"(.*,)?[ ]*chaosmesh={value}([,; ].*)?"}}}
+
+
+def marked(value: str) -> dict[str, str]:
+    """The headers of a request that carries a marker among other vendors' entries."""
+    parent = f"00-{random.randbytes(16).hex()}-{random.randbytes(8).hex()}-01"
+    return {"traceparent": parent, "tracestate": f"foo=1,chaosmesh={value}", "x-client-trace-id": value}
+
+
+def fixed_delay(text: str, percent: float = 100) -> dict[str, Any]:
+    return {"delay": {"fixedDelay": text, "percentage": {"value": percent}}}
+
+
+def abort(status: int, percent: float = 100) -> dict[str, Any]:
+    return {"abort": {"httpStatus": status, "percentage": {"value": percent}}}
