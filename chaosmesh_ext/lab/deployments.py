@@ -9,6 +9,7 @@ import json
 import logging
 import random
 
+from chaosmesh_ext.lab.envoy import NodeInfo
 from chaosmesh_ext.lab.envoy.node import POD, WORKLOAD, is_gateway, is_proxied
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.kubelet import NODE
@@ -211,12 +212,18 @@ def _pod(deployment: Obj, replica_set: Obj, template_hash: str) -> Obj:
         },
         "spec": {**template.get("spec", {}), "nodeName": NODE},
     }
-    return _injected(pod)
+    return _injected(pod, name)
 
 
-def _injected(pod: Obj) -> Obj:
-    """POD with its sidecar among the containers, as Istio's injector leaves it."""
+def _injected(pod: Obj, workload: str) -> Obj:
+    """POD as Istio's injector leaves it: with its canonical service, and its sidecar among the containers."""
+    if not is_proxied(pod):
+        return pod
+    labels = pod["metadata"]["labels"]
+    node = NodeInfo(name="", namespace="", ip="", admin="", workload=workload, labels=labels)
+    labels.setdefault("service.istio.io/canonical-name", node.canonical)
+    labels.setdefault("service.istio.io/canonical-revision", node.revision)
     containers = pod["spec"].get("containers", [])
-    if is_gateway(pod) or not is_proxied(pod) or any(one["name"] == "istio-proxy" for one in containers):
+    if is_gateway(pod) or any(one["name"] == "istio-proxy" for one in containers):
         return pod
     return {**pod, "spec": {**pod["spec"], "containers": [*containers, {"name": "istio-proxy", "image": "envoy"}]}}

@@ -83,11 +83,7 @@ def bootstrap(node: NodeInfo, xds: tuple[str, int], sds: tuple[str, int]) -> dic
                 "NAME": node.name,
                 "NAMESPACE": node.namespace,
                 "WORKLOAD_NAME": node.workload,
-                "LABELS": {
-                    **node.labels,
-                    "service.istio.io/canonical-name": node.canonical,
-                    "service.istio.io/canonical-revision": node.revision,
-                },
+                "LABELS": dict(node.labels),
                 "SERVICE_ACCOUNT": node.account,
                 "CLUSTER_ID": "Kubernetes",
                 "MESH_ID": "cluster.local",
