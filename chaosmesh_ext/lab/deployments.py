@@ -11,8 +11,7 @@ import random
 
 from chaosmesh_ext.lab.envoy import NodeInfo
 from chaosmesh_ext.lab.envoy.node import POD, WORKLOAD, is_gateway, is_proxied
-from chaosmesh_ext.lab.kube.api import Kube, Obj
-from chaosmesh_ext.lab.kubelet import NODE
+from chaosmesh_ext.lab.kube.api import NODE, Kube, Obj
 
 __all__ = ["Deployments", "replica_set_name"]
 

@@ -14,16 +14,14 @@ from chaosmesh_ext.errors import ChaosMeshError, LabError
 from chaosmesh_ext.lab.apps import AppHost, AppSpec, image_app
 from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, WORKLOAD, is_gateway, is_proxied
-from chaosmesh_ext.lab.kube.api import Kube, Obj
+from chaosmesh_ext.lab.kube.api import NODE, Kube, Obj
 from chaosmesh_ext.lab.network import Network, PodAddresses, check_free
 
-__all__ = ["ADMIN_PORT", "NODE", "Kubelet", "PodProcesses"]
+__all__ = ["ADMIN_PORT", "Kubelet", "PodProcesses"]
 
 _LOG = logging.getLogger(__name__)
 
 ADMIN_PORT = 15000
-NODE = "lab"
-"""The name of the one node."""
 _LOG_BYTES = 1024 * 1024
 _RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 """Seconds before each further restart of the same container; Kubernetes' first is immediate, its later ones grow."""
@@ -305,8 +303,9 @@ class Kubelet:
 
     async def _let_go(self, pod: Obj) -> None:
         """A Pod that was asked to end is there until its node says that it ended."""
+        meta = pod["metadata"]
         try:
-            await self._kube.delete("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], grace=0)
+            await self._kube.delete("Pod", meta["namespace"], meta["name"], grace=0, uid=meta["uid"])
         except ChaosMeshError:
             _LOG.exception("Pod %s could not be deleted", pod["metadata"]["name"])
 

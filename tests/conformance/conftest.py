@@ -100,12 +100,12 @@ class Observations:
         if terminalreporter.stats.get("failed") or terminalreporter.stats.get("error"):
             terminalreporter.write_line("docs/fidelity.md was not written: something failed")
             return
-        text, wrong = render(self.found, self.reasons)
+        text, wrong = render(self.found, self.reasons, Table.read(_DOCUMENT))
         for line in wrong:
             terminalreporter.write_line(f"fidelity: {line}", red=True)
         if not wrong:
             _DOCUMENT.write_text(text)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        if session.config.getoption("--write-fidelity") and render(self.found, self.reasons)[1]:
+        if session.config.getoption("--write-fidelity") and render(self.found, self.reasons, Table({}))[1]:
             session.exitstatus = 1

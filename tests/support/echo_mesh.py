@@ -22,7 +22,7 @@ from chaosmesh_ext.lab.controlplane.istiod import IstiodControlPlane
 from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, POD, WORKLOAD
 from chaosmesh_ext.lab.identity import Authority, SdsServer
-from chaosmesh_ext.lab.kubelet import NODE
+from chaosmesh_ext.lab.kube.api import NODE
 from chaosmesh_ext.lab.network import API_PORT, OTLP_PORT, SDS_PORT, XDS_PORT, Network
 from chaosmesh_ext.lab.parts import part
 from chaosmesh_ext.lab.place import Place

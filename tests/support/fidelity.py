@@ -89,30 +89,35 @@ def cell(text: str) -> str:
 
 
 def render(
-    found: Mapping[tuple[str, str], Mapping[str, str]], reasons: Mapping[tuple[str, str], str]
+    found: Mapping[tuple[str, str], Mapping[str, str]], reasons: Mapping[tuple[str, str], str], before: Table
 ) -> tuple[str, list[str]]:
-    """The page, and what is wrong with it: a side that did not run, a difference without a reason, a reason without one."""
+    """The page, and what is wrong with it: a side that did not run, a difference without a reason, a reason without one.
+
+    Groups that did not run stay as they were BEFORE.
+    """
     wrong: list[str] = []
-    groups: dict[str, list[str]] = {}
-    same = differ = 0
-    for group, feature in sorted(found):
-        sides, reason = found[group, feature], reasons[group, feature]
-        name = f"{group}: {feature}"
+    ran = {group for group, _ in found}
+    rows = {key: row for key, row in before.rows.items() if key[0] not in ran}
+    for key, sides in found.items():
+        reason, name = cell(reasons[key]), ": ".join(key)
         if len(sides) < 2:
             wrong.append(f"{name} ran on one side only")
             continue
-        embedded, real = cell(sides["embedded"]), cell(sides["real"])
-        if embedded != real and not reason:
-            wrong.append(f"{name} differs without a reason: embedded {embedded!r}, real {real!r}")
-        if embedded == real and reason:
-            wrong.append(f"{name} is marked as different and is not: {embedded!r}")
-        same, differ = same + (not reason), differ + bool(reason)
-        verdict = f"no: {cell(reason)}" if reason else "yes"
-        groups.setdefault(group, []).append(f"| {feature} | {embedded} | {real} | {verdict} |")
-    count = f"{same + differ} features: {same} the same on both sides, {differ} different, each with its reason."
+        row = rows[key] = Row(cell(sides["embedded"]), cell(sides["real"]), reason)
+        if row.embedded != row.real and not reason:
+            wrong.append(f"{name} differs without a reason: embedded {row.embedded!r}, real {row.real!r}")
+        if row.embedded == row.real and reason:
+            wrong.append(f"{name} is marked as different and is not: {row.embedded!r}")
+    groups: dict[str, list[str]] = {}
+    for (group, feature), row in sorted(rows.items()):
+        verdict = f"no: {row.reason}" if row.reason else "yes"
+        groups.setdefault(group, []).append(f"| {feature} | {row.embedded} | {row.real} | {verdict} |")
+    differ = sum(bool(row.reason) for row in rows.values())
+    same = len(rows) - differ
+    count = f"{len(rows)} features: {same} the same on both sides, {differ} different, each with its reason."
     parts = [_HEAD, count]
     parts += [
-        "\n".join([f"## {group}", "", "| feature | embedded | real | same? |", "|-|-|-|-|", *rows])
-        for group, rows in groups.items()
+        "\n".join([f"## {group}", "", "| feature | embedded | real | same? |", "|-|-|-|-|", *lines])
+        for group, lines in groups.items()
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n", wrong
