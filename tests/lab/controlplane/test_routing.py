@@ -1,6 +1,7 @@
 """Timeouts, retries, weights, matches and header operations behave as under istiod."""
 
 import http.client
+import json
 import threading
 
 import pytest
@@ -18,6 +19,20 @@ def split(mesh, *names):
     return {mesh.call("sleep-v1", HOST).json["name"] for _ in range(30)} == set(names)
 
 
+def routes_of(mesh, host="reviews.default.svc.cluster.local", port=9080, source="sleep-v1"):
+    """The routes that SOURCE's Envoy has for HOST."""
+    dump = json.loads(mesh.stats(source, "/config_dump?resource=dynamic_route_configs"))
+    configurations = [one["route_config"] for one in dump["configs"]]
+    (found,) = [
+        one
+        for configuration in configurations
+        if configuration["name"] == str(port)
+        for one in configuration["virtual_hosts"]
+        if one["name"] == f"{host}:{port}"
+    ]
+    return found["routes"]
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -27,6 +42,9 @@ def split(mesh, *names):
         "reviews.default.svc",
         "reviews.default.svc.cluster.local",
         "reviews.default.svc.cluster.local:9080",
+        "reviews.default.svc.cluster.local.",
+        "REVIEWS",
+        "reviews:1234",
     ],
 )
 def test_a_service_is_reached_by_each_of_its_names(mesh, host):
@@ -66,7 +84,7 @@ def test_istios_default_retries_do_not_retry_an_applications_503(mesh):
     assert mesh.hits("reviews") == 1
 
 
-@pytest.mark.parametrize("retry_on", ["5xx", "503", "connect-failure, 503"])
+@pytest.mark.parametrize("retry_on", ["5xx", "503", "connect-failure,503"])
 def test_retries_that_are_asked_for_are_made(mesh, retry_on):
     for app in ("reviews-v1", "reviews-v2"):
         mesh.apps[app].answer = 503
@@ -78,9 +96,12 @@ def test_retries_that_are_asked_for_are_made(mesh, retry_on):
 def test_no_attempts_means_no_retries(mesh):
     for app in ("reviews-v1", "reviews-v2"):
         mesh.apps[app].answer = 503
-    mesh.route("reviews", {"retries": {"attempts": 0, "retryOn": "5xx"}})
+    mesh.route("reviews", {"retries": {"attempts": 0}})
+    assert "retry_policy" not in routes_of(mesh)[0]["route"]
     assert mesh.call("sleep-v1", HOST).status == 503
     assert mesh.hits("reviews") == 1
+    mesh.delete("VirtualService", "reviews")
+    assert routes_of(mesh)[0]["route"]["retry_policy"]["num_retries"] == 2
 
 
 def test_weights_split_and_zero_gets_nothing(mesh):

@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
 
 from chaosmesh_ext.istio.selectors import selects
+from chaosmesh_ext.lab.controlplane.embedded.merging import merge
 from chaosmesh_ext.lab.controlplane.embedded.messages import canonical
+from chaosmesh_ext.lab.controlplane.embedded.protos import Route, VirtualHost
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import ROOT_NAMESPACE, Snapshot, Workload
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["Patch", "Patches", "merge", "patched"]
+__all__ = ["Patch", "Patches", "patched"]
+
+_ACTIONS = {"ROUTE": "route", "REDIRECT": "redirect", "DIRECT_RESPONSE": "direct_response"}
 
 
 class Patch(msgspec.Struct, frozen=True):
     """One entry of `configPatches`.
 
-    value: the JSON of Envoy's message with its own field names. port: 0 for any. name, vhost: empty for any.
+    value: the JSON of Envoy's message with its own field names. port: 0 for any. name, vhost, domain: empty for any.
+    route: the name and the action of the route that is meant, each empty for any; None where none is asked for.
     """
 
     apply_to: str
+    operation: str
     context: str
     value: dict[str, Any]
     name: str = ""
     port: int = 0
     vhost: str = ""
+    domain: str = ""
+    route: tuple[str, str] | None = None
 
-    def reaches(self, context: str, configuration: str, port: int) -> bool:
-        """Whether it is meant for a route configuration of that name and port in that context."""
+    def reaches(self, context: str, configuration: str, ports: Collection[int]) -> bool:
+        """Whether it is meant for a route configuration of that name and ports in that context."""
         return (
             self.context in ("ANY", context)
             and self.name in ("", configuration)
-            and (not self.port or self.port == port)
+            and (not self.port or self.port in ports)
         )
+
+    def means_host(self, host: Mapping[str, Any]) -> bool:
+        """Whether it is meant for a virtual host."""
+        return self.vhost in ("", host["name"]) and (not self.domain or self.domain in host["domains"])
+
+    def means_route(self, route: Mapping[str, Any]) -> bool:
+        """Whether it is meant for a route, or for no particular one."""
+        name, action = self.route or ("", "")
+        if name not in ("", route.get("name", "")):
+            return False
+        does = next((one for one, field in _ACTIONS.items() if field in route), action)
+        return action in ("", "ANY", does)
 
 
 class Patches:
@@ -61,67 +81,76 @@ class Patches:
     def _patches(self, obj: Obj) -> tuple[Patch, ...]:
         known = self._read.get(id(obj))
         if known is None or known[0] is not obj:
-            known = self._read[id(obj)] = (obj, tuple(_patch(entry) for entry in obj["spec"]["configPatches"]))
+            known = self._read[id(obj)] = (obj, tuple(_patch(entry) for entry in obj["spec"].get("configPatches", [])))
         return known[1]
 
 
 def _patch(entry: Mapping[str, Any]) -> Patch:
     match = entry.get("match") or {}
     routes = match.get("routeConfiguration") or {}
+    host = routes.get("vhost") or {}
+    route = host.get("route")
     return Patch(
         apply_to=entry["applyTo"],
+        operation=entry["patch"]["operation"],
         context=match.get("context", "ANY"),
-        value=canonical(entry["applyTo"], entry["patch"]["value"]),
+        value=canonical(entry["applyTo"], entry["patch"].get("value") or {}),
         name=routes.get("name", ""),
         port=routes.get("portNumber", 0),
-        vhost=(routes.get("vhost") or {}).get("name", ""),
+        vhost=host.get("name", ""),
+        domain=host.get("domainName", ""),
+        route=None if route is None else (route.get("name", ""), route.get("action", "")),
     )
 
 
-def patched(configuration: dict[str, Any], context: str, patches: tuple[Patch, ...], port: int = 0) -> dict[str, Any]:
-    """CONFIGURATION with PATCHES applied; it is not changed itself.
-
-    Merges come before insertions. Each inserted route goes in front of those inserted before it.
-    """
-    name = configuration["name"]
-    mine = [patch for patch in patches if patch.reaches(context, name, port)]
+def patched(
+    configuration: dict[str, Any], context: str, patches: tuple[Patch, ...], ports: Collection[int] = ()
+) -> dict[str, Any]:
+    """CONFIGURATION, which is for PORTS, with PATCHES applied; it is not changed itself."""
+    mine = [patch for patch in patches if patch.reaches(context, configuration["name"], ports)]
     if not mine:
         return configuration
-    hosts = [_patched_host(host, mine) for host in configuration["virtual_hosts"]]
-    return {**configuration, "virtual_hosts": hosts}
+    return {**configuration, "virtual_hosts": [_patched_host(host, mine) for host in configuration["virtual_hosts"]]}
 
 
 def _patched_host(host: dict[str, Any], patches: list[Patch]) -> dict[str, Any]:
-    mine = [patch for patch in patches if patch.vhost in ("", host["name"])]
+    for patch in patches:
+        if patch.apply_to == "VIRTUAL_HOST" and patch.means_host(host):
+            host = merge(VirtualHost, host, patch.value)
+    mine = [patch for patch in patches if patch.apply_to == "HTTP_ROUTE" and patch.means_host(host)]
+    if not mine:
+        return host
+    routes = [new for old in host.get("routes", []) if (new := _patched_route(old, mine)) is not None]
     for patch in mine:
-        if patch.apply_to == "VIRTUAL_HOST":
-            host = merge(host, patch.value)
-    inserted = [patch.value for patch in mine if patch.apply_to == "HTTP_ROUTE"]
-    if inserted:
-        host = {**host, "routes": [*reversed(inserted), *host["routes"]]}
-    return host
+        _insert(routes, patch)
+    return {**host, "routes": routes}
 
 
-_MAPS = ("typed_per_filter_config", "filter_metadata", "typed_filter_metadata", "exact_match_map")
+def _patched_route(route: dict[str, Any], patches: list[Patch]) -> dict[str, Any] | None:
+    """ROUTE as it was made, with what is merged into it; None when it is removed. What is inserted comes later."""
+    for patch in patches:
+        if patch.operation == "REMOVE" and patch.means_route(route):
+            return None
+        if patch.operation == "MERGE" and patch.means_route(route):
+            route = merge(Route, route, patch.value)
+    return route
 
 
-def merge(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
-    """TARGET with PATCH merged as protobuf messages are in istiod.
+def _insert(routes: list[dict[str, Any]], patch: Patch) -> None:
+    """Add the route of PATCH: beside the first one that it means, or where its operation says when it means none.
 
-    Scalars and durations are replaced, lists appended to, messages merged field by field; an entry of a map is
-    replaced whole, so that of two patches for one filter's settings the last one has them all.
+    Each that goes in front goes in front of those before it.
     """
-    return dict(_merged(target, patch))
-
-
-def _merged(target: Mapping[str, Any], patch: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key in {**target, **patch}:
-        old, new = target.get(key), patch.get(key)
-        if key not in patch:
-            yield key, old
-        elif isinstance(new, list) and isinstance(old, list):
-            yield key, [*old, *new]
-        elif isinstance(new, dict) and isinstance(old, dict):
-            yield key, {**old, **new} if key in _MAPS else merge(old, new)
-        else:
-            yield key, new
+    meant = None
+    if patch.operation != "ADD" and patch.route is not None:
+        meant = next((index for index, route in enumerate(routes) if patch.means_route(route)), None)
+        if meant is None:
+            return
+    if patch.operation == "ADD" or (patch.operation == "INSERT_AFTER" and meant is None):
+        routes.append(patch.value)
+    elif patch.operation == "INSERT_AFTER":
+        routes.insert((meant or 0) + 1, patch.value)
+    elif patch.operation == "INSERT_BEFORE":
+        routes.insert(meant or 0, patch.value)
+    elif patch.operation == "INSERT_FIRST":
+        routes.insert(0, patch.value)

@@ -7,18 +7,23 @@ from typing import Any
 
 import msgspec
 
+from chaosmesh_ext.istio.hosts import vhost
 from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter import Patch, patched
+from chaosmesh_ext.lab.controlplane.embedded.httproutes import Place, catches_all, routes
 from chaosmesh_ext.lab.controlplane.embedded.routes import route_configuration
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Snapshot, Workload
-from chaosmesh_ext.lab.controlplane.embedded.virtualservices import gateways_of, hosts_of, routes, visible
+from chaosmesh_ext.lab.controlplane.embedded.virtualservices import hosts_of, seen
 from chaosmesh_ext.lab.kube.api import Obj
 
 __all__ = ["Server", "ingress", "servers"]
 
 
 class Server(msgspec.Struct, frozen=True):
-    """One entry of a Gateway's `servers`. gateway: ``namespace/name``. port: what Envoy listens on."""
+    """One entry of a Gateway's `servers`.
+
+    gateway: ``namespace/name``. port: what Envoy listens on. number: what the Gateway calls it, the Service's port.
+    """
 
     gateway: str
     port: int
@@ -65,54 +70,54 @@ def ingress(snapshot: Snapshot, pod: Workload, patches: tuple[Patch, ...]) -> It
     by_port: dict[int, list[Server]] = {}
     for server in servers(snapshot, pod):
         by_port.setdefault(server.port, []).append(server)
-    for port, mine in sorted(by_port.items()):
-        made: dict[str, list[dict[str, Any]]] = {}
+    for _, mine in sorted(by_port.items()):
+        made: dict[str, dict[str, Any]] = {}
         for server in mine:
-            for obj in snapshot.virtual_services:
-                _add_routes(made, snapshot, pod, server, obj)
-        hosts = [_virtual_host(host, port, entries) for host, entries in made.items()]
+            place = Place(snapshot, pod, server.number, server.gateway)
+            for obj in seen(snapshot, pod.node.namespace, server.gateway):
+                _add_routes(made, place, server, obj)
+        hosts = [{**host, "routes": _in_order(host["routes"])} for host in made.values()]
         # A gateway without routes answers 404.
-        hosts = hosts or [{"name": f"blackhole:{port}", "domains": ["*"]}]
-        configuration = {**route_configuration(mine[0].route_name, hosts), "ignore_port_in_host_matching": True}
-        yield patched(configuration, "GATEWAY", patches, port=port)
+        hosts = hosts or [{"name": vhost("blackhole", mine[0].number), "domains": ["*"]}]
+        configuration = route_configuration(mine[0].route_name, hosts)
+        yield patched(configuration, "GATEWAY", patches, {server.number for server in mine})
 
 
-def _add_routes(
-    made: dict[str, list[dict[str, Any]]], snapshot: Snapshot, pod: Workload, server: Server, obj: Obj
-) -> None:
-    """Add the routes of a VirtualService bound to SERVER; those of several for one host follow each other by age."""
-    if server.gateway not in gateways_of(obj) or visible(obj, pod.node.namespace) is None:
-        return
-    entries = routes(snapshot, obj, pod, server.number, server.gateway)
+def _add_routes(made: dict[str, dict[str, Any]], place: Place, server: Server, obj: Obj) -> None:
+    """Add the routes of a VirtualService bound to SERVER; those of several for one host follow each other."""
+    hosts = _common(server, obj)
+    entries = routes(obj, place) if hosts else []
     if not entries:
         return
-    for host in _common(server, obj):
-        made.setdefault(host, []).extend(entries)
+    for host in hosts:
+        if host not in made:
+            made[host] = {
+                "name": vhost(host, server.number),
+                "domains": [host],
+                "include_request_attempt_count": True,
+                "routes": [],
+            }
+        made[host]["routes"] += entries
+
+
+def _in_order(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """ENTRIES with those last that take every request: one VirtualService's must not hide another's."""
+    return sorted(entries, key=lambda route: catches_all(route["match"]))
 
 
 def _common(server: Server, obj: Obj) -> list[str]:
     """The hosts that both a server and a VirtualService speak for; the narrower of two that overlap."""
     out: dict[str, None] = {}
+    own = obj["metadata"]["namespace"]
     for entry in server.hosts:
         namespace, _, offered = entry.rpartition("/")
-        owner_namespace = obj["metadata"]["namespace"]
-        allowed = {"": owner_namespace, "*": owner_namespace, ".": server.gateway.split("/")[0]}.get(
-            namespace, namespace
-        )
-        if allowed != owner_namespace:
+        if namespace == ".":
+            namespace = server.gateway.split("/")[0]
+        if namespace not in ("", "*", own):
             continue
         for host in hosts_of(obj):
             if covers(offered, host):
                 out[host] = None
             elif covers(host, offered):
-                out[offered] = None
+                out[offered.lower()] = None
     return list(out)
-
-
-def _virtual_host(host: str, port: int, entries: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "name": f"{host}:{port}",
-        "domains": [host],
-        "include_request_attempt_count": True,
-        "routes": list(entries),
-    }

@@ -8,7 +8,16 @@ from typing import Any
 
 from chaosmesh_ext.istio.durations import duration, seconds
 
-__all__ = ["FAULT_FILTER", "GRPC_CODES", "fault", "header_operations", "is_status", "retry_policy", "timeouts"]
+__all__ = [
+    "FAULT_FILTER",
+    "GRPC_CODES",
+    "fault",
+    "header_operations",
+    "is_status",
+    "percentage",
+    "retry_policy",
+    "timeouts",
+]
 
 FAULT_FILTER = "envoy.filters.http.fault"
 _FAULT_TYPE = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
@@ -16,6 +25,15 @@ _PREVIOUS_HOSTS = {
     "name": "envoy.retry_host_predicates.previous_hosts",
     "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"
+    },
+}
+_PREVIOUS_PRIORITIES = {
+    "name": "envoy.retry_priorities.previous_priorities",
+    "typed_config": {
+        "@type": (
+            "type.googleapis.com/envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig"
+        ),
+        "update_frequency": 2,
     },
 }
 _RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
@@ -63,7 +81,7 @@ def retry_policy(retries: Mapping[str, Any] | None) -> dict[str, Any] | None:
     }
     if retries is None:
         return policy
-    if not retries.get("attempts"):
+    if retries.get("attempts", 0) <= 0:
         return None
     policy["num_retries"] = retries["attempts"]
     if on := retries.get("retryOn"):
@@ -74,6 +92,8 @@ def retry_policy(retries: Mapping[str, Any] | None) -> dict[str, Any] | None:
         policy["per_try_timeout"] = duration(seconds(retries["perTryTimeout"]))
     if retries.get("retryIgnorePreviousHosts") is False:
         del policy["retry_host_predicate"]
+    if retries.get("retryRemoteLocalities"):
+        policy["retry_priority"] = _PREVIOUS_PRIORITIES
     if "backoff" in retries:
         policy["retry_back_off"] = {"base_interval": duration(seconds(retries["backoff"]))}
     return policy
@@ -99,26 +119,30 @@ def _retry_on(text: str) -> tuple[str, list[int]]:
 
 
 def fault(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The per-route settings of Envoy's fault filter; a percentage that is absent affects nobody."""
+    """The per-route settings of Envoy's fault filter.
+
+    A percentage that is absent affects nobody; a delay without a length and an abort without a status are none.
+    """
     out: dict[str, Any] = {"@type": _FAULT_TYPE}
-    if delay := spec.get("delay"):
+    delay, abort = spec.get("delay") or {}, spec.get("abort") or {}
+    if "fixedDelay" in delay:
         out["delay"] = {
             "fixed_delay": duration(seconds(delay["fixedDelay"])),
-            "percentage": _percentage(delay.get("percentage"), delay.get("percent", 0)),
+            "percentage": percentage(delay.get("percentage"), delay.get("percent", 0)),
         }
-    if abort := spec.get("abort"):
-        out["abort"] = {"percentage": _percentage(abort.get("percentage"), 0)}
-        if "grpcStatus" in abort:
-            out["abort"]["grpc_status"] = GRPC_CODES[abort["grpcStatus"]]
-        else:
-            out["abort"]["http_status"] = abort["httpStatus"]
+    share = percentage(abort.get("percentage"), 0)
+    if "grpcStatus" in abort:
+        out["abort"] = {"percentage": share, "grpc_status": GRPC_CODES[abort["grpcStatus"]]}
+    elif "httpStatus" in abort:
+        out["abort"] = {"percentage": share, "http_status": abort["httpStatus"]}
     return out
 
 
-def _percentage(value: Mapping[str, Any] | None, whole: int) -> dict[str, Any]:
+def percentage(value: Mapping[str, Any] | None, whole: int) -> dict[str, Any]:
+    """Envoy's FractionalPercent of Istio's Percent, cut off after four decimals; WHOLE percent where it is absent."""
     if value is None:
         return {"numerator": whole, "denominator": "HUNDRED"}
-    return {"numerator": round(value.get("value", 0.0) * 10_000), "denominator": "MILLION"}
+    return {"numerator": int(value.get("value", 0.0) * 10_000), "denominator": "MILLION"}
 
 
 def header_operations(headers: Mapping[str, Any] | None) -> tuple[dict[str, list[Any]], str]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+import msgspec
+
 from chaosmesh_ext.istio.hosts import vhost
+from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter import Patch, patched
+from chaosmesh_ext.lab.controlplane.embedded.httproutes import Place, default_route, routes
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload
-from chaosmesh_ext.lab.controlplane.embedded.virtualservices import default_route, owner, routes
+from chaosmesh_ext.lab.controlplane.embedded.virtualservices import hosts_of, most_specific, seen
+from chaosmesh_ext.lab.kube.api import Obj
 
 __all__ = ["HTTP_PROXY", "outbound", "route_configuration"]
 
 HTTP_PROXY = "http_proxy"
+
+_HTTP_PORT = 80
 
 _BLOCK_ALL = {
     "name": "block_all",
@@ -23,14 +30,30 @@ _BLOCK_ALL = {
 """istiod's answer to unknown hosts where the registry is all there is: the lab knows no outside."""
 
 
+class _Host(msgspec.Struct):
+    """A virtual host in the making. service: None for a VirtualService's host that no service has."""
+
+    host: str
+    service: Service | None
+    routes: list[dict[str, Any]]
+
+
 def outbound(snapshot: Snapshot, pod: Workload, patches: tuple[Patch, ...]) -> Iterator[dict[str, Any]]:
     """Every route configuration of the sidecar of POD, in the order of the ports; the proxy's is the last."""
+    rulers = seen(snapshot, pod.node.namespace)
+    speakers = most_specific(rulers, snapshot.services)
     proxy: list[dict[str, Any]] = []
     for port in snapshot.ports:
-        hosts = [host for one in snapshot.services if (host := _virtual_host(snapshot, pod, one, port)) is not None]
-        yield patched(route_configuration(str(port), [*hosts, _BLOCK_ALL]), "SIDECAR_OUTBOUND", patches, port=port)
-        proxy += [_only_with_port(host, port) for host in hosts]
-    yield patched(route_configuration(HTTP_PROXY, [*proxy, _BLOCK_ALL]), "SIDECAR_OUTBOUND", patches)
+        place = Place(snapshot, pod, port)
+        made = _without_duplicates(_hosts(place, rulers, speakers), pod.node.namespace)
+        hosts = [_virtual_host(one, port, domains) for one, domains in made]
+        yield patched(route_configuration(str(port), [*hosts, _BLOCK_ALL]), "SIDECAR_OUTBOUND", patches, {port})
+        proxy += [_virtual_host(one, port, _with_port(domains, port)) for one, domains in made]
+    yield patched(
+        {**route_configuration(HTTP_PROXY, [*proxy, _BLOCK_ALL]), "ignore_port_in_host_matching": False},
+        "SIDECAR_OUTBOUND",
+        patches,
+    )
 
 
 def route_configuration(name: str, hosts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -39,39 +62,94 @@ def route_configuration(name: str, hosts: list[dict[str, Any]]) -> dict[str, Any
         "name": name,
         "virtual_hosts": hosts,
         "validate_clusters": False,
+        "ignore_port_in_host_matching": True,
         "max_direct_response_body_size_bytes": 1024 * 1024,
     }
 
 
-def _virtual_host(snapshot: Snapshot, pod: Workload, service: Service, port: int) -> dict[str, Any] | None:
-    if service.port(port) is None:
-        return None
-    ruler = owner(snapshot, pod.node.namespace, service.host)
-    # A VirtualService none of whose routes is for this source leaves the host without a virtual host, as in istiod.
-    made = [default_route(service.host, port)] if ruler is None else routes(snapshot, ruler, pod, port)
-    if not made:
-        return None
+def _hosts(place: Place, rulers: list[Obj], speakers: Mapping[str, Obj]) -> Iterator[_Host]:
+    """What is called on a port: what VirtualServices speak for, in their order, then the services that none speaks for.
+
+    A VirtualService without a route for this caller speaks for nothing here: the next one for its host does, or none.
+    """
+    services = {one.host: one for one in place.snapshot.services if one.port(place.port) is not None}
+    spoken_for = set()
+    for obj in rulers:
+        mine, others = _split(obj, services, speakers)
+        if not mine and place.port != _HTTP_PORT:
+            continue
+        made = routes(obj, place)
+        if not made:
+            continue
+        yield from (_Host(host, None, made) for host in others)
+        yield from (_Host(service.host, service, made) for service in mine)
+        spoken_for |= {service.host for service in mine}
+    for host, service in services.items():
+        if host not in spoken_for:
+            yield _Host(host, service, [default_route(host, place.port)])
+
+
+def _split(obj: Obj, services: Mapping[str, Service], speakers: Mapping[str, Obj]) -> tuple[list[Service], list[str]]:
+    """The SERVICES that OBJ is for, and its hosts that are none; a wildcard leaves those that another speaks for."""
+    mine: list[Service] = []
+    others: list[str] = []
+    for host in hosts_of(obj):
+        if not host.startswith("*"):
+            found = [services[host]] if host in services else []
+            matched = bool(found)
+        else:
+            covered = [service for service in services.values() if covers(host, service.host)]
+            found = [service for service in covered if speakers.get(service.host) is obj]
+            matched = bool(covered)
+        mine += found
+        if not matched:
+            others.append(host)
+    return mine, others
+
+
+def _without_duplicates(hosts: Iterator[_Host], namespace: str) -> list[tuple[_Host, list[str]]]:
+    """HOSTS with the domains of each, the first one taking what several would have: Envoy wants each but once."""
+    found = list(hosts)
+    services = {one.host for one in found if one.service is not None}
+    names: set[str] = set()
+    taken: set[str] = set()
+    out = []
+    for one in found:
+        if one.host in names:
+            continue
+        names.add(one.host)
+        # a service's short name may be the whole name of another
+        domains = [one.host, *(name for name in _other_names(one.service, namespace) if name not in services)]
+        domains = [domain for domain in domains if domain not in taken]
+        taken.update(domains)
+        if domains:
+            out.append((one, domains))
+    return out
+
+
+def _other_names(service: Service | None, namespace: str) -> Iterator[str]:
+    """By what other names a pod of NAMESPACE may call SERVICE."""
+    if service is None:
+        return
+    yield f"{service.host}."
+    if service.namespace == namespace:
+        yield service.name
+    yield f"{service.name}.{service.namespace}.svc"
+    yield f"{service.name}.{service.namespace}"
+    if service.cluster_ip:
+        yield service.cluster_ip
+
+
+def _virtual_host(one: _Host, port: int, domains: list[str]) -> dict[str, Any]:
     return {
-        "name": vhost(service.host, port),
-        "domains": _domains(service, port, pod.node.namespace),
+        "name": vhost(one.host, port),
+        "domains": domains,
         "include_request_attempt_count": True,
-        "routes": made,
+        "routes": one.routes,
     }
 
 
-def _domains(service: Service, port: int, namespace: str) -> list[str]:
-    """The names by which a pod of NAMESPACE may call SERVICE, each with and without the port."""
-    names = [service.host]
-    if service.namespace == namespace:
-        names.append(service.name)
-    names += [f"{service.name}.{service.namespace}.svc", f"{service.name}.{service.namespace}"]
-    if service.cluster_ip:
-        names.append(service.cluster_ip)
-    return [domain for name in names for domain in (name, f"{name}:{port}")]
-
-
-def _only_with_port(host: dict[str, Any], port: int) -> dict[str, Any]:
-    """A virtual host for the proxy, where all ports meet: a name without a port means port 80."""
-    if port == 80:
-        return host
-    return {**host, "domains": [domain for domain in host["domains"] if domain.endswith(f":{port}")]}
+def _with_port(domains: list[str], port: int) -> list[str]:
+    """DOMAINS as the proxy is asked for them, where all ports meet: a name without a port means port 80."""
+    named = [f"{domain}:{port}" for domain in domains]
+    return [*domains, *named] if port == _HTTP_PORT else named

@@ -18,8 +18,12 @@ __all__ = [
     "each",
     "fields",
     "integer",
+    "invalid",
+    "judged",
+    "not_implemented",
     "one_of",
     "percent",
+    "port_selector",
     "table",
     "text",
 ]
@@ -44,8 +48,14 @@ Check = Callable[[str, Any], Iterator[Refusal]]
 """Yields what is wrong with a value that stands in a field."""
 
 
-def _invalid(field: str, message: str) -> Refusal:
+def invalid(field: str, message: str) -> Refusal:
+    """What Istio refuses too; MESSAGE is in its words where it has any."""
     return Refusal("Invalid", field, message)
+
+
+def not_implemented(field: str, message: str) -> Refusal:
+    """What Istio has and this control plane has not."""
+    return Refusal("NotImplemented", field, message)
 
 
 def fields(
@@ -58,17 +68,17 @@ def fields(
 
     def check(field: str, value: Any) -> Iterator[Refusal]:
         if not isinstance(value, dict):
-            yield _invalid(field, f"an object is wanted, not {value!r}")
+            yield invalid(field, f"an object is wanted, not {value!r}")
             return
         for name, inner in value.items():
             if name in known:
                 yield from known[name](f"{field}.{name}", inner)
             else:
                 words = "not implemented by the lab's control plane; the last good version stays in force"
-                yield Refusal("NotImplemented", f"{field}.{name}", f"{words}{'; ' + hint if hint else ''}")
+                yield not_implemented(f"{field}.{name}", f"{words}{'; ' + hint if hint else ''}")
         for name in required:
             if name not in value:
-                yield _invalid(f"{field}.{name}", "must be given")
+                yield invalid(f"{field}.{name}", "must be given")
         if also is not None:
             yield from also(field, value)
 
@@ -80,24 +90,26 @@ def each(item: Check, *, least: int = 0) -> Check:
 
     def check(field: str, value: Any) -> Iterator[Refusal]:
         if not isinstance(value, list):
-            yield _invalid(field, f"a list is wanted, not {value!r}")
+            yield invalid(field, f"a list is wanted, not {value!r}")
             return
         if len(value) < least:
-            yield _invalid(field, f"must have at least {least} {'entry' if least == 1 else 'entries'}")
+            yield invalid(field, f"must have at least {least} {'entry' if least == 1 else 'entries'}")
         for index, inner in enumerate(value):
             yield from item(f"{field}[{index}]", inner)
 
     return check
 
 
-def table(item: Check) -> Check:
-    """An object with any keys, each value an ITEM."""
+def table(item: Check, *, key: Check | None = None) -> Check:
+    """An object with any keys, or such that KEY finds nothing wrong with; each value an ITEM."""
 
     def check(field: str, value: Any) -> Iterator[Refusal]:
         if not isinstance(value, dict):
-            yield _invalid(field, f"an object is wanted, not {value!r}")
+            yield invalid(field, f"an object is wanted, not {value!r}")
             return
         for name, inner in value.items():
+            if key is not None:
+                yield from key(f"{field}[{name}]", name)
             yield from item(f"{field}[{name}]", inner)
 
     return check
@@ -106,13 +118,25 @@ def table(item: Check) -> Check:
 def text(field: str, value: Any) -> Iterator[Refusal]:
     """A string."""
     if not isinstance(value, str):
-        yield _invalid(field, f"a string is wanted, not {value!r}")
+        yield invalid(field, f"a string is wanted, not {value!r}")
+
+
+def judged(judge: Callable[[str], str]) -> Check:
+    """A string; JUDGE says what is wrong with it, or nothing."""
+
+    def check(field: str, value: Any) -> Iterator[Refusal]:
+        if not isinstance(value, str):
+            yield from text(field, value)
+        elif wrong := judge(value):
+            yield invalid(field, wrong)
+
+    return check
 
 
 def boolean(field: str, value: Any) -> Iterator[Refusal]:
     """True or false."""
     if not isinstance(value, bool):
-        yield _invalid(field, f"true or false is wanted, not {value!r}")
+        yield invalid(field, f"true or false is wanted, not {value!r}")
 
 
 def integer(least: int, most: int) -> Check:
@@ -120,9 +144,9 @@ def integer(least: int, most: int) -> Check:
 
     def check(field: str, value: Any) -> Iterator[Refusal]:
         if not isinstance(value, int) or isinstance(value, bool):
-            yield _invalid(field, f"a whole number is wanted, not {value!r}")
+            yield invalid(field, f"a whole number is wanted, not {value!r}")
         elif not least <= value <= most:
-            yield _invalid(field, f"{value} is not in range {least}-{most}")
+            yield invalid(field, f"{value} is not in range {least}-{most}")
 
     return check
 
@@ -132,28 +156,29 @@ def one_of(*choices: str, elsewhere: Collection[str] = ()) -> Check:
 
     def check(field: str, value: Any) -> Iterator[Refusal]:
         if value in elsewhere:
-            yield Refusal(
-                "NotImplemented",
-                field,
-                f"{value} is not implemented by the lab's control plane: {', '.join(choices)} are",
-            )
+            words = f"{value} is not implemented by the lab's control plane: {', '.join(choices)} are"
+            yield not_implemented(field, words)
         elif value not in choices:
-            yield _invalid(field, f"{value!r} is none of {', '.join(choices)}")
+            yield invalid(field, f"{value!r} is none of {', '.join(choices)}")
 
     return check
 
 
-def duration(*, least: float = 0.001) -> Check:
-    """A duration of at LEAST so many seconds, or of 0 when LEAST is 0."""
+def duration(*, none: bool = False) -> Check:
+    """A duration of whole milliseconds, at least one; with NONE, 0 too."""
 
     def check(field: str, value: Any) -> Iterator[Refusal]:
         try:
             length = seconds(value)
         except (InvalidInput, TypeError):
-            yield _invalid(field, f"{value!r} is not a duration: write a number with a unit, e.g. 250ms, 3s or 1m")
+            yield invalid(field, f"{value!r} is not a duration: write a number with a unit, e.g. 250ms, 3s or 1m")
             return
-        if length < least:
-            yield _invalid(field, f"duration {value} must be greater than {least * 1000:g}ms")
+        if none and not length:
+            return
+        if length < 0.001:
+            yield invalid(field, "duration must be greater than 1ms")
+        elif round(length * 1e9) % 1_000_000:
+            yield invalid(field, "only durations to ms precision are supported")
 
     return check
 
@@ -162,6 +187,10 @@ def percent(field: str, value: Any) -> Iterator[Refusal]:
     """Istio's Percent message: `{"value": 0.0 … 100.0}`."""
     number = value.get("value", 0.0) if isinstance(value, dict) else None
     if not isinstance(number, int | float) or isinstance(number, bool) or set(value) - {"value"}:
-        yield _invalid(field, f"an object with a number `value` is wanted, not {value!r}")
+        yield invalid(field, f"an object with a number `value` is wanted, not {value!r}")
     elif not (number == 0.0 or 0.0001 <= number <= 100.0):
-        yield _invalid(f"{field}.value", f"percentage {number:g} is neither 0.0, nor in range [0.0001, 100.0]")
+        yield invalid(f"{field}.value", f"percentage {number:g} is neither 0.0, nor in range [0.0001, 100.0]")
+
+
+port_selector = fields({"number": integer(1, 65535)}, required=["number"])
+"""`port` of a destination and of a policy."""

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 from betterproto2.casing import safe_snake_case
 
-__all__ = ["canonical", "encode", "field"]
+__all__ = ["Field", "canonical", "encode", "field", "is_default", "lookup", "others"]
 
 _VARINT = {"bool", "int32", "int64", "uint32", "uint64", "enum"}
 _PACKED = {
@@ -35,8 +35,12 @@ _DURATION = re.compile(r"-?\d+(\.\d{1,9})?s")
 _NAME = re.compile(r"(?:list\[|dict\[\w+, )?([\w.]+)")
 
 
-class _Field(msgspec.Struct, frozen=True):
-    """A field of a message. message: the class of its values, of messages and enums. key: the type of a map's keys."""
+class Field(msgspec.Struct, frozen=True):
+    """A field of a message.
+
+    message: the class of its values, of messages and enums. key: the type of a map's keys. group: its oneof. present:
+    whether its default differs from none. wrapper: whether its message is there to tell that difference.
+    """
 
     name: str
     number: int
@@ -44,6 +48,9 @@ class _Field(msgspec.Struct, frozen=True):
     message: Any = None
     repeated: bool = False
     key: str = ""
+    group: str = ""
+    present: bool = False
+    wrapper: bool = False
 
 
 def field(number: int, data: bytes) -> bytes:
@@ -64,7 +71,7 @@ def encode(message: Any, value: Any) -> bytes:
     out = bytearray()
     for key, inner in value.items():
         if inner is not None:
-            out += _encode_field(_lookup(message, key), inner)
+            out += _encode_field(lookup(message, key), inner)
     return bytes(out)
 
 
@@ -79,7 +86,7 @@ def canonical(message: Any, value: Any) -> Any:
         return value
     out: dict[str, Any] = {}
     for key, inner in value.items():
-        one = _lookup(message, key)
+        one = lookup(message, key)
         if one.kind != "message" or inner is None:
             out[one.name] = inner
         elif one.key:
@@ -91,7 +98,8 @@ def canonical(message: Any, value: Any) -> Any:
     return out
 
 
-def _lookup(message: Any, key: str) -> _Field:
+def lookup(message: Any, key: str) -> Field:
+    """The field of MESSAGE called KEY, in either case; ValueError names what it lacks."""
     table = _table(message)
     found = table.get(key) or table.get(safe_snake_case(key))
     if found is None:
@@ -99,13 +107,31 @@ def _lookup(message: Any, key: str) -> _Field:
     return found
 
 
+def others(message: Any, one: Field) -> list[str]:
+    """The fields of MESSAGE that ONE excludes, being of the same oneof."""
+    if not one.group:
+        return []
+    return [other.name for other in _table(message).values() if other.group == one.group and other.name != one.name]
+
+
+def is_default(one: Field, value: Any) -> bool:
+    """Whether VALUE is what a field that is not there has."""
+    if value in ("", [], {}):
+        return True
+    if one.repeated or one.key:
+        return False
+    if one.kind in _PACKED:
+        return float(value) == 0.0
+    return one.kind in _VARINT and _whole(one, value) == 0
+
+
 @functools.cache
-def _table(message: Any) -> dict[str, _Field]:
+def _table(message: Any) -> dict[str, Field]:
     """The fields of MESSAGE by their attribute names, which are those of the protobuf files but for Python's words."""
     return {one.name: _read(message, one) for one in dataclasses.fields(message) if "betterproto" in one.metadata}
 
 
-def _read(message: Any, one: dataclasses.Field[Any]) -> _Field:
+def _read(message: Any, one: dataclasses.Field[Any]) -> Field:
     meta = one.metadata["betterproto"]
     key, value = meta.map_meta or (None, meta)
     kind = value.proto_type
@@ -117,22 +143,25 @@ def _read(message: Any, one: dataclasses.Field[Any]) -> _Field:
         assert found is not None  # noqa: S101
         first, *rest = found[1].split(".")
         target = functools.reduce(getattr, rest, sys.modules[message.__module__].__dict__[first])
-    return _Field(
+    return Field(
         name=one.name,
         number=meta.number,
         kind=kind,
         message=target,
         repeated=bool(meta.repeated),
         key=key.proto_type if key else "",
+        group=meta.group or "",
+        present=bool(meta.optional),
+        wrapper=value.unwrap is not None,
     )
 
 
-def _encode_field(one: _Field, value: Any) -> bytes:
+def _encode_field(one: Field, value: Any) -> bytes:
     if one.key:
         if not isinstance(value, Mapping):
             raise ValueError(f"an object is wanted for {one.name}, not {value!r}")
-        item = _Field(name=one.name, number=2, kind=one.kind, message=one.message)
-        name = _Field(name=one.name, number=1, kind=one.key)
+        item = Field(name=one.name, number=2, kind=one.kind, message=one.message)
+        name = Field(name=one.name, number=1, kind=one.key)
         return b"".join(field(one.number, _single(name, k) + _single(item, v)) for k, v in value.items())
     if one.repeated:
         if not isinstance(value, list):
@@ -141,7 +170,7 @@ def _encode_field(one: _Field, value: Any) -> bytes:
     return _single(one, value)
 
 
-def _single(one: _Field, value: Any) -> bytes:
+def _single(one: Field, value: Any) -> bytes:
     kind = one.kind
     if kind == "message":
         return field(one.number, encode(one.message, value))
@@ -161,7 +190,7 @@ def _single(one: _Field, value: Any) -> bytes:
     return _varint(one.number << 3 | wire) + packed
 
 
-def _whole(one: _Field, value: Any) -> int:
+def _whole(one: Field, value: Any) -> int:
     if one.kind == "bool":
         if not isinstance(value, bool):
             raise ValueError(f"true or false is wanted for {one.name}, not {value!r}")
