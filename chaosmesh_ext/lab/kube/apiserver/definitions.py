@@ -46,7 +46,9 @@ async def apply(client: Client, definitions: Sequence[Obj]) -> None:
 
     Raises LabError that names the one that is refused.
     """
-    await _together(_create(client, definition) for definition in definitions)
+    for first in definitions[:1]:
+        await _create(client, first)  # alone: it asks until the server listens
+    await _together(_create(client, definition) for definition in definitions[1:])
     await _together(_served(client, definition) for definition in definitions)
 
 

@@ -158,8 +158,9 @@ def api_server(program: Path, host: str, files: Secrets, log: Path) -> Process:
         "enable-priority-and-fairness": "false",
         "profiling": "false",
     }
-    # a tenth of a second more at the start, a hundred megabytes less afterwards
-    return Words("kube-apiserver", [str(program), *_flags(options)], log, {**_environment(), "GOGC": "50"})
+    # as fast as without, and 120 MB less (measured); it is a soft limit
+    environment = {**_environment(), "GOMEMLIMIT": "350MiB"}
+    return Words("kube-apiserver", [str(program), *_flags(options)], log, environment)
 
 
 def _flags(options: dict[str, object]) -> list[str]:

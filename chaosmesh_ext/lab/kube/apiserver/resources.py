@@ -26,6 +26,7 @@ class Resource(msgspec.Struct, frozen=True):
     version: str
     namespaced: bool
     status: bool
+    deletable: bool
 
     @property
     def api_version(self) -> str:
@@ -69,6 +70,11 @@ class Resources:
             )
         return msgspec.structs.replace(found, version=version) if version else found
 
+    async def within_namespaces(self) -> list[Resource]:
+        """Every resource that a namespace can hold objects of."""
+        await self._discover()
+        return [one for one in set(self._known.values()) if one.namespaced and one.deletable]
+
     async def discovered(self, definitions: Sequence[Obj]) -> None:
         """Wait until clients can discover every kind of DEFINITIONS, which is a little after it is served."""
         wanted = {f"{one['spec']['names']['kind']}.{one['spec']['group']}" for one in definitions}
@@ -107,5 +113,6 @@ def _resources(document: Obj) -> Iterator[Resource]:
                         group=group["metadata"].get("name", ""),
                         version=version["version"],
                         namespaced=one["scope"] == "Namespaced",
+                        deletable="deletecollection" in one["verbs"],
                         status=any(sub["subresource"] == "status" for sub in one.get("subresources", [])),
                     )

@@ -1,4 +1,4 @@
-"""What is there before anybody writes: the namespaces, their accounts, and the node."""
+"""What is there before anybody writes: the namespaces and the node."""
 
 from __future__ import annotations
 
@@ -23,10 +23,7 @@ async def seed(client: Client, host: str) -> None:
 
 
 async def _namespace(client: Client, name: str) -> None:
-    """With the account that a controller manager would give it."""
     await _create(client, "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
-    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
-    await _create(client, f"/api/v1/namespaces/{name}/serviceaccounts", account)
 
 
 async def _create(client: Client, path: str, body: Obj) -> None:
