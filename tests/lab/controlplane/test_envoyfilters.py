@@ -110,3 +110,68 @@ def test_camel_case_and_snake_case_mean_the_same(mesh, helpers):
     change = {"applyTo": "VIRTUAL_HOST", "match": match, "patch": {"operation": "MERGE", "value": value}}
     mesh.apply("EnvoyFilter", "chaos", {"configPatches": [change]})
     assert mesh.call("sleep-v1", HOST).status == 507
+
+
+def route_patch(mesh, operation, value=None, *, route=None, name="chaos", **vhost):
+    match = {"context": "SIDECAR_OUTBOUND", "routeConfiguration": {"vhost": {"name": VHOST, **vhost}}}
+    if route is not None:
+        match["routeConfiguration"]["vhost"]["route"] = route
+    patch = {"operation": operation} if value is None else {"operation": operation, "value": value}
+    mesh.apply("EnvoyFilter", name, {"configPatches": [{"applyTo": "HTTP_ROUTE", "match": match, "patch": patch}]})
+
+
+def answer(status, prefix="/"):
+    return {"name": "patched", "match": {"prefix": prefix}, "direct_response": {"status": status}}
+
+
+@pytest.fixture
+def owned(mesh):
+    """An owner's routes `one` for /one and `rest` for everything else."""
+    mesh.route(
+        "reviews",
+        {"name": "one", "match": [{"uri": {"prefix": "/one"}}], "headers": {"response": {"set": {"x-route": "one"}}}},
+        {"name": "rest"},
+    )
+    return lambda: [mesh.call("sleep-v1", HOST, path).status for path in ("/one/two", "/else")]
+
+
+@pytest.mark.parametrize(
+    ("operation", "value", "route", "statuses"),
+    [
+        ("INSERT_FIRST", answer(507), None, [507, 507]),
+        ("INSERT_FIRST", answer(507), {"name": "rest"}, [507, 507]),
+        ("INSERT_FIRST", answer(507), {"name": "missing"}, [200, 200]),
+        ("INSERT_BEFORE", answer(507), {"name": "rest"}, [200, 507]),
+        ("INSERT_AFTER", answer(507), {"name": "one"}, [200, 507]),
+        ("INSERT_AFTER", answer(507), {"name": "rest"}, [200, 200]),
+        ("ADD", answer(507), None, [200, 200]),
+        ("REMOVE", None, {"name": "rest"}, [200, 404]),
+        ("MERGE", {"route": {"cluster": "outbound|9080|v9|reviews"}}, {"name": "rest"}, [200, 503]),
+        ("MERGE", {"direct_response": {"status": 507}}, {"name": "one"}, [507, 200]),
+        ("MERGE", {"direct_response": {"status": 507}}, {"action": "REDIRECT"}, [200, 200]),
+    ],
+)
+def test_an_operation_on_an_owners_routes_acts_where_it_says(mesh, owned, operation, value, route, statuses):
+    assert owned() == [200, 200]
+    route_patch(mesh, operation, value, route=route)
+    assert owned() == statuses
+    mesh.delete("EnvoyFilter", "chaos")
+    assert owned() == [200, 200]
+
+
+def test_a_merge_into_an_owners_route_keeps_what_it_does(mesh, helpers, owned):
+    route_patch(
+        mesh,
+        "MERGE",
+        {"typed_per_filter_config": helpers.http_fault(**helpers.http_delay("0.1s"))},
+        route={"name": "one"},
+    )
+    reply, tags = mesh.traced("sleep-v1", HOST, "/one")
+    assert (reply.status, tags["response_flags"], reply.headers["x-route"]) == (200, "DI", "one")
+
+
+def test_a_virtual_host_is_named_by_a_domain_too(mesh, owned):
+    route_patch(mesh, "INSERT_FIRST", answer(507), domainName="reviews.default")
+    assert owned() == [507, 507]
+    route_patch(mesh, "INSERT_FIRST", answer(507), domainName="reviews.default:9080")
+    assert owned() == [200, 200]

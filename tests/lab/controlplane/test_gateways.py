@@ -105,3 +105,68 @@ def test_an_envoy_filter_for_gateways_faults_the_gateway(mesh, entered, helpers)
     assert get().status == 507
     mesh.delete("EnvoyFilter", "chaos", "istio-system")
     assert get().status == 200
+
+
+def test_a_route_that_takes_everything_hides_no_other_virtual_services_routes(mesh, entered, helpers):
+    """Several VirtualServices may share a host of a gateway; catch-alls come last whatever their age."""
+    get = entered({"fault": helpers.abort(507)})
+    special = {
+        "match": [{"uri": {"prefix": "/special"}}],
+        "fault": helpers.abort(508),
+        "route": [{"destination": {"host": "reviews"}}],
+    }
+    mesh.apply("VirtualService", "younger", {"hosts": ["*"], "gateways": ["entry"], "http": [special]})
+    assert [get(path).status for path in ("/special", "/")] == [508, 507]
+
+
+def test_a_destination_without_a_port_is_called_at_its_only_one(mesh, entered):
+    """The gateway's own port says nothing of it."""
+    assert entered()().status == 200
+
+
+@pytest.mark.parametrize(
+    ("offered", "hosts", "asked", "status"),
+    [
+        ("*", ["a.com"], "a.com", 200),
+        ("*", ["a.com"], "b.com", 404),
+        ("*.com", ["*"], "a.com", 200),
+        ("*.com", ["*"], "a.org", 404),
+        ("a.com", ["*.com"], "a.com", 200),
+        ("a.com", ["*.com"], "b.com", 404),
+        ("default/*", ["a.com"], "a.com", 200),
+        ("another/*", ["a.com"], "a.com", 404),
+        ("./*", ["a.com"], "a.com:1234", 200),
+    ],
+)
+def test_only_hosts_that_both_speak_for_are_served(mesh, ingress, entered, helpers, offered, hosts, asked, status):
+    get = entered(hosts=hosts)
+    mesh.apply("Gateway", "entry", {**GATEWAY, "servers": [{**GATEWAY["servers"][0], "hosts": [offered]}]})
+    assert get(headers={"Host": asked}).status == status
+
+
+@pytest.mark.parametrize("name", ["entry", "default/entry", "entry.default.svc.cluster.local"])
+def test_a_gateway_is_named_in_each_of_istios_ways(entered, name):
+    assert entered(gateways=[name])().status == 200
+
+
+def test_an_envoy_filter_means_the_port_that_the_gateway_names(mesh, ingress, entered, helpers):
+    """The Service's port, which need not be the one that Envoy listens on."""
+    spec = {"selector": {"istio": "ingressgateway"}, "ports": [{"name": "http", "port": 8088, "targetPort": 8080}]}
+    mesh.apply("Service", "istio-ingressgateway", spec, "istio-system")
+    try:
+        get = entered()
+        server = {**GATEWAY["servers"][0], "port": {"number": 8088, "name": "http", "protocol": "HTTP"}}
+        mesh.apply("Gateway", "entry", {**GATEWAY, "servers": [server]})
+        assert get().status == 200
+        value = {"typed_per_filter_config": helpers.http_fault(**helpers.http_abort(507))}
+        for port, vhost, status in ((8080, "", 200), (8088, "*:8080", 200), (8088, "*:8088", 507)):
+            routes = {"portNumber": port, "vhost": {"name": vhost}}
+            patch = {
+                "applyTo": "VIRTUAL_HOST",
+                "match": {"context": "GATEWAY", "routeConfiguration": routes},
+                "patch": {"operation": "MERGE", "value": value},
+            }
+            mesh.apply("EnvoyFilter", "chaos", {"configPatches": [patch]}, "istio-system")
+            assert get().status == status
+    finally:
+        mesh.delete("Service", "istio-ingressgateway", "istio-system")

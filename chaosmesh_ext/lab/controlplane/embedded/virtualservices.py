@@ -27,11 +27,8 @@ def gateways_of(obj: Obj, names: list[str] | None = None) -> frozenset[str]:
 
 
 def _gateway(name: str, namespace: str) -> str:
-    if name == MESH:
+    if name == MESH or "/" in name:
         return name
-    home, slash, rest = name.partition("/")
-    if slash:
-        return f"{namespace if home == '.' else home}/{rest}"
     short, dot, domain = name.partition(".")
     return f"{domain.split('.')[0] if dot else namespace}/{short}"
 
