@@ -48,7 +48,7 @@ def test_a_redirect_replaces_a_prefix(mesh):
 def test_a_code_that_istiod_keeps_from_envoy_is_refused(mesh):
     """Under istiod the whole route configuration is lost to it."""
     mesh.apply(
-        "VirtualService", "reviews", {"hosts": ["reviews"], "http": [{"redirect": {"redirectCode": 304, "uri": "/"}}]}
+        "VirtualService", "bad-code", {"hosts": ["reviews"], "http": [{"redirect": {"redirectCode": 304, "uri": "/"}}]}
     )
     (problem,) = mesh.problems()
     assert "spec.http[0].redirect.redirectCode: 304 is none that istiod gives to Envoy" in problem
