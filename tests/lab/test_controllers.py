@@ -111,15 +111,15 @@ async def test_a_pod_deleted_while_it_starts_stays_deleted(kube, kubelet):
 
 
 async def test_a_pod_that_cannot_be_started_says_why_and_the_next_one_is_taken(kube, kubelet, monkeypatch):
-    update, refused = kube.update, []
+    annotate, refused = kube.annotate, []
 
-    async def refuse_first(obj: dict) -> dict | None:
+    async def refuse_first(obj: dict, annotations: dict) -> dict | None:
         if obj["metadata"]["name"] == "odd" and not refused:
             refused.append(obj)
             raise ValueError("never seen such a Pod")
-        return await update(obj)
+        return await annotate(obj, annotations)
 
-    monkeypatch.setattr(kube, "update", refuse_first)
+    monkeypatch.setattr(kube, "annotate", refuse_first)
     kubelet.start()
     await kube.create(pod("odd"))
     await kube.create(pod("even"))

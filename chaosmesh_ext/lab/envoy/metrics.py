@@ -102,14 +102,19 @@ def _rule(sources: str, regex: str, target: str, replacement: str = "$1") -> dic
     return {"source_labels": sources.split(), "regex": regex, "target_label": target, "replacement": replacement}
 
 
+def _missing(source: str, target: str, replacement: str = "unknown") -> dict[str, Any]:
+    """What Envoy had nothing to say about has no label, or a dash."""
+    return _rule(f"__name__ {source}", "istio_.*;(-|unknown|)", target, replacement)
+
+
 def _split(side: str) -> list[dict[str, Any]]:
     """Take ``SIDE_peer`` apart; what no proxy knew is ``unknown``, as in Istio."""
     label = f"{side}_peer"
     groups = ";".join(["([^;]*)"] * len(_PARTS))
-    rules = [_rule(label, "-|unknown", label, _UNKNOWN)]
+    rules = [_missing(label, label, _UNKNOWN)]
     rules += [_rule(label, groups, f"{side}_{part}", f"${number}") for number, part in enumerate(_PARTS, 1)]
     rules += [_rule(label, groups, f"{side}_app", "$3"), _rule(label, groups, f"{side}_version", "$4")]
-    rules += [_rule(f"{side}_principal", "-", f"{side}_principal", "unknown")]
+    rules += [_missing(f"{side}_principal", f"{side}_principal")]
     return rules
 
 
@@ -122,7 +127,7 @@ RELABEL: list[dict[str, Any]] = [
         rule
         for label, key in (("service", "host"), ("service_name", "name"), ("service_namespace", "namespace"))
         for rule in (
-            _rule("destination_services", "-", f"destination_{label}", "unknown"),
+            _missing("destination_services", f"destination_{label}"),
             _rule("destination_services", f'.*?"{key}":"([^"]+)".*', f"destination_{label}"),
         )
     ),

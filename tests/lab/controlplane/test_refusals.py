@@ -12,7 +12,9 @@ def condition(mesh, kind, name):
 
 
 def events(mesh, name):
-    return [one for one in mesh.do(mesh.kube.list("Event")) if one["involvedObject"]["name"] == name]
+    """The Events about the VirtualService NAME that is there now."""
+    uid = mesh.get("VirtualService", name)["metadata"]["uid"]
+    return [one for one in mesh.do(mesh.kube.list("Event")) if one["involvedObject"]["uid"] == uid]
 
 
 def test_a_field_that_is_not_implemented_is_named_and_the_last_good_version_stays(mesh, helpers):

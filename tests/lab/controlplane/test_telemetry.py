@@ -24,7 +24,8 @@ def counter(text, **labels):
     for line in text.splitlines():
         if line.startswith("envoy_istio_requests_total{"):
             found = relabelled(
-                {key: value.replace('\\"', '"') for key, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', line)}
+                {"__name__": "envoy_istio_requests_total"}
+                | {key: value.replace('\\"', '"') for key, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', line)}
             )
             if all(found.get(key) == value for key, value in labels.items()):
                 total += int(line.rsplit(" ", 1)[1])

@@ -131,7 +131,7 @@ def test_an_empty_store_has_null_services_and_no_traces(shared_store):
     empty = {"data": None, "total": 0, "limit": 0, "offset": 0, "errors": None}
     assert shared_store.get("/api/services").json == empty
     assert shared_store.get("/api/services/x/operations").json == empty
-    assert shared_store.get("/api/operations?service=x").json == empty
+    assert shared_store.get("/api/operations?service=x").json == {**empty, "data": []}
     assert shared_store.get("/api/traces?service=x").json == {**empty, "data": []}
     assert shared_store.get("/api/dependencies").json == {**empty, "data": []}
 

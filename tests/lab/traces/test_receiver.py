@@ -93,7 +93,7 @@ def test_an_empty_report_is_fine(store):
 def test_a_service_without_a_name_has_jaegers_word_for_it(store, otlp):
     request = {"resourceSpans": [{"scopeSpans": [{"spans": [span()]}]}]}
     assert store.post(otlp(request).SerializeToString()).status == 200
-    assert store.get("/api/services").json["data"] == ["OTLPResourceNoServiceName"]
+    assert store.get("/api/services").json["data"] == ["missing-service-name"]
 
 
 def test_whole_traces_leave_the_oldest_first(small_store):
