@@ -16,7 +16,6 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab import debian
 
 
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--real", action="store_true", help="tests/conformance also on istiod, kube-apiserver and Jaeger")
     parser.addoption("--write-fidelity", action="store_true", help="write docs/fidelity.md; needs --real")

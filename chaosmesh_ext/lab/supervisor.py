@@ -60,8 +60,9 @@ class Options(msgspec.Struct, frozen=True):
     """What `lab up` asks for.
 
     topology: a file, or empty for Bookinfo. control_plane, traces: which of `parts`. block: of `Network`, 0 for the
-    first free one. prometheus: its binary, or empty for a lab without metrics. sampling: percent of unmarked requests that are traced. started: seconds since the
-    epoch at which the command began. die_with: the pid that this lab must not outlive, or 0.
+    first free one. prometheus: its binary, or empty for a lab without metrics. sampling: percent of unmarked requests
+    that are traced. started: seconds since the epoch at which the command began. die_with: the pid that this lab must
+    not outlive, or 0.
     """
 
     name: str

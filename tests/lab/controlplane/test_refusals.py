@@ -11,9 +11,9 @@ def condition(mesh, kind, name):
     return next((one for one in found if one["type"] == "Reconciled"), None)
 
 
-def events(mesh, name):
-    """The Events about the VirtualService NAME that is there now."""
-    uid = mesh.get("VirtualService", name)["metadata"]["uid"]
+def events(mesh, name, kind="VirtualService"):
+    """The Events about the object that is there now."""
+    uid = mesh.get(kind, name)["metadata"]["uid"]
     return [one for one in mesh.do(mesh.kube.list("Event")) if one["involvedObject"]["uid"] == uid]
 
 
@@ -173,7 +173,7 @@ def test_a_kind_that_is_not_implemented_is_refused_whole(mesh, helpers, api_vers
     try:
         (problem,) = mesh.problems()
         assert problem.startswith(f"{name} default/refused refused: kind: {name} is not implemented")
-        helpers.until(lambda: events(mesh, "refused"), "an Event")
+        helpers.until(lambda: events(mesh, "refused", name), "an Event")
     finally:
         mesh.delete(name, "refused")
     assert mesh.problems() == []

@@ -29,7 +29,7 @@ from chaosmesh_ext.lab.place import Place
 __all__ = ["KUBE", "IstiodControlPlane", "create"]
 
 KUBE = "apiserver"
-"""istiod reads Kubernetes' own kinds as protobuf, and applies objects server-side: only the real API server has both."""
+"""istiod reads Kubernetes' own kinds as protobuf, which only the real API server speaks."""
 
 _LOG = logging.getLogger(__name__)
 
