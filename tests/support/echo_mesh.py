@@ -171,12 +171,28 @@ class Mesh:
         )
 
     def pod(
-        self, app: str, version: str = "v1", *, namespace: str = "default", gateway: bool = False, **labels: str
+        self,
+        app: str,
+        version: str = "v1",
+        *,
+        namespace: str = "default",
+        gateway: bool = False,
+        bare: bool = False,
+        impostor: str = "",
+        **labels: str,
     ) -> str:
-        """Add a ready pod, its application and its Envoy; its name is the application's and the version's."""
-        return self.do(self._pod(app, version, namespace, gateway, labels))
+        """Add a ready pod, its application and its Envoy; its name is the application's and the version's.
 
-    async def _pod(self, app: str, version: str, namespace: str, gateway: bool, labels: dict[str, str]) -> str:
+        Its service account is named as the application; an IMPOSTOR shows the certificate of another one. bare: without
+        an Envoy.
+        """
+        if bare:
+            labels["sidecar.istio.io/inject"] = "false"
+        return self.do(self._pod(app, version, namespace, gateway, bare, impostor, labels))
+
+    async def _pod(
+        self, app: str, version: str, namespace: str, gateway: bool, bare: bool, impostor: str, labels: dict[str, str]
+    ) -> str:
         index = next(self._index)
         name = f"{app}-{version}" if f"{app}-{version}" not in self.addresses else f"{app}-{version}-{index}"
         at = self.addresses[name] = self.network.pod(index)
@@ -204,13 +220,26 @@ class Mesh:
         pod = await self.kube.patch_status(pod, {"podIP": at.inbound})
         if not gateway:
             self.apps[name] = Echo(name)
-            await self._serve(self.apps[name].handle, at.app, PORT)
-        sidecar = Sidecar(name, await self.plane.bootstrap(pod), (at.outbound, 15000), self.directory)
-        self.sidecars[name] = sidecar
-        await sidecar.start()
-        await sidecar.ready()
+            await self._serve(self.apps[name].handle, at.inbound if bare else at.app, PORT)
+        if not bare:
+            bootstrap = await self.plane.bootstrap(pod)
+            if impostor:
+                bootstrap["node"]["metadata"]["SERVICE_ACCOUNT"] = impostor
+            sidecar = self.sidecars[name] = Sidecar(name, bootstrap, (at.outbound, 15000), self.directory)
+            await sidecar.start()
+            await sidecar.ready()
         await self.kube.patch_status(pod, {"conditions": [{"type": "Ready", "status": "True"}]})
         return name
+
+    def remove(self, name: str, namespace: str = "default") -> None:
+        """End the Envoy of a pod and delete the pod."""
+
+        async def remove() -> None:
+            await self.sidecars.pop(name).stop()
+            await self.kube.delete("Pod", namespace, name)
+
+        self.do(remove())
+        self.synced()
 
     async def _namespace(self, name: str) -> None:
         if await self.kube.get("Namespace", "", name) is None:

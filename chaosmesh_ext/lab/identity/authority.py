@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from chaosmesh_ext.istio.identities import TRUST_DOMAIN, spiffe_id
+
 __all__ = ["Authority", "Certificate"]
 
 _ROOT_LIFE_S = 10 * 365 * 86_400.0
@@ -34,7 +36,7 @@ class Authority:
     trust_domain: of the SPIFFE ids. life: of each certificate, in seconds; half-way through it is made anew.
     """
 
-    def __init__(self, trust_domain: str = "cluster.local", *, life: float = 86_400.0) -> None:
+    def __init__(self, trust_domain: str = TRUST_DOMAIN, *, life: float = 86_400.0) -> None:
         self.trust_domain = trust_domain
         self._life = life
         self._made: dict[tuple[str, ...], Certificate] = {}
@@ -46,7 +48,7 @@ class Authority:
 
     def spiffe_id(self, namespace: str, account: str) -> str:
         """``spiffe://cluster.local/ns/default/sa/bookinfo-details``."""
-        return f"spiffe://{self.trust_domain}/ns/{namespace}/sa/{account}"
+        return spiffe_id(namespace, account, self.trust_domain)
 
     def workload(self, namespace: str, account: str) -> Certificate:
         """The certificate of a service account, for both ends of mutual TLS; the same one until it must be renewed."""

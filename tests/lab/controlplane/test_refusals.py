@@ -108,7 +108,9 @@ REFUSED = [
     ("VirtualService", {"http": [TO]}, "spec.hosts"),
     ("VirtualService", {"hosts": ["reviews"], "http": [TO], "tls": []}, "spec.tls"),
     ("VirtualService", {"hosts": ["reviews"], "http": [TO], "tcp": []}, "spec.tcp"),
-    ("DestinationRule", dr(tls={"mode": "DISABLE"}), "spec.trafficPolicy.tls"),
+    ("DestinationRule", dr(tls={"mode": "SIMPLE"}), "spec.trafficPolicy.tls.mode"),
+    ("DestinationRule", dr(tls={"mode": "ISTIO_MUTUAL", "sni": "x"}), "spec.trafficPolicy.tls.sni"),
+    ("PeerAuthentication", {"targetRefs": []}, "spec.targetRefs"),
     ("DestinationRule", dr(loadBalancer={"consistentHash": {}}), "spec.trafficPolicy.loadBalancer.consistentHash"),
     ("DestinationRule", dr(loadBalancer={"simple": "PASSTHROUGH"}), "spec.trafficPolicy.loadBalancer.simple"),
     (

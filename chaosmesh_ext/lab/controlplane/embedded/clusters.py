@@ -9,6 +9,8 @@ from chaosmesh_ext.istio.durations import duration, seconds
 from chaosmesh_ext.istio.hosts import cluster
 from chaosmesh_ext.lab.controlplane.embedded.destinationrules import rule, subsets
 from chaosmesh_ext.lab.controlplane.embedded.listeners import inbound_ports
+from chaosmesh_ext.lab.controlplane.embedded.mutual_tls import AUTO, outbound_sockets
+from chaosmesh_ext.lab.controlplane.embedded.peerauthentications import DISABLE, service_mode
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Port, Service, Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.telemetry import OTLP_CLUSTER, Tracing
 
@@ -17,14 +19,14 @@ __all__ = ["clusters", "outbound_clusters"]
 _UNLIMITED = 2**32 - 1
 _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-_POLICIES = ("connectionPool", "loadBalancer", "outlierDetection")
+_POLICIES = ("connectionPool", "loadBalancer", "outlierDetection", "tls")
 _BALANCERS = {"RANDOM": "RANDOM", "ROUND_ROBIN": "ROUND_ROBIN"}
 
 
 def clusters(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Iterator[dict[str, Any]]:
     """Every cluster of the proxy of POD; none names an endpoint of another pod, so that pods come and go without."""
     for name, service, port, policy in outbound_clusters(snapshot, pod):
-        yield _outbound(name, service, port, policy)
+        yield {**_outbound(name, service, port, policy), **_sockets(snapshot, name, service, port, policy)}
     if not pod.gateway:
         for target, behind, number in inbound_ports(snapshot, pod):
             called = behind.port(number) if behind else None
@@ -87,6 +89,14 @@ def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]
         # Envoy's own default of 50 % would send to ejected hosts
         out["common_lb_config"] = {"healthy_panic_threshold": {"value": float(outlier.get("minHealthPercent", 0))}}
     return out
+
+
+def _sockets(snapshot: Snapshot, name: str, service: Service, port: Port, policy: Mapping[str, Any]) -> dict[str, Any]:
+    if "tls" in policy:
+        mode = policy["tls"].get("mode", DISABLE)
+    else:
+        mode = DISABLE if service_mode(snapshot, service.namespace) == DISABLE else AUTO
+    return outbound_sockets(mode, name, snapshot.accounts.get(service.host, ()), http2=port.http2)
 
 
 def _outlier(spec: Mapping[str, Any]) -> dict[str, Any]:

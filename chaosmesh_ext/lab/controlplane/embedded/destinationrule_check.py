@@ -100,6 +100,7 @@ _POLICY: dict[str, Check] = {
         },
         also=_outlier_kind,
     ),
+    "tls": fields({"mode": one_of("DISABLE", "ISTIO_MUTUAL", elsewhere=("SIMPLE", "MUTUAL"))}),
 }
 _PORT_POLICY = fields(
     {**_POLICY, "port": port_selector},

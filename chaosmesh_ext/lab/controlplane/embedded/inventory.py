@@ -27,6 +27,7 @@ class Inventory:
         self._seen: dict[_Key, Obj] = {}
         self._good: dict[_Key, Obj] = {}
         self._refused: dict[_Key, str] = {}
+        self._last = Snapshot()
 
     def take(self, event: str, obj: Obj) -> Obj | None:
         """Learn of an ADDED, MODIFIED or DELETED object; what changed for proxies, or None when nothing did."""
@@ -40,7 +41,9 @@ class Inventory:
 
     def snapshot(self) -> Snapshot:
         """The state as it is now."""
-        return Snapshot.of(self._services.values(), self._workloads.values(), self._good.values())
+        last = Snapshot.of(self._services.values(), self._workloads.values(), self._good.values(), self._last)
+        self._last = last
+        return last
 
     def pod(self, namespace: str, name: str) -> Workload | None:
         """The pod, when it is there and has an address."""

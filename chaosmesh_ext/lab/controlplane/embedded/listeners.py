@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from chaosmesh_ext.istio.hosts import vhost
 from chaosmesh_ext.lab.controlplane.embedded.gateways import servers
+from chaosmesh_ext.lab.controlplane.embedded.mutual_tls import inbound_chains
+from chaosmesh_ext.lab.controlplane.embedded.peerauthentications import port_mode
 from chaosmesh_ext.lab.controlplane.embedded.policies import FAULT_FILTER
 from chaosmesh_ext.lab.controlplane.embedded.routes import HTTP_PROXY, route_configuration
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload
@@ -30,7 +32,7 @@ def listeners(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Itera
             yield _outgoing(pod, trace, pod.node.ip, server.port, server.route_name)
         return
     for port, service, number in inbound_ports(snapshot, pod):
-        yield _incoming(pod, trace, port, service, number)
+        yield _incoming(snapshot, pod, trace, port, service, number)
     for port in snapshot.ports:
         yield _outgoing(pod, trace, pod.node.admin, port, str(port))
     yield _outgoing(pod, trace, pod.node.admin, HTTP_PROXY_PORT, HTTP_PROXY)
@@ -47,7 +49,9 @@ def inbound_ports(snapshot: Snapshot, pod: Workload) -> list[tuple[int, Service 
     return [out[port] for port in sorted(out)]
 
 
-def _incoming(pod: Workload, trace: Tracing | None, port: int, service: Service | None, number: int) -> dict[str, Any]:
+def _incoming(
+    snapshot: Snapshot, pod: Workload, trace: Tracing | None, port: int, service: Service | None, number: int
+) -> dict[str, Any]:
     host = service.host if service else f"{pod.node.name}.{pod.node.namespace}"
     route = {
         "name": "default",
@@ -66,10 +70,10 @@ def _incoming(pod: Workload, trace: Tracing | None, port: int, service: Service 
         "route_config": route_configuration(f"inbound|{port}||", hosts),
         "access_log": [stats_log(pod.node, "destination")],
         "http_filters": [learn_peer(), _ROUTER],
-        "server_header_transformation": "PASS_THROUGH",
         "forward_client_cert_details": "APPEND_FORWARD",
+        "set_current_client_cert_details": {"subject": True, "dns": True, "uri": True},
     }
-    return _listener(pod.node.ip, port, "INBOUND", manager)
+    return _listener(pod.node.ip, port, "INBOUND", inbound_chains(port_mode(snapshot, pod, port), _http(manager)))
 
 
 def _outgoing(pod: Workload, trace: Tracing | None, address: str, port: int, routes: str) -> dict[str, Any]:
@@ -82,8 +86,12 @@ def _outgoing(pod: Workload, trace: Tracing | None, address: str, port: int, rou
     if not pod.gateway:
         manager["server_name"] = "envoy"  # so istiod leaves it on sidecars' outbound side
     else:
-        manager |= {"use_remote_address": True, "forward_client_cert_details": "SANITIZE_SET"}
-    return _listener(address, port, "OUTBOUND", manager)
+        manager |= {
+            "use_remote_address": True,
+            "forward_client_cert_details": "SANITIZE_SET",
+            "set_current_client_cert_details": {"subject": True, "cert": True, "dns": True, "uri": True},
+        }
+    return _listener(address, port, "OUTBOUND", {"filter_chains": [{"filters": [_http(manager)]}]})
 
 
 def _manager(pod: Workload, trace: Tracing | None, stat_prefix: str) -> dict[str, Any]:
@@ -109,14 +117,16 @@ def _manager(pod: Workload, trace: Tracing | None, stat_prefix: str) -> dict[str
     }
 
 
-def _listener(address: str, port: int, direction: str, manager: dict[str, Any]) -> dict[str, Any]:
+def _http(manager: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+def _listener(address: str, port: int, direction: str, chains: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": f"{address}_{port}",
         "address": {"socket_address": {"address": address, "port_value": port}},
         "traffic_direction": direction,
         # so that an address that somebody else has is an error, not a share of their traffic
         "enable_reuse_port": False,
-        "filter_chains": [
-            {"filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}]}
-        ],
+        **chains,
     }

@@ -51,10 +51,13 @@ for _module in (
     "envoy.extensions.filters.http.header_mutation.v3",
     "envoy.extensions.filters.http.header_to_metadata.v3",
     "envoy.extensions.filters.http.router.v3",
+    "envoy.extensions.filters.listener.tls_inspector.v3",
     "envoy.extensions.filters.network.http_connection_manager.v3",
     "envoy.extensions.request_id.uuid.v3",
     "envoy.extensions.retry.host.previous_hosts.v3",
     "envoy.extensions.retry.priority.previous_priorities.v3",
+    "envoy.extensions.transport_sockets.raw_buffer.v3",
+    "envoy.extensions.transport_sockets.tls.v3",
     "envoy.extensions.upstreams.http.v3",
 ):
     _load(_module)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from chaosmesh_ext.lab.controlplane.embedded.destinationrule_check import destination_rule
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter_check import envoy_filter
 from chaosmesh_ext.lab.controlplane.embedded.gateway_check import gateway
+from chaosmesh_ext.lab.controlplane.embedded.peerauthentication_check import peer_authentication
 from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal
 from chaosmesh_ext.lab.controlplane.embedded.virtualservice_check import virtual_service
 from chaosmesh_ext.lab.kube.api import Obj
@@ -18,6 +19,7 @@ KINDS: Mapping[str, Check] = {
     "DestinationRule": destination_rule,
     "Gateway": gateway,
     "EnvoyFilter": envoy_filter,
+    "PeerAuthentication": peer_authentication,
 }
 """Istio's kinds that reach the proxies, and what may stand in their `spec`."""
 
@@ -27,7 +29,6 @@ OTHERS = (
     "Sidecar",
     "WorkloadEntry",
     "AuthorizationPolicy",
-    "PeerAuthentication",
     "RequestAuthentication",
     "Telemetry",
     "HTTPRoute",

@@ -59,6 +59,11 @@ class Workload(msgspec.Struct, frozen=True):
     ports: tuple[tuple[str, int], ...]
 
     @property
+    def mutual_tls(self) -> bool:
+        """Whether it can take mutual TLS: it has a proxy, and no label that denies it."""
+        return self.node.labels.get("security.istio.io/tlsMode", "istio" if self.proxied else "") == "istio"
+
+    @property
     def gateway(self) -> bool:
         """Whether it is an ingress gateway."""
         return self.node.kind == "router"
@@ -71,7 +76,10 @@ class Workload(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, dict=True):
-    """One consistent state. Istio's objects are sorted by age, then name; EnvoyFilters as they are applied."""
+    """One consistent state. Istio's objects are sorted by age, then name; EnvoyFilters as they are applied.
+
+    accounts: by a service's whole host name, namespace and name of the service accounts of the pods behind it.
+    """
 
     services: tuple[Service, ...] = ()
     workloads: tuple[Workload, ...] = ()
@@ -79,20 +87,31 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     destination_rules: tuple[Obj, ...] = ()
     gateways: tuple[Obj, ...] = ()
     envoy_filters: tuple[Obj, ...] = ()
+    peer_authentications: tuple[Obj, ...] = ()
+    accounts: Mapping[str, tuple[tuple[str, str], ...]] = {}
 
     @staticmethod
-    def of(services: Iterable[Service], workloads: Iterable[Workload], objects: Iterable[Obj]) -> Snapshot:
-        """The state made of SERVICES, WORKLOADS and accepted Istio OBJECTS."""
+    def of(
+        services: Iterable[Service],
+        workloads: Iterable[Workload],
+        objects: Iterable[Obj],
+        before: Snapshot | None = None,
+    ) -> Snapshot:
+        """The state made of SERVICES, WORKLOADS and accepted Istio OBJECTS, following the one BEFORE."""
         kinds: dict[str, list[Obj]] = {}
         for obj in objects:
             kinds.setdefault(obj["kind"], []).append(obj)
+        there = tuple(sorted(services, key=lambda one: one.host))
+        running = tuple(sorted(workloads, key=lambda one: (one.node.namespace, one.node.name)))
         return Snapshot(
-            services=tuple(sorted(services, key=lambda one: one.host)),
-            workloads=tuple(sorted(workloads, key=lambda one: (one.node.namespace, one.node.name))),
+            services=there,
+            workloads=running,
+            accounts=_accounts(there, running, before or Snapshot()),
             virtual_services=_by_age(kinds.get("VirtualService", [])),
             destination_rules=_by_age(kinds.get("DestinationRule", [])),
             gateways=_by_age(kinds.get("Gateway", [])),
             envoy_filters=tuple(sorted(kinds.get("EnvoyFilter", []), key=_filter_order)),
+            peer_authentications=_by_age(kinds.get("PeerAuthentication", [])),
         )
 
     @cached_property
@@ -108,6 +127,19 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     def services_of(self, pod: Workload) -> list[Service]:
         """The services that POD is behind."""
         return [one for one in self.services if one.has(pod)]
+
+
+def _accounts(
+    services: tuple[Service, ...], workloads: tuple[Workload, ...], before: Snapshot
+) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """A service without pods keeps what it had, as in istiod: a pod that restarts does not change callers' clusters."""
+    if services == before.services and workloads == before.workloads:
+        return before.accounts
+    out = {}
+    for one in services:
+        found = {(pod.node.namespace, pod.node.account) for pod in workloads if one.has(pod)}
+        out[one.host] = tuple(sorted(found)) or before.accounts.get(one.host, ())
+    return out
 
 
 def _by_age(objects: list[Obj]) -> tuple[Obj, ...]:

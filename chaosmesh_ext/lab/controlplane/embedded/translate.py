@@ -24,7 +24,13 @@ Resources = dict[str, Encoded]
 """The resources of one type by name."""
 
 _NAME = {CDS: "name", EDS: "cluster_name", LDS: "name", RDS: "name"}
-_AFFECTED = {"VirtualService": (RDS,), "EnvoyFilter": (RDS,), "DestinationRule": (CDS, EDS), "Gateway": (LDS, RDS)}
+_AFFECTED = {
+    "VirtualService": (RDS,),
+    "EnvoyFilter": (RDS,),
+    "DestinationRule": (CDS, EDS),
+    "Gateway": (LDS, RDS),
+    "PeerAuthentication": (CDS, EDS, LDS),
+}
 
 
 def affected(kinds: Iterable[str]) -> tuple[str, ...]:
