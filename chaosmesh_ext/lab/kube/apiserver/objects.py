@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+import contextlib
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from chaosmesh_ext.errors import ApiError, Conflict, InvalidInput
+from chaosmesh_ext.errors import ApiError, Conflict, InvalidInput, Unprocessable
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.apiserver.client import MERGE_PATCH, Client
 from chaosmesh_ext.lab.kube.apiserver.resources import Resource, Resources
 
 __all__ = ["Objects"]
 
-_ATTEMPTS = 5
-"""How often a replacement is tried on an object that others change meanwhile."""
+_ATTEMPTS = 50
+"""How often a write that was computed from an object is tried while others change it: each failure is their success."""
 
 
 class Objects:
@@ -74,30 +75,48 @@ class Objects:
         """Replace what OBJ has, as `apply` does; None when it, or the very one with its `metadata.uid`, is gone."""
         resource, namespace = await self._of(obj)
         path = resource.path(namespace, obj["metadata"]["name"])
-        for attempt in range(_ATTEMPTS):
+
+        async def attempt() -> Obj | None:
             old = await self._if_there(resource, self._client.ask("GET", path))
             if old is None or obj["metadata"].get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
                 return None
             new = {**obj, "metadata": _merged(old["metadata"], obj["metadata"])}
             new.setdefault("status", old.get("status"))
-            try:
-                return await self._if_there(resource, self._client.ask("PUT", path, new))
-            except Conflict:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-        raise AssertionError
+            return await self._if_there(resource, self._client.ask("PUT", path, new))
+
+        return await _unless_outrun(attempt)
 
     async def patch_status(self, obj: Obj, status: Obj) -> Obj | None:
         """Merge STATUS into the status of OBJ (RFC 7396); None when that very object is gone."""
         resource, namespace = await self._of(obj)
-        path = resource.path(namespace, obj["metadata"]["name"], "status" if resource.status else "")
-        return await self._merge(resource, path, obj, {"status": status})
+        path = resource.path(namespace, obj["metadata"]["name"])
+        subresource = f"{path}/status" if resource.status else path
+        if not (uid := obj["metadata"].get("uid")):
+            return await self._if_there(resource, self._merge(subresource, {"status": status}))
+
+        async def attempt() -> Obj | None:
+            # a status is merged into whatever has the name: its uid must be looked at first
+            old = await self._if_there(resource, self._client.ask("GET", path))
+            if old is None or old["metadata"]["uid"] != uid:
+                return None
+            patch = {"metadata": {"resourceVersion": old["metadata"]["resourceVersion"]}, "status": status}
+            return await self._if_there(resource, self._merge(subresource, patch))
+
+        return await _unless_outrun(attempt)
 
     async def annotate(self, obj: Obj, annotations: dict[str, str]) -> Obj | None:
         """Add ANNOTATIONS to OBJ, changing nothing else; None when that very object is gone."""
         resource, namespace = await self._of(obj)
+        metadata: Obj = {"annotations": annotations}
+        if uid := obj["metadata"].get("uid"):
+            metadata["uid"] = uid
         path = resource.path(namespace, obj["metadata"]["name"])
-        return await self._merge(resource, path, obj, {"metadata": {"annotations": annotations}})
+        try:
+            return await self._if_there(resource, self._merge(path, {"metadata": metadata}))
+        except Unprocessable as error:
+            if "metadata.uid: " in str(error):
+                return None
+            raise
 
     async def bind(self, pod: Obj, node: str) -> Obj | None:
         """Put POD on NODE, as a scheduler does; see `Kube.bind`."""
@@ -142,16 +161,8 @@ class Objects:
             if error.status != 404:
                 raise
 
-    async def _merge(self, resource: Resource, path: str, obj: Obj, patch: Obj) -> Obj | None:
-        """Merge PATCH into the very object OBJ; None when it is gone."""
-        if uid := obj["metadata"].get("uid"):
-            patch = {**patch, "metadata": {**patch.get("metadata", {}), "uid": uid}}
-        try:
-            return await self._if_there(resource, self._client.ask("PATCH", path, patch, content_type=MERGE_PATCH))
-        except Conflict:
-            if not uid:
-                raise
-            return None
+    async def _merge(self, path: str, patch: Obj) -> Any:
+        return await self._client.ask("PATCH", path, patch, content_type=MERGE_PATCH)
 
     @staticmethod
     async def _if_there(resource: Resource, asked: Awaitable[Any]) -> Obj | None:
@@ -171,6 +182,17 @@ class Objects:
             raise InvalidInput("an object needs apiVersion, kind and metadata: give it all three")
         resource = await self._resource(obj["kind"], str(obj["apiVersion"]))
         return resource, str(metadata.get("namespace") or "default") if resource.namespaced else ""
+
+
+async def _unless_outrun(attempt: Callable[[], Awaitable[Obj | None]]) -> Obj | None:
+    """What ATTEMPT returns, which is made again from the fresh object when another writer was first.
+
+    Raises Conflict when others always are.
+    """
+    for _ in range(_ATTEMPTS - 1):
+        with contextlib.suppress(Conflict):
+            return await attempt()
+    return await attempt()
 
 
 def _merged(old: Obj, new: Obj) -> Obj:

@@ -52,7 +52,7 @@ class PodLogs:
         pod = await self._find(asked["namespace"], asked["pod"])
         if pod is None or self.pod_log is None:
             why = f'pod "{asked["pod"]}" not found' if pod is None else "this lab keeps no logs of its Pods"
-            return web.Response(status=404, text=why)
+            return web.Response(status=400, text=why)
         if request.query.get("previous") == "true":
             why = f'previous terminated container "{asked["container"]}" in pod "{asked["pod"]}" not found'
             return web.Response(status=400, text=why)

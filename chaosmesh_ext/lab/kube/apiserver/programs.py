@@ -24,7 +24,7 @@ _TAIL = 1024 * 1024
 """Bytes of a log in which last words are looked for: Go writes the stacks of all goroutines after them."""
 _CERTIFICATE_LIFE_S = 10 * 365 * 86_400.0
 _KLOG = re.compile(r"[EF]\d{4} [\d:.]+ +\d+ [^ \]]+\] (.+)")
-_PANIC = re.compile(r"(panic|fatal error|runtime|SIG[A-Z]+): .+")
+_OTHER = re.compile(r"(panic|fatal error|runtime|SIG[A-Z]+|Error): .+")
 
 _SERVED = (
     "v1",
@@ -192,7 +192,7 @@ class Words(Process):
 
 
 def _complaint(line: str) -> str:
-    """What LINE says is wrong: an error in klog's words, in JSON, or a panic."""
+    """What LINE says is wrong: an error in klog's words or in JSON, a panic, a wrong flag."""
     if line.startswith("{"):
         try:
             record = json.loads(line)
@@ -202,4 +202,4 @@ def _complaint(line: str) -> str:
             return ""
         return ": ".join(str(record[key]) for key in ("msg", "error") if record.get(key))
     said = _KLOG.match(line)
-    return said[1] if said else line if _PANIC.fullmatch(line) else ""
+    return said[1] if said else line if _OTHER.fullmatch(line) else ""
