@@ -83,11 +83,11 @@ def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]
     }
     if options := _protocol_options(tcp, http, http2=port.http2):
         out["typed_extension_protocol_options"] = options
-    if "outlierDetection" in policy:
-        outlier = policy["outlierDetection"]
+    outlier = policy.get("outlierDetection")
+    if outlier is not None:
         out["outlier_detection"] = _outlier(outlier)
-        # Envoy's own default of 50 % would send to ejected hosts
-        out["common_lb_config"] = {"healthy_panic_threshold": {"value": float(outlier.get("minHealthPercent", 0))}}
+    # Envoy's own default of 50 % would send to hosts that are ejected
+    out["common_lb_config"] = {"healthy_panic_threshold": {"value": float((outlier or {}).get("minHealthPercent", 0))}}
     return out
 
 
