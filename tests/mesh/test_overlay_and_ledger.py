@@ -9,25 +9,16 @@ import msgspec
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
+from overlays import EVERYBODY, RUN, place, virtual_services
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort, Delay
-from chaosmesh_ext.mesh import Create, Destination, Edit, Place, Source, View, envoyfilter, ledger, overlay
+from chaosmesh_ext.mesh import Create, Edit, Place, View, envoyfilter, ledger, overlay
 from chaosmesh_ext.mesh.overlay import plan
 from chaosmesh_ext.mesh.pointer import apply
-from chaosmesh_ext.model import Marker, Workload
+from chaosmesh_ext.model import Marker
 
-RUN = "0badcafe"
-SOURCE = Source("productpage-v1", "default", {"app": "productpage"}, (Workload("productpage", "v1"),))
-HOST = Destination("details.default.svc.cluster.local", "details", "default", 9080, (9080,))
-
-
-def place(cell="1", **changes) -> Place:
-    values = {"run": RUN, "cell": cell, "namespace": "default", "source": SOURCE, "destination": HOST}
-    return Place(**{**values, "marker": Marker(RUN, cell), **changes})
-
-
-EVERYBODY = {"source": None, "marker": None}
+HOST = place().destination
 
 
 def lay(owner: dict, fault, where: Place, view: View | None = None) -> dict:
@@ -44,49 +35,6 @@ def lift(obj: dict, cell: str | None = None, run: str = RUN) -> tuple[dict, tupl
 
 
 # --- any owner, any edits ---------------------------------------------------------------------------------------------
-
-names = st.sampled_from(["a", "b", "prod", "canary"])
-string_match = st.one_of(
-    st.builds(lambda text: {"exact": text}, names),
-    st.builds(lambda text: {"prefix": "/" + text}, names),
-)
-match = st.fixed_dictionaries(
-    {},
-    optional={
-        "uri": string_match,
-        "headers": st.dictionaries(st.sampled_from(["end-user", "x-a"]), string_match, min_size=1, max_size=2),
-        "withoutHeaders": st.dictionaries(st.sampled_from(["x-b", "x-c"]), string_match, min_size=1, max_size=2),
-        "gateways": st.sampled_from([["mesh"], ["bookinfo"], ["bookinfo", "mesh"]]),
-        "sourceLabels": st.sampled_from([{"app": "productpage"}, {"app": "reviews"}, {"version": "v1"}]),
-        "name": names,
-    },
-)
-route = st.fixed_dictionaries(
-    {"route": st.just([{"destination": {"host": "details"}, "weight": 100}])},
-    optional={
-        "name": names,
-        "match": st.lists(match, min_size=1, max_size=3),
-        "timeout": st.sampled_from(["1s", "5s"]),
-        "retries": st.just({"attempts": 2}),
-    },
-)
-virtual_services = st.builds(
-    lambda routes, hosts, labels, annotations: {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "VirtualService",
-        "metadata": {
-            "name": "details",
-            "namespace": "default",
-            **({} if labels is None else {"labels": labels}),
-            **({} if annotations is None else {"annotations": annotations}),
-        },
-        "spec": {"hosts": hosts, "http": routes},
-    },
-    st.lists(route, min_size=1, max_size=4),
-    st.sampled_from([["details"], ["details", "other"], ["*.default.svc.cluster.local"]]),
-    st.none() | st.dictionaries(names, names, max_size=2),
-    st.none() | st.dictionaries(names, names, max_size=2),
-)
 
 
 def _own(obj: dict) -> list[int]:
@@ -151,7 +99,7 @@ edits = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(virtual_services, edits, edits, st.booleans(), st.booleans())
+@given(virtual_services(), edits, edits, st.booleans(), st.booleans())
 def test_an_owners_edits_survive_the_removal_and_nothing_else_does(owner, first, second, scoped, twice):
     """An SRE's change during a game day is never lost to our clean-up, and no trace of us stays."""
     scope = {} if scoped else EVERYBODY
@@ -175,7 +123,7 @@ def test_an_owners_edits_survive_the_removal_and_nothing_else_does(owner, first,
 
 
 @settings(max_examples=100, deadline=None)
-@given(virtual_services, edits)
+@given(virtual_services(), edits)
 def test_one_cell_comes_out_and_the_other_stays(owner, changes):
     try:
         faulted = lay(owner, Abort(507), place("1"))
@@ -197,7 +145,7 @@ def test_one_cell_comes_out_and_the_other_stays(owner, changes):
 
 
 @settings(max_examples=100, deadline=None)
-@given(virtual_services)
+@given(virtual_services())
 def test_undo_is_done_once_and_then_finds_nothing(owner):
     try:
         faulted = lay(owner, Abort(507), place())

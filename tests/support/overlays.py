@@ -1,0 +1,103 @@
+"""Owners' VirtualServices and places for faults, as hypothesis makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from chaosmesh_ext.mesh import Destination, Place, Source
+from chaosmesh_ext.model import Marker, Workload
+
+__all__ = ["EVERYBODY", "RUN", "names", "place", "places", "virtual_services"]
+
+RUN = "0badcafe"
+EVERYBODY: dict[str, Any] = {"source": None, "marker": None}
+"""The changes to `place` by which a fault is for every caller and every request."""
+
+
+def place(cell: str = "1", namespace: str = "default", **changes: Any) -> Place:
+    """The marked requests of productpage-v1 to details, both in NAMESPACE, with CHANGES."""
+    values: dict[str, Any] = {
+        "run": RUN,
+        "cell": cell,
+        "namespace": namespace,
+        "source": Source("productpage-v1", namespace, {"app": "productpage"}, (Workload("productpage", "v1"),)),
+        "destination": Destination(f"details.{namespace}.svc.cluster.local", "details", namespace, 9080, (9080,)),
+        "marker": Marker(RUN, cell),
+    }
+    return Place(**{**values, **changes})
+
+
+names = st.sampled_from(["a", "b", "prod", "canary"])
+_string_match = st.one_of(
+    st.builds(lambda text: {"exact": text}, names),
+    st.builds(lambda text: {"prefix": "/" + text}, names),
+)
+_match = st.fixed_dictionaries(
+    {},
+    optional={
+        "uri": _string_match | st.sampled_from([{"prefix": "/"}, {"prefix": "/prod/eu"}, {"regex": "/[ab]"}]),
+        "headers": st.dictionaries(st.sampled_from(["end-user", "x-a"]), _string_match, min_size=1, max_size=2),
+        "withoutHeaders": st.dictionaries(st.sampled_from(["x-b", "x-c"]), _string_match, min_size=1, max_size=2),
+        "gateways": st.sampled_from([["mesh"], ["bookinfo"], ["bookinfo", "mesh"]]),
+        "sourceLabels": st.sampled_from([{"app": "productpage"}, {"app": "reviews"}, {"version": "v1"}]),
+        "name": names,
+    },
+)
+
+
+def _to(subset: str = "", weight: int = 100) -> dict[str, Any]:
+    return {"destination": {"host": "details", **({"subset": subset} if subset else {})}, "weight": weight}
+
+
+_route = st.fixed_dictionaries(
+    {"route": st.sampled_from([[_to()], [_to("v1")], [_to("v1", 50), _to("v2", 50)]])},
+    optional={
+        "name": names,
+        "match": st.lists(_match, min_size=1, max_size=3),
+        "timeout": st.sampled_from(["1s", "5s"]),
+        "retries": st.just({"attempts": 2}),
+    },
+)
+
+
+def virtual_services(namespace: str = "default") -> st.SearchStrategy[dict[str, Any]]:
+    """VirtualServices for details in NAMESPACE; some of their routes are never reached, as in life."""
+    return st.builds(
+        lambda routes, hosts, labels, annotations: {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {
+                "name": "details",
+                "namespace": namespace,
+                **({} if labels is None else {"labels": labels}),
+                **({} if annotations is None else {"annotations": annotations}),
+            },
+            "spec": {"hosts": hosts, "http": routes},
+        },
+        st.lists(_route, min_size=1, max_size=4),
+        st.sampled_from([["details"], ["details", "other"], [f"*.{namespace}.svc.cluster.local"]]),
+        st.none() | st.dictionaries(names, names, max_size=2),
+        st.none() | st.dictionaries(names, names, max_size=2),
+    )
+
+
+def places(namespace: str = "default", cell: str = "1") -> st.SearchStrategy[Place]:
+    """Places of every scope in front of details in NAMESPACE."""
+    host = f"details.{namespace}.svc.cluster.local"
+    destinations = [Destination(host, "details", namespace, 9080, ports) for ports in ((9080,), (9080, 9081))]
+    matches: list[dict[str, Any]] = [
+        {},
+        {"headers": {"end-user": {"exact": "a"}}},
+        {"uri": {"prefix": "/prod"}},
+        {"method": {"exact": "GET"}},
+    ]
+    reviews = Source("reviews-v1", namespace, {"app": "reviews"}, (Workload("reviews", "v1"),))
+    return st.builds(
+        lambda scope, **changes: place(cell, namespace, **scope, **changes),
+        st.sampled_from([{}, {"source": None}, {"marker": None}, EVERYBODY, {"source": reviews}]),
+        destination=st.sampled_from(destinations),
+        match=st.sampled_from(matches),
+        subset=st.sampled_from(["", "", "v1"]),
+    )
