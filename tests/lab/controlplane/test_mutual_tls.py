@@ -142,14 +142,9 @@ def test_a_selector_in_the_root_namespace_selects_nobody(mesh, peer, takes):
     takes("PERMISSIVE")
 
 
-def test_of_two_objects_of_the_same_second_the_name_decides(mesh, peer, takes):
-    peer("DISABLE", "b")
-    peer("STRICT", "a")
-    takes("STRICT")
-
-
 @pytest.mark.parametrize("labels", [{}, {"app": "reviews"}], ids=["namespace", "workload"])
-def test_of_two_objects_of_one_level_the_older_holds(labels):
+@pytest.mark.parametrize("second", [1, 2], ids=["older", "name"])
+def test_of_two_objects_of_one_level_the_older_holds_and_of_one_second_the_name(labels, second):
     node = NodeInfo(
         name="r", namespace="default", ip="127.0.0.1", admin="127.0.0.1", workload="r", labels={"app": "reviews"}
     )
@@ -160,7 +155,7 @@ def test_of_two_objects_of_one_level_the_older_holds(labels):
         spec = {"selector": {"matchLabels": labels}, "mtls": {"mode": mode}}
         return {"kind": "PeerAuthentication", "metadata": meta, "spec": spec}
 
-    objects = [obj("a", 2, "DISABLE"), obj("b", 1, "STRICT"), obj("c", 3, "PERMISSIVE")]
+    objects = [obj("a", 3, "DISABLE"), obj("c", 2, "PERMISSIVE"), obj("b", second, "STRICT")]
     assert port_mode(Snapshot.of([], [pod], objects), pod, 9080) == "STRICT"
 
 

@@ -107,8 +107,7 @@ def workload_entry(pod: Obj) -> Obj | None:
     conditions = {one["type"]: one["status"] for one in (pod.get("status") or {}).get("conditions") or []}
     if node is None or conditions.get("Ready") != "True" or pod["metadata"].get("deletionTimestamp"):
         return None
-    labels = {**node.labels}
-    labels["security.istio.io/tlsMode"] = "istio" if is_proxied(pod) else "disabled"
+    labels = {"security.istio.io/tlsMode": "istio" if is_proxied(pod) else "disabled", **node.labels}
     spec: dict[str, Any] = {"address": node.ip, "labels": labels, "serviceAccount": node.account}
     ports = {port["name"]: port["containerPort"] for port in _ports(pod) if port.get("name")}
     if ports:
