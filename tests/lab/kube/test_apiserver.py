@@ -210,7 +210,7 @@ class TestEnd:
             async with running(wrong):
                 pass
         wrong = ApiServer(
-            place(tmp_path), etcd=tools.need("etcd"), program=tools.need("istiod"), definitions=tools.definitions()
+            place(tmp_path), etcd=tools.need("etcd"), program=tools.need("kubectl"), definitions=tools.definitions()
         )
         with pytest.raises(LabError, match=r"^kube-apiserver died; its last words: .*unknown flag: --etcd-servers"):
             async with running(wrong):

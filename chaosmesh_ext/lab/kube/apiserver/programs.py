@@ -24,7 +24,7 @@ _TAIL = 1024 * 1024
 """Bytes of a log in which last words are looked for: Go writes the stacks of all goroutines after them."""
 _CERTIFICATE_LIFE_S = 10 * 365 * 86_400.0
 _KLOG = re.compile(r"[EF]\d{4} [\d:.]+ +\d+ [^ \]]+\] (.+)")
-_OTHER = re.compile(r"(panic|fatal error|runtime|SIG[A-Z]+|Error): .+")
+_OTHER = re.compile(r"(panic|fatal error|runtime|SIG[A-Z]+|[Ee]rror): .+")
 
 _SERVED = (
     "v1",
