@@ -79,9 +79,9 @@ INVALID = [
     (route(route=[{"destination": {"host": "*"}}]), "invalid destination host *"),
     (route(route=[{"destination": {"host": "reviews", "subset": "v_1"}}]), "subset name is invalid: v_1"),
     (route(route=[{"weight": 1}]), "route[0].destination: must be given"),
-    (route(timeout="0s"), "http[0].timeout: duration must be greater than 1ms"),
+    (route(timeout="0s"), "http[0].timeout: must be a valid duration greater than 1ms"),
     (route(timeout="1.5ms"), "only durations to ms precision are supported"),
-    (route(timeout="-1s"), "is not a duration"),
+    (route(timeout="-1s"), "must be a valid duration greater than 1ms"),
     # redirect, directResponse, rewrite, mirror
     (route(redirect={"uri": "/"}), "HTTP route cannot contain both route and redirect"),
     (answer(redirect={"uri": "/"}, fault={"abort": {"httpStatus": 500}}), "cannot contain both fault and redirect"),
@@ -129,7 +129,7 @@ INVALID = [
     (fault(abort={"grpcStatus": "FINE"}), 'gRPC status "FINE" is not supported'),
     (fault(abort={"http2Error": "x"}), "HTTP/2 abort fault injection not supported yet"),
     (fault(delay={"fixedDelay": "7"}), "is not a duration"),
-    (fault(delay={"fixedDelay": "0s"}), "duration must be greater than 1ms"),
+    (fault(delay={"fixedDelay": "0s"}), "must be a valid duration greater than 1ms"),
     (fault(delay={"exponentialDelay": "1s"}), "exponentialDelay not supported yet"),
     # retries
     (route(retries={"attempts": -1}), "attempts cannot be negative"),
@@ -176,10 +176,10 @@ INVALID = [
     (pool(), "connection pool must have at least one field"),
     (pool(tcp={"maxConnections": -1}), "max connections must be non-negative"),
     (pool(http={"http1MaxPendingRequests": -1}), "http1 max pending requests must be non-negative"),
-    (pool(http={"idleTimeout": "0s"}), "duration must be greater than 1ms"),
+    (pool(http={"idleTimeout": "0s"}), "must be a valid duration greater than 1ms"),
     (outlier(consecutiveLocalOriginFailures=3), "split external local origin errors is set to false"),
     (outlier(maxEjectionPercent=101), "percentage 101 is not in range 0..100"),
-    (outlier(interval="0s"), "duration must be greater than 1ms"),
+    (outlier(interval="0s"), "must be a valid duration greater than 1ms"),
     (dr(loadBalancer={"simple": "FASTEST"}), "'FASTEST' is none of"),
     (dr(portLevelSettings=[{"port": {"number": 1}}]), "port traffic policy must have at least one field"),
     # Gateway

@@ -168,15 +168,16 @@ def duration(*, none: bool = False) -> Check:
     """A duration of whole milliseconds, at least one; with NONE, 0 too."""
 
     def check(field: str, value: Any) -> Iterator[Refusal]:
+        negative = isinstance(value, str) and value.startswith("-")
         try:
-            length = seconds(value)
+            length = -seconds(value[1:]) if negative else seconds(value)
         except (InvalidInput, TypeError):
             yield invalid(field, f"{value!r} is not a duration: write a number with a unit, e.g. 250ms, 3s or 1m")
             return
         if none and not length:
             return
         if length < 0.001:
-            yield invalid(field, "duration must be greater than 1ms")
+            yield invalid(field, "must be a valid duration greater than 1ms")
         elif round(length * 1e9) % 1_000_000:
             yield invalid(field, "only durations to ms precision are supported")
 
