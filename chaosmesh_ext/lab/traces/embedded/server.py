@@ -3,44 +3,35 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
-import json
+import re
 from typing import Any
 
 import msgspec
 from aiohttp import web
-from aiohttp.http_exceptions import HttpProcessingError
-from google.protobuf import json_format
-from google.protobuf.message import DecodeError
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from multidict import MultiMapping
 
 from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab.traces.embedded import golang
+from chaosmesh_ext.lab.traces.embedded.convert import trace_hex
+from chaosmesh_ext.lab.traces.embedded.document import trace_json
 from chaosmesh_ext.lab.traces.embedded.parameters import (
     BadParameter,
+    by_ids,
+    check_times,
     dependencies_window,
     raw_wanted,
     search_query,
     trace_id,
 )
-from chaosmesh_ext.lab.traces.embedded.store import SpanStore, Stored, trace_json
+from chaosmesh_ext.lab.traces.embedded.receiver import LARGEST_EXPORT, Unreadable, body_of, receive, refusal, taken
+from chaosmesh_ext.lab.traces.embedded.store import SpanStore, Stored
 
 __all__ = ["EmbeddedTraces"]
 
-_LARGEST_EXPORT = 64 * 1024 * 1024
 _FEW_SPANS = 100
 """Written at once; more would hold up the lab's loop for longer than 5 ms."""
 
-_UNREADABLE = (
-    DecodeError,
-    json_format.ParseError,
-    ValueError,
-    TypeError,
-    AttributeError,
-    RecursionError,
-    web.RequestPayloadError,
-    HttpProcessingError,
-)
+_SLASHES = re.compile("//+")
 _PAGE = "<!DOCTYPE html><html><head><title>Jaeger UI</title></head><body>The lab has no pages here.</body></html>"
 
 
@@ -64,16 +55,18 @@ class EmbeddedTraces:
         query = web.Application(middlewares=[_like_jaeger])
         query.add_routes(
             [
-                web.get("/api/services", self._services),
-                web.get("/api/services/{service}/operations", self._service_operations),
-                web.get("/api/operations", self._operations),
-                web.get("/api/traces", self._traces),
-                web.get("/api/traces/{id}", self._trace),
-                web.get("/api/dependencies", self._dependencies),
+                web.get("/api/services", self._services, allow_head=False),
+                web.get("/api/services/{service}/operations", self._service_operations, allow_head=False),
+                web.get("/api/operations", self._operations, allow_head=False),
+                web.get("/api/traces", self._traces, allow_head=False),
+                web.get("/api/traces/{id}", self._trace, allow_head=False),
+                web.get("/api/dependencies", self._dependencies, allow_head=False),
+                web.route("*", "/api/{call:(metrics|archive|v3)}/{rest:.+}", _not_here),
+                web.route("*", "/api/{call:(transform|deep-dependencies|quality-metrics)}", _not_here),
             ]
         )
-        otlp = web.Application(client_max_size=_LARGEST_EXPORT)
-        otlp.add_routes([web.post("/v1/traces", self._export)])
+        otlp = web.Application(client_max_size=LARGEST_EXPORT)
+        otlp.add_routes([web.route("*", "/v1/traces", self._export)])
         for app, (host, port) in ((query, self._query), (otlp, self.otlp)):
             runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
             self._runners.append(runner)
@@ -96,88 +89,106 @@ class EmbeddedTraces:
 
     async def _export(self, request: web.Request) -> web.Response:
         kind = request.content_type
-        export = ExportTraceServiceRequest()
+        if request.method != "POST":
+            return _plain(405, "405 method not allowed, supported: [POST]")
+        if kind not in ("application/x-protobuf", "application/json"):
+            return _plain(415, "415 unsupported media type, supported: [application/json, application/x-protobuf]")
         try:
-            body = await request.read()
-            if kind == "application/x-protobuf":
-                export.ParseFromString(body)
-            elif kind == "application/json":
-                json_format.ParseDict(_with_bytes(json.loads(body)), export, ignore_unknown_fields=True)
-            else:
-                return web.Response(status=415, text=f"unsupported content type {kind!r}")
-            self._store.add(export)
-        except _UNREADABLE as error:
-            return web.Response(status=400, text=f"cannot read the export: {error}")
-        if kind == "application/json":
-            return web.json_response({"partialSuccess": {}})
-        return web.Response(body=b"", content_type="application/x-protobuf")
+            self._store.add(receive(kind, await body_of(request)))
+        except Unreadable as error:
+            return refusal(kind, str(error))
+        return taken(kind)
 
-    async def _services(self, _request: web.Request) -> web.Response:
+    async def _services(self, request: web.Request) -> web.Response:
         names = self._store.services()
-        return _envelope(names or None, total=len(names))
+        return _envelope(request, names or None, total=len(names))
 
     async def _service_operations(self, request: web.Request) -> web.Response:
-        names = sorted({name for name, _ in self._store.operations(request.match_info["service"])})
-        return _envelope(names or None, total=len(names))
+        service = golang.unescaped(_segment(request, -2))
+        names = sorted({name for name, _ in self._store.operations(service)})
+        return _envelope(request, names or None, total=len(names))
 
     async def _operations(self, request: web.Request) -> web.Response:
-        service, kind = request.query.get("service", ""), request.query.get("spanKind", "")
+        asked = _asked(request)
+        service, kind = asked.get("service", ""), asked.get("spanKind", "")
         if not service:
             raise BadParameter("parameter 'service' is required")
         found = [{"name": n, "spanKind": k} for n, k in self._store.operations(service) if kind in ("", k)]
-        return _envelope(found or None, total=len(found))
+        return _envelope(request, found, total=len(found))
 
     async def _traces(self, request: web.Request) -> web.Response:
-        asked = request.query.getall("traceID", [])
-        if asked:
-            return await self._batch(asked, raw=raw_wanted(request.query))
-        query = search_query(request.query)
-        if query.limit <= 0 or query.limit > self._max_spans:
-            return _failure(500, "search depth must be greater than 0 and less than max traces")
-        return await _written(self._store.search(query), raw=query.raw)
-
-    async def _batch(self, asked: list[str], *, raw: bool) -> web.Response:
-        found, missing = [], []
-        for text in asked:
-            try:
-                identity = trace_id(text)
-            except BadParameter as error:
-                raise BadParameter(f"cannot parse traceID param: {error}") from None
-            trace = self._store.trace(identity)
-            if trace is None:
-                missing.append({"code": 0, "msg": "trace not found", "traceID": text})
-            else:
-                found.append(trace)
-        return await _written(found, raw=raw, errors=missing or None)
+        query = search_query(_asked(request))
+        if not (named := by_ids(_asked(request))):
+            return await _written(request, self._store.search(query))
+        found = {identity: self._store.trace(identity) for identity in named}
+        missing = [
+            {"msg": "trace not found", "traceID": trace_hex(identity)} for identity in named if not found[identity]
+        ]
+        traces = [trace for identity in named if (trace := found[identity])]
+        return await _written(request, traces, errors=missing or None)
 
     async def _trace(self, request: web.Request) -> web.Response:
-        trace = self._store.trace(trace_id(request.match_info["id"]))
-        raw = raw_wanted(request.query)
-        return await _written([trace], raw=raw) if trace is not None else _failure(404, "trace not found")
+        identity = trace_id(_segment(request, -1))
+        check_times(_asked(request))
+        raw_wanted(_asked(request))
+        trace = self._store.trace(identity)
+        return _failure(404, "trace not found") if trace is None else await _written(request, [trace])
 
     async def _dependencies(self, request: web.Request) -> web.Response:
-        return _envelope(self._store.dependencies(*dependencies_window(request.query)))
+        service = _asked(request).get("service", "")
+        calls = self._store.dependencies(*dependencies_window(_asked(request)))
+        return _envelope(
+            request,
+            [
+                {"parent": caller, "child": called, "callCount": number}
+                for caller, called, number in calls
+                if service in ("", caller, called)
+            ],
+        )
 
 
-async def _written(traces: list[list[Stored]], *, raw: bool, errors: Any = None) -> web.Response:
+def _asked(request: web.Request) -> MultiMapping[str]:
+    """The query, read as Go reads one."""
+    return golang.query(request.raw_path.partition("?")[2])
+
+
+def _segment(request: web.Request, at: int) -> str:
+    """A part of the path as it was sent: Jaeger does not unescape a trace id."""
+    return request.raw_path.partition("?")[0].split("/")[at]
+
+
+async def _written(request: web.Request, traces: list[list[Stored]], *, errors: Any = None) -> web.Response:
     """The traces in Jaeger's JSON; many spans are written in a thread, so that the lab's loop goes on."""
+    raw = raw_wanted(_asked(request))
 
     def write() -> web.Response:
-        return _envelope([trace_json(trace, raw=raw) for trace in traces], errors=errors)
+        return _envelope(request, [trace_json(trace, raw=raw) for trace in traces], errors=errors)
 
     return write() if sum(map(len, traces)) <= _FEW_SPANS else await asyncio.to_thread(write)
 
 
-def _envelope(data: Any, *, total: int = 0, errors: Any = None) -> web.Response:
+def _envelope(request: web.Request, data: Any, *, total: int = 0, errors: Any = None) -> web.Response:
     body = msgspec.json.encode({"data": data, "total": total, "limit": 0, "offset": 0, "errors": errors})
+    if _asked(request).get("prettyPrint", "") not in ("", "false"):
+        body = msgspec.json.format(body, indent=4)
     return web.Response(body=body, content_type="application/json")
 
 
 def _failure(status: int, message: str) -> web.Response:
     """Jaeger's errors are JSON but say that they are text."""
     errors = [{"code": status, "msg": message}]
-    body = {"data": None, "total": 0, "limit": 0, "offset": 0, "errors": errors}
-    return web.Response(status=status, text=json.dumps(body), content_type="text/plain")
+    body = msgspec.json.encode({"data": None, "total": 0, "limit": 0, "offset": 0, "errors": errors})
+    return web.Response(status=status, text=body.decode() + "\n", content_type="text/plain")
+
+
+def _plain(status: int, text: str) -> web.Response:
+    return web.Response(status=status, body=text.encode(), headers={"content-type": "text/plain"})
+
+
+async def _not_here(request: web.Request) -> web.Response:
+    if request.match_info["call"] == "metrics":
+        return _failure(501, "metrics querying is currently disabled")
+    return _failure(501, f"the lab's own trace store does not know {request.path}: start the lab with --traces jaeger")
 
 
 @web.middleware
@@ -188,19 +199,12 @@ async def _like_jaeger(request: web.Request, handler: Any) -> web.StreamResponse
         return _failure(400, str(error))
     except ValueError as error:
         return _failure(500, str(error))
+    except web.HTTPMethodNotAllowed:
+        return web.Response(status=405)
     except web.HTTPNotFound:
+        path, _, query = request.raw_path.partition("?")
+        if "//" in path:
+            location = _SLASHES.sub("/", path) + (f"?{query}" if query else "")
+            return web.Response(status=301, headers={"location": location})
         return web.Response(text=_PAGE, content_type="text/html")
     return answer
-
-
-def _with_bytes(export: Any) -> Any:
-    """OTLP's JSON writes ids in hex where protobuf's JSON has base64."""
-    for resource in export.get("resourceSpans", []):
-        for scope in resource.get("scopeSpans", []):
-            for span in scope.get("spans", []):
-                for holder in (span, *span.get("links", [])):
-                    for field in ("traceId", "spanId", "parentSpanId"):
-                        if holder.get(field):
-                            with contextlib.suppress(TypeError):
-                                holder[field] = base64.b64encode(bytes.fromhex(holder[field])).decode()
-    return export
