@@ -9,7 +9,7 @@ from typing import Any, Final
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.matches import header_matcher
 
-__all__ = ["Match", "NoOverlap", "check", "conjunction", "for_envoy", "sample_headers"]
+__all__ = ["Match", "NoOverlap", "check", "conjunction", "covers", "for_envoy", "sample_headers"]
 
 Match = Mapping[str, Any]
 """An Istio HTTPMatchRequest."""
@@ -122,6 +122,39 @@ def conjunction(owner: Match, scope: Match) -> dict[str, Any]:
         if present is not None and _excludes(absent, present):
             raise NoOverlap(f"the header {name} would have to be {_say(present)} and not be there")
     return both
+
+
+def covers(one: Match, other: Match) -> bool:
+    """Whether ONE surely takes every request that OTHER takes, so that OTHER behind it is never met.
+
+    Both without `gateways`. False where that would take more than a look at each condition.
+    """
+    if "uri" in one and bool(one.get("ignoreUriCase")) != bool(other.get("ignoreUriCase")):
+        return False
+    for field, wanted in one.items():
+        given = other.get(field, {})
+        if field in _STRINGS:
+            # every path begins with a slash
+            if not (field == "uri" and wanted == {"prefix": "/"}) and not (given and _within(given, wanted)):
+                return False
+        elif field in ("headers", "queryParams"):
+            if any(name not in given or not _within(given[name], text) for name, text in wanted.items()):
+                return False
+        elif field in ("withoutHeaders", "sourceLabels"):
+            if not wanted.items() <= given.items():
+                return False
+        elif field in ("port", "sourceNamespace") and wanted != given:
+            return False
+    return True
+
+
+def _within(tight: Match, loose: Match) -> bool:
+    """Whether LOOSE takes every text that TIGHT takes."""
+    if tight == loose or not loose or loose.get("regex") == "*":
+        return True
+    if "prefix" not in loose:
+        return False
+    return str(tight.get("exact") or tight.get("prefix") or "").startswith(loose["prefix"])
 
 
 def _and(where: str, one: Match, other: Match) -> Match:

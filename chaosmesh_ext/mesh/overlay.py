@@ -17,7 +17,7 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, runs_in
-from chaosmesh_ext.mesh.match import NoOverlap, conjunction
+from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, View
 from chaosmesh_ext.mesh.pointer import Op
 
@@ -54,10 +54,14 @@ def _own(fault: Fault, place: Place, view: View) -> Obj:
         raise InvalidInput(
             f"no VirtualService routes {service} to the subset {place.subset}: its requests go to all pods alike"
         )
-    default = {"route": [{"destination": {"host": host}}]}
     narrow = _narrow(place, several=False)
-    faulted = {"name": f"chaos-{place.run}-1", "fault": fault.for_virtual_service(), **deepcopy(default)}
-    routes = [{**faulted, "match": [narrow]}, default] if narrow else [faulted]
+    defaults = _defaults(place)
+    faulted = {
+        "name": f"chaos-{place.run}-1",
+        "fault": fault.for_virtual_service(),
+        "route": deepcopy(defaults[place.destination.port]["route"]),
+    }
+    routes = [{**faulted, "match": [narrow]}, *defaults.values()] if narrow else [faulted]
     obj = {
         "apiVersion": KINDS["VirtualService"].api_version,
         "kind": "VirtualService",
@@ -65,6 +69,17 @@ def _own(fault: Fault, place: Place, view: View) -> Obj:
         "spec": {"hosts": [host], "exportTo": ["."], "http": routes},
     }
     return created(obj, place.run, place.cell)
+
+
+def _defaults(place: Place) -> dict[int, Obj]:
+    """A route to the host for each of its ports, which is named where there are several, as istioctl analyze asks."""
+    host, ports = place.destination.host, place.destination.ports
+    if len(ports) < 2:
+        return {place.destination.port: {"route": [{"destination": {"host": host}}]}}
+    return {
+        port: {"match": [{"port": port}], "route": [{"destination": {"host": host, "port": {"number": port}}}]}
+        for port in ports
+    }
 
 
 def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
@@ -105,6 +120,7 @@ def _pick(
     """The routes that take the fault, by index, each with the matches of its copy."""
     picked: dict[int, list[dict[str, Any]]] = {}
     reasons: list[str] = []
+    before: list[dict[str, Any]] = []
     for index, route in enumerate(routes):
         if str(route.get("name", "")).startswith(f"chaos-{place.run}-"):
             continue
@@ -113,35 +129,58 @@ def _pick(
             raise InvalidInput(
                 f"{what}: {label} delegates to another VirtualService, which no overlay can refine; {_INSTEAD}"
             )
+        why = ""
         if "redirect" in route or "directResponse" in route:
-            reasons.append(f"{label} answers by itself, and Istio refuses a fault beside that")
-            continue
-        if place.subset and not _only_subset(what, label, route, place, namespace):
-            reasons.append(f"{label} does not go to the subset {place.subset}")
-            continue
-        matches = list(_matches(route, narrow, label, reasons))
-        if not matches:
-            continue
-        if "fault" in route:
-            raise InvalidInput(
-                f"{what}: {label} has a fault of its owner's, which would be lost or hide ours; remove it first"
-            )
-        picked[index] = matches
+            why = f"{label} answers by itself, and Istio refuses a fault beside that"
+        elif place.subset and not _only_subset(what, label, route, place, namespace):
+            why = f"{label} does not go to the subset {place.subset}"
+        matches = _matches(route, narrow, label, reasons, before, needed=not why)
+        if why:
+            reasons.append(why)
+        elif matches:
+            if "fault" in route:
+                raise InvalidInput(
+                    f"{what}: {label} has a fault of its owner's, which would be lost or hide ours; remove it first"
+                )
+            picked[index] = matches
     if not picked:
         why = "; ".join(dict.fromkeys(reasons)) or "it has no HTTP route for calls inside the mesh"
         raise InvalidInput(f"{what}: no route can take the fault {place}: {why}")
     return picked
 
 
-def _matches(route: Obj, narrow: Mapping[str, Any], label: str, reasons: list[str]) -> Iterator[dict[str, Any]]:
+def _matches(
+    route: Obj,
+    narrow: Mapping[str, Any],
+    label: str,
+    reasons: list[str],
+    before: list[dict[str, Any]],
+    *,
+    needed: bool,
+) -> list[dict[str, Any]]:
+    """What of the scope meets ROUTE, less what a match BEFORE it takes already; added to BEFORE.
+
+    needed: False where the route takes no fault, so that a match that no overlay can say is no matter.
+    """
+    found: list[dict[str, Any]] = []
     for match in route.get("match") or [{}]:
         if "gateways" in match and "mesh" not in match["gateways"]:
             reasons.append(f"{label} is for gateways only")
             continue
         try:
-            yield conjunction(match, narrow)
+            both = conjunction(match, narrow)
         except NoOverlap as error:
             reasons.append(f"{label}: {error}")
+        except InvalidInput:
+            if needed:
+                raise
+        else:
+            if any(covers(one, both) for one in before):
+                reasons.append(f"{label} is never met: routes before it take all that it would")
+                continue
+            before.append(both)
+            found.append(both)
+    return found
 
 
 def _only_subset(what: str, label: str, route: Obj, place: Place, namespace: str) -> bool:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.mesh.match import NoOverlap, check, conjunction, for_envoy, sample_headers
+from chaosmesh_ext.mesh.match import NoOverlap, check, conjunction, covers, for_envoy, sample_headers
 
 
 @pytest.mark.parametrize(
@@ -109,6 +109,45 @@ def test_matches_that_no_request_can_meet_are_told_with_the_reason(owner, scope,
 def test_what_one_match_cannot_say_is_refused_rather_than_approximated(owner, scope):
     with pytest.raises(InvalidInput):
         conjunction(owner, scope)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"uri": {"exact": "/a"}}),
+        ({"uri": {"prefix": "/"}}, {}),
+        ({"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/ab"}, "method": {"exact": "GET"}}),
+        ({"uri": {"prefix": "/a"}}, {"uri": {"exact": "/a/b"}}),
+        ({"uri": {"regex": "/a|/b"}}, {"uri": {"regex": "/a|/b"}, "port": 80}),
+        ({"headers": {"a": {}}}, {"headers": {"a": {"regex": "x"}, "b": {"exact": "y"}}}),
+        ({"withoutHeaders": {"a": {}}}, {"withoutHeaders": {"a": {}, "b": {}}}),
+        ({"sourceLabels": {"app": "a"}}, {"sourceLabels": {"app": "a", "version": "v1"}}),
+        ({"name": "mine", "statPrefix": "p", "port": 80}, {"port": 80}),
+    ],
+)
+def test_a_match_covers_what_takes_less_and_not_the_reverse(one, other):
+    assert covers(one, other)
+    assert covers(one, one)
+    assert covers(other, one) is ("name" in one or one == {"uri": {"prefix": "/"}})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/b"}}),
+        ({"uri": {"prefix": "/a"}}, {"uri": {"regex": "/a.*"}}),
+        ({"uri": {"prefix": "/a"}}, {"uri": {"prefix": "/A"}, "ignoreUriCase": True}),
+        ({"uri": {"exact": "/a"}}, {"uri": {"prefix": "/a"}}),
+        ({"uri": {"prefix": "/a"}}, {}),
+        ({"port": 80}, {"port": 81}),
+        ({"headers": {"a": {"exact": "1"}}}, {"headers": {"a": {"exact": "2"}}}),
+        ({"queryParams": {"a": {"exact": "1"}}}, {"headers": {"a": {"exact": "1"}}}),
+        ({"withoutHeaders": {"a": {"exact": "1"}}}, {"withoutHeaders": {"a": {}}}),
+        ({"sourceNamespace": "a"}, {}),
+    ],
+)
+def test_a_match_covers_only_what_it_surely_takes(one, other):
+    assert not covers(one, other)
 
 
 def _header(match: dict, name: str) -> dict:

@@ -226,6 +226,35 @@ def test_a_service_of_several_ports_takes_the_fault_on_one(make):
     assert faulted["spec"]["http"][0]["match"][0]["port"] == 9080
 
 
+def test_ours_names_the_port_of_a_service_of_several(make):
+    """Without it istioctl analyze complains (IST0112); and the other ports keep their route."""
+    several = msgspec.structs.replace(HOST, ports=(9080, 9081))
+    (change,) = plan(Abort(507), place(destination=several), View())
+    faulted, *rest = change.obj["spec"]["http"]
+    assert [route["match"] for route in rest] == [[{"port": 9080}], [{"port": 9081}]]
+    targets = [route["route"][0]["destination"]["port"]["number"] for route in (faulted, *rest)]
+    assert targets == [9080, 9080, 9081]
+    assert faulted["match"][0]["port"] == 9080
+
+
+def test_what_no_request_reaches_gets_no_fault(make):
+    """Copies of dead routes would be dead too, and draw istioctl's IST0130 and IST0131 that the owner has not."""
+    to = [{"destination": {"host": "details"}}]
+    prefix = [{"uri": {"prefix": text}} for text in ("/a", "/a", "/ab", "/b")]
+    owner = make.virtual_service(
+        http=[{"match": prefix, "route": to}, {"route": to}, {"match": prefix, "route": to}, {"route": to}]
+    )
+    http = lay(owner, Abort(507), place())["spec"]["http"]
+    assert [route.get("name") for route in http] == ["chaos-0badcafe-1", None, "chaos-0badcafe-2", None, None, None]
+    assert [match["uri"] for match in http[0]["match"]] == [{"prefix": "/a"}, {"prefix": "/b"}]
+    everybody = lay(owner, Abort(507), place(**EVERYBODY))["spec"]["http"]
+    assert ["fault" in route for route in everybody] == [True, True, False, False]
+
+
+def test_a_route_behind_one_that_answers_everything_by_itself_is_refused(make):
+    refused(make.virtual_service(http=[{"redirect": {"uri": "/x"}}, {"route": []}]), "route 1 is never met")
+
+
 def refused(owner: dict, words: str, where: Place | None = None, view: View | None = None) -> None:
     with pytest.raises(InvalidInput, match=words):
         plan(Abort(507), where or place(), view or View(owner=owner))
@@ -273,7 +302,9 @@ def test_another_runs_overlay_is_refused_and_named(make):
 def test_a_subset_within_a_split_is_refused_because_a_virtual_service_would_hit_the_others(make):
     split = [{"destination": {"host": "details", "subset": one}, "weight": 50} for one in ("v1", "v2")]
     refused(make.virtual_service(http=[{"route": split}]), "splits its requests", place(subset="v2"))
-    pinned = make.virtual_service(http=[{"route": split[:1]}, {"route": split[1:]}])
+    pinned = make.virtual_service(
+        http=[{"match": [{"uri": {"prefix": "/old"}}], "route": split[:1]}, {"route": split[1:]}]
+    )
     http = lay(pinned, Abort(507), place(subset="v2"))["spec"]["http"]
     assert [bool(one.get("fault")) for one in http] == [False, True, False]
 
