@@ -147,4 +147,4 @@ def test_visible_at_once(store, service, seen):
         late += store.count(identity) == 0
         store.expect(identity, 1)
     assert late == 0 or store.side == "real"
-    seen("always" if store.side == "embedded" else "nearly always, and always within a second")
+    seen("always" if store.side == "embedded" else "mostly, and always soon after")
