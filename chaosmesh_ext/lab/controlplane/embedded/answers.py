@@ -26,8 +26,8 @@ def redirect(spec: Mapping[str, Any], port: int) -> dict[str, Any]:
         out["host_redirect"] = spec["authority"]
     if spec.get("prefixRewrite"):
         out["prefix_rewrite"] = spec["prefixRewrite"]
-    elif spec.get("uri"):
-        out["path_redirect"] = spec["uri"]
+    else:
+        out["path_redirect"] = spec.get("uri", "")
     if spec.get("scheme"):
         out["scheme_redirect"] = spec["scheme"]
     # FROM_PROTOCOL_DEFAULT is what Envoy does when it is told no port
