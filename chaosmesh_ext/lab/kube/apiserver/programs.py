@@ -24,6 +24,8 @@ _TAIL = 1024 * 1024
 """Bytes of a log in which last words are looked for: Go writes the stacks of all goroutines after them."""
 _CERTIFICATE_LIFE_S = 10 * 365 * 86_400.0
 _KLOG = re.compile(r"[EF]\d{4} [\d:.]+ +\d+ [^ \]]+\] (.+)")
+_HARMLESS = "Found stale data, removed previous endpoints"
+"""What every kube-apiserver without an endpoint reconciler complains of."""
 _OTHER = re.compile(r"(panic|fatal error|runtime|SIG[A-Z]+|[Ee]rror): .+")
 
 _SERVED = (
@@ -201,5 +203,6 @@ def _complaint(line: str) -> str:
         if record.get("level") not in ("error", "dpanic", "panic", "fatal"):
             return ""
         return ": ".join(str(record[key]) for key in ("msg", "error") if record.get(key))
-    said = _KLOG.match(line)
-    return said[1] if said else line if _OTHER.fullmatch(line) else ""
+    if said := _KLOG.match(line):
+        return "" if said[1].startswith(_HARMLESS) else said[1]
+    return line if _OTHER.fullmatch(line) else ""
