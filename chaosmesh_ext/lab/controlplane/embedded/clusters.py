@@ -13,6 +13,7 @@ from chaosmesh_ext.lab.controlplane.embedded.mutual_tls import AUTO, outbound_so
 from chaosmesh_ext.lab.controlplane.embedded.peerauthentications import DISABLE, service_mode
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Port, Service, Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.telemetry import OTLP_CLUSTER, Tracing
+from chaosmesh_ext.lab.kube.api import Obj
 
 __all__ = ["clusters", "outbound_clusters"]
 
@@ -29,9 +30,15 @@ def clusters(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Iterat
         yield {**_outbound(name, service, port, policy), **_sockets(snapshot, name, service, port, policy)}
     if not pod.gateway:
         for target, behind, number in inbound_ports(snapshot, pod):
-            called = behind.port(number) if behind else None
-            made = _static(f"inbound|{target}||", pod.app, target, http2=called is not None and called.http2)
-            yield {**made, "metadata": _of_service(behind)} if behind else made
+            name = f"inbound|{target}||"
+            if behind is None:
+                yield _static(name, pod.app, target)
+                continue
+            called = behind.port(number)
+            # the callee keeps to the pool that its callers keep to; of several services', to the first one's
+            policy = _of_rule(rule(snapshot, pod.node.namespace, behind), number)
+            made = _static(name, pod.app, target, policy, http2=called is not None and called.http2)
+            yield {**made, "metadata": _of_service(behind)}
     if trace is not None:
         yield _static(OTLP_CLUSTER, *trace.otlp)
 
@@ -40,13 +47,17 @@ def outbound_clusters(snapshot: Snapshot, pod: Workload) -> Iterator[tuple[str, 
     """The name, service, port and traffic policy of each cluster that POD may call."""
     for service in snapshot.services:
         found = rule(snapshot, pod.node.namespace, service)
-        own = found["spec"].get("trafficPolicy") if found else None
         for port in service.ports:
-            base = _overridden({}, own, port.number)
+            base = _of_rule(found, port.number)
             yield cluster(service.host, port.number), service, port, base
             for name, subset in subsets(found).items():
                 policy = _overridden(base, subset.get("trafficPolicy"), port.number)
                 yield cluster(service.host, port.number, name), service, port, policy
+
+
+def _of_rule(found: Obj | None, port: int) -> Mapping[str, Any]:
+    """The traffic policy of a DestinationRule for a service's port."""
+    return _overridden({}, found["spec"].get("trafficPolicy") if found else None, port)
 
 
 def _overridden(base: Mapping[str, Any], policy: Mapping[str, Any] | None, port: int) -> Mapping[str, Any]:
@@ -60,29 +71,15 @@ def _overridden(base: Mapping[str, Any], policy: Mapping[str, Any] | None, port:
 
 
 def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]) -> dict[str, Any]:
-    pool = policy.get("connectionPool", {})
-    tcp, http = pool.get("tcp", {}), pool.get("http", {})
     out: dict[str, Any] = {
         "name": name,
         "alt_stat_name": f"{name};",
         "type": "EDS",
         "eds_cluster_config": {"eds_config": _ADS, "service_name": name},
-        "connect_timeout": duration(seconds(tcp["connectTimeout"])) if "connectTimeout" in tcp else "10s",
         "lb_policy": _BALANCERS.get(policy.get("loadBalancer", {}).get("simple", ""), "LEAST_REQUEST"),
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": tcp.get("maxConnections") or _UNLIMITED,
-                    "max_pending_requests": http.get("http1MaxPendingRequests") or _UNLIMITED,
-                    "max_requests": http.get("http2MaxRequests") or _UNLIMITED,
-                    "max_retries": http.get("maxRetries") or _UNLIMITED,
-                }
-            ]
-        },
         "metadata": _of_service(service),
+        **_pool(policy, http2=port.http2),
     }
-    if options := _protocol_options(tcp, http, http2=port.http2):
-        out["typed_extension_protocol_options"] = options
     outlier = policy.get("outlierDetection")
     if outlier is not None:
         out["outlier_detection"] = _outlier(outlier)
@@ -97,6 +94,28 @@ def _sockets(snapshot: Snapshot, name: str, service: Service, port: Port, policy
     else:
         mode = DISABLE if service_mode(snapshot, service.namespace) == DISABLE else AUTO
     return outbound_sockets(mode, name, snapshot.accounts.get(service.host, ()), http2=port.http2)
+
+
+def _pool(policy: Mapping[str, Any], *, http2: bool) -> dict[str, Any]:
+    """What `connectionPool` says of a cluster, the called one's or the caller's."""
+    pool = policy.get("connectionPool", {})
+    tcp, http = pool.get("tcp", {}), pool.get("http", {})
+    out: dict[str, Any] = {
+        "connect_timeout": duration(seconds(tcp["connectTimeout"])) if "connectTimeout" in tcp else "10s",
+        "circuit_breakers": {
+            "thresholds": [
+                {
+                    "max_connections": tcp.get("maxConnections") or _UNLIMITED,
+                    "max_pending_requests": http.get("http1MaxPendingRequests") or _UNLIMITED,
+                    "max_requests": http.get("http2MaxRequests") or _UNLIMITED,
+                    "max_retries": http.get("maxRetries") or _UNLIMITED,
+                }
+            ]
+        },
+    }
+    if options := _protocol_options(tcp, http, http2=http2):
+        out["typed_extension_protocol_options"] = options
+    return out
 
 
 def _outlier(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,25 +164,14 @@ def _of_service(service: Service) -> dict[str, Any]:
     return {"filter_metadata": {"istio": {"services": [named]}}}
 
 
-def _static(name: str, address: str, port: int, *, http2: bool = False) -> dict[str, Any]:
+def _static(
+    name: str, address: str, port: int, policy: Mapping[str, Any] | None = None, *, http2: bool = False
+) -> dict[str, Any]:
     socket = {"address": {"socket_address": {"address": address, "port_value": port}}}
-    out: dict[str, Any] = {
+    return {
         "name": name,
         "alt_stat_name": f"{name};",
         "type": "STATIC",
-        "connect_timeout": "10s",
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": _UNLIMITED,
-                    "max_pending_requests": _UNLIMITED,
-                    "max_requests": _UNLIMITED,
-                    "max_retries": _UNLIMITED,
-                }
-            ]
-        },
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": socket}]}]},
+        **_pool(policy or {}, http2=http2),
     }
-    if http2:
-        out["typed_extension_protocol_options"] = _options({"explicit_http_config": {"http2_protocol_options": {}}})
-    return out
