@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
+from lab_under_test import LabUnderTest, start_lab, stop_lab
 
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab import debian
@@ -19,50 +15,6 @@ from chaosmesh_ext.lab import debian
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--real", action="store_true", help="tests/conformance also on istiod, kube-apiserver and Jaeger")
     parser.addoption("--write-fidelity", action="store_true", help="write docs/fidelity.md; needs --real")
-
-
-CHAOS = str(Path(sys.executable).with_name("chaos"))
-
-
-@dataclass
-class LabUnderTest:
-    """A running lab: `env` is what `lab env` exports, `state_home` where it keeps its state."""
-
-    name: str
-    state_home: Path
-    env: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def environ(self) -> dict[str, str]:
-        """An environment for a subprocess that shall use this lab."""
-        return {**os.environ, **self.env, "XDG_STATE_HOME": str(self.state_home)}
-
-    def chaos(self, *words: str, timeout: float = 110, **kwargs: object) -> subprocess.CompletedProcess[str]:
-        """Run `chaos …` against this lab."""
-        return subprocess.run(
-            [CHAOS, *words], env=self.environ, capture_output=True, text=True, timeout=timeout, check=False, **kwargs
-        )
-
-    def status(self) -> dict:
-        """What `lab status --json` says."""
-        return json.loads(self.chaos("mesh", "lab", "status", "--name", self.name, "--json").stdout)
-
-
-def start_lab(name: str, state_home: Path, *options: str) -> LabUnderTest:
-    """Start a lab by its command; fails with the command's own words."""
-    lab = LabUnderTest(name, state_home)
-    done = lab.chaos("mesh", "lab", "up", "--name", name, "--json", *options)
-    assert done.returncode == 0, done.stderr
-    lab.env = json.loads(done.stdout)["env"]
-    return lab
-
-
-def stop_lab(lab: LabUnderTest) -> None:
-    """Stop it, and see that nothing is left."""
-    done = lab.chaos("mesh", "lab", "down", "--name", lab.name)
-    assert done.returncode == 0, done.stderr
-    assert "killed" not in done.stdout, done.stdout
-    assert not (lab.state_home / "chaosmesh-ext" / "labs" / lab.name).exists()
 
 
 @pytest.fixture(scope="session")

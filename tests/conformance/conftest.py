@@ -6,15 +6,18 @@ only the embedded side runs. Each case is held against its row of the table; `--
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from fidelity import Table, case_of, cell, render
+from lab_under_test import LabUnderTest, start_lab, stop_lab
 
 from chaosmesh_ext.lab import tools
 
 _DOCUMENT = Path(__file__).parents[2] / "docs" / "fidelity.md"
+REAL = ("--control-plane", "istiod", "--traces", "jaeger")
 _TOOLS = ("etcd", "kube-apiserver", "istiod", "istioctl", "jaeger")
 
 
@@ -46,6 +49,21 @@ def side(request: pytest.FixtureRequest) -> str:
 def table() -> Table:
     """docs/fidelity.md as it is."""
     return Table.read(_DOCUMENT)
+
+
+@pytest.fixture(scope="session")
+def real(request: pytest.FixtureRequest) -> None:
+    """For tests of the real parts alone."""
+    if not request.config.getoption("--real"):
+        pytest.skip("runs with --real only")
+
+
+@pytest.fixture(scope="session")
+def real_lab(real: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabUnderTest]:
+    """Bookinfo on istiod, kube-apiserver and Jaeger; each test leaves it as it found it."""
+    lab = start_lab(f"real-{os.getpid()}", tmp_path_factory.mktemp("state"), *REAL)
+    yield lab
+    stop_lab(lab)
 
 
 @pytest.fixture
