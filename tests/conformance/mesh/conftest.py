@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from echo_mesh import Mesh
+from echo_mesh import PORT, Mesh, until
+from victim import Victim
 
 _PLANE = {"embedded": "embedded", "real": "istiod"}
 
@@ -31,3 +32,31 @@ def mesh(standing_mesh: Mesh) -> Iterator[Mesh]:
     standing_mesh.clean()
     yield standing_mesh
     standing_mesh.clean()
+
+
+@pytest.fixture(scope="session")
+def guest(standing_mesh: Mesh) -> str:
+    """A caller in another namespace, far."""
+    name = standing_mesh.pod("guest", namespace="far")
+    standing_mesh.synced()
+    return name
+
+
+@pytest.fixture(scope="session")
+def victims(standing_mesh: Mesh) -> dict[str, Victim]:
+    """Two pods that may be harmed, victim-v1 and victim-v2; the service victim is the first, the service pair both."""
+    found = {name: Victim(standing_mesh, standing_mesh.pod("victim", name)) for name in ("v1", "v2")}
+    for service, selector in (("victim", {"app": "victim", "version": "v1"}), ("pair", {"app": "victim"})):
+        ports = [{"name": "http", "port": PORT, "targetPort": PORT}]
+        standing_mesh.apply("Service", service, {"selector": selector, "ports": ports})
+    return found
+
+
+@pytest.fixture
+def victim(mesh: Mesh, victims: dict[str, Victim]) -> Iterator[Victim]:
+    """The only pod of the service victim, well before and after."""
+    one = victims["v1"]
+    until(lambda: mesh.call("sleep-v1", f"victim:{PORT}").status == 200, "the victim answers")
+    one.app.reset()
+    yield one
+    one.mend()
