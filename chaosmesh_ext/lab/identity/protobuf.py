@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chaosmesh_ext.lab.varint import varint
+
 __all__ = ["field", "fields"]
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
@@ -11,7 +13,7 @@ _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 def field(number: int, data: bytes) -> bytes:
     """DATA as the length-delimited field NUMBER of a message."""
-    return _varint(number << 3 | _BYTES) + _varint(len(data)) + data
+    return varint(number << 3 | _BYTES) + varint(len(data)) + data
 
 
 def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
@@ -37,15 +39,6 @@ def fields(message: bytes) -> Iterator[tuple[int, bytes]]:
         if kind == _BYTES:
             yield number, message[at : at + length]
         at += length
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _read_varint(message: bytes, at: int) -> tuple[int, int]:

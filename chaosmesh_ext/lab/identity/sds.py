@@ -12,12 +12,12 @@ import time
 from typing import Any
 
 import msgspec
-from grpclib.const import Cardinality, Handler, Status
+from grpclib.const import Status
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, StreamTerminatedError
-from grpclib.server import Server, Stream
+from grpclib.server import Stream
 
-from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab.grpc import StreamServer
 from chaosmesh_ext.lab.identity.authority import Authority
 from chaosmesh_ext.lab.identity.protobuf import field, fields
 
@@ -54,42 +54,17 @@ class _Request(msgspec.Struct, frozen=True):
         return _Request(tuple(names), nonce, account, error)
 
 
-class SdsServer:
+class SdsServer(StreamServer):
     """Answers for ``default``, the certificate of the proxy that asks, and ``ROOTCA``, on HOST and PORT.
 
     A certificate is sent anew before it expires.
     """
 
     def __init__(self, authority: Authority, host: str, port: int) -> None:
+        super().__init__("the secret discovery service", _METHOD, host, port, _Codec(), bytes)
         self._authority = authority
-        self._host = host
-        self._port = port
-        self._server: Server | None = None
 
-    async def start(self) -> None:
-        """Listen; raises LabError when the address is taken."""
-        server = Server([self], codec=_Codec())
-        try:
-            await server.start(self._host, self._port)
-        except OSError as error:
-            raise LabError(
-                f"the secret discovery service cannot listen on {self._host}:{self._port} ({error.strerror}): end what"
-                f" holds the port, `ss -ltnp 'sport = :{self._port}'` names it"
-            ) from error
-        self._server = server
-
-    async def stop(self) -> None:
-        """Close every stream; a second call does nothing."""
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-            self._server = None
-
-    def __mapping__(self) -> dict[str, Handler]:
-        """What grpclib asks a service for."""
-        return {_METHOD: Handler(self._serve, Cardinality.STREAM_STREAM, bytes, bytes)}
-
-    async def _serve(self, stream: Stream[Any, Any]) -> None:
+    async def serve(self, stream: Stream[Any, Any]) -> None:
         """One stream: Envoy opens one for each secret that it wants."""
         subscription = _Subscription(self._authority)
         requests: asyncio.Queue[bytes | None] = asyncio.Queue()

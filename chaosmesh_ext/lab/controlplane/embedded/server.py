@@ -7,14 +7,13 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from grpclib.const import Cardinality, Handler
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import StreamTerminatedError
-from grpclib.server import Server, Stream
+from grpclib.server import Stream
 
-from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, Push
 from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryRequest
+from chaosmesh_ext.lab.grpc import StreamServer
 
 __all__ = ["AdsServer"]
 
@@ -34,14 +33,12 @@ class _Codec(CodecBase):
         return message_type.parse(data)
 
 
-class AdsServer:
+class AdsServer(StreamServer):
     """Speaks delta ADS on HOST and PORT; CONNECT makes the state of a new stream around its `send`."""
 
     def __init__(self, host: str, port: int, connect: Callable[[Callable[[Push], None]], Connection]) -> None:
-        self._host = host
-        self._port = port
+        super().__init__("the control plane", _METHOD, host, port, _Codec(), DeltaDiscoveryRequest)
         self._connect = connect
-        self._server: Server | None = None
         self._connections: dict[int, Connection] = {}
         self._count = 0
 
@@ -49,30 +46,7 @@ class AdsServer:
         """The open streams, oldest first."""
         return iter(tuple(self._connections.values()))
 
-    async def start(self) -> None:
-        """Listen; raises LabError when the address is taken."""
-        server = Server([self], codec=_Codec())
-        try:
-            await server.start(self._host, self._port)
-        except OSError as error:
-            raise LabError(
-                f"the control plane cannot listen on {self._host}:{self._port} ({error.strerror}): end what holds the"
-                f" port, `ss -ltnp 'sport = :{self._port}'` names it"
-            ) from error
-        self._server = server
-
-    async def stop(self) -> None:
-        """Close every stream; a second call does nothing."""
-        if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
-            self._server = None
-
-    def __mapping__(self) -> dict[str, Handler]:
-        """What grpclib asks a service for."""
-        return {_METHOD: Handler(self._serve, Cardinality.STREAM_STREAM, DeltaDiscoveryRequest, Push)}
-
-    async def _serve(self, stream: Stream[Any, Any]) -> None:
+    async def serve(self, stream: Stream[Any, Any]) -> None:
         queue: asyncio.Queue[Push] = asyncio.Queue()
         connection = self._connect(queue.put_nowait)
         self._count += 1

@@ -20,6 +20,8 @@ from typing import Any
 import msgspec
 from betterproto2.casing import safe_snake_case
 
+from chaosmesh_ext.lab.varint import varint
+
 __all__ = ["Field", "canonical", "encode", "field", "is_default", "lookup", "others"]
 
 _VARINT = {"bool", "int32", "int64", "uint32", "uint64", "enum"}
@@ -55,7 +57,7 @@ class Field(msgspec.Struct, frozen=True):
 
 def field(number: int, data: bytes) -> bytes:
     """DATA as a length-delimited field of a message."""
-    return _varint(number << 3 | 2) + _varint(len(data)) + data
+    return varint(number << 3 | 2) + varint(len(data)) + data
 
 
 def encode(message: Any, value: Any) -> bytes:
@@ -182,12 +184,12 @@ def _single(one: Field, value: Any) -> bytes:
         return field(one.number, base64.b64decode(value))
     if kind in ("sint32", "sint64"):
         number = _whole(one, value)
-        return _varint(one.number << 3) + _varint(number << 1 ^ number >> 63)
+        return varint(one.number << 3) + varint(number << 1 ^ number >> 63)
     if kind in _VARINT:
-        return _varint(one.number << 3) + _varint(_whole(one, value))
+        return varint(one.number << 3) + varint(_whole(one, value))
     form, wire = _PACKED[kind]
     packed = struct.pack(form, float(value) if kind in ("double", "float") else _whole(one, value))
-    return _varint(one.number << 3 | wire) + packed
+    return varint(one.number << 3 | wire) + packed
 
 
 def _whole(one: Field, value: Any) -> int:
@@ -205,16 +207,6 @@ def _whole(one: Field, value: Any) -> int:
     if number < 0 and one.kind.startswith("u"):
         raise ValueError(f"{one.name} cannot be negative: {value!r}")
     return number
-
-
-def _varint(value: int) -> bytes:
-    value &= (1 << 64) - 1
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def _any(message: Any, value: Any) -> bytes:  # noqa: ARG001 one signature for all of _SPECIAL
@@ -242,7 +234,7 @@ def _duration(message: Any, value: Any) -> bytes:  # noqa: ARG001
     if not isinstance(value, str) or not _DURATION.fullmatch(value):
         raise ValueError(f"a duration such as 0.25s is wanted, not {value!r}")
     whole, rest = divmod(int(Decimal(value[:-1]) * 10**9), 10**9)
-    return _varint(1 << 3) + _varint(whole) + _varint(2 << 3) + _varint(rest)
+    return varint(1 << 3) + varint(whole) + varint(2 << 3) + varint(rest)
 
 
 def _struct(message: Any, value: Any) -> bytes:  # noqa: ARG001

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind, group_versions
+from chaosmesh_ext.lab.varint import varint
 
 __all__ = ["PROTOBUF_V2", "PROTOBUF_V2_ANSWER", "v2", "v2_protobuf", "v3", "v3_index"]
 
@@ -119,13 +120,4 @@ def _text(field: int, text: str) -> bytes:
 
 
 def _message(field: int, content: bytes) -> bytes:
-    return _varint(field << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return varint(field << 3 | 2) + varint(len(content)) + content
