@@ -61,7 +61,8 @@ def _own(fault: Fault, place: Place, view: View) -> Obj:
         "fault": fault.for_virtual_service(),
         "route": deepcopy(defaults[place.destination.port]["route"]),
     }
-    routes = [{**faulted, "match": [narrow]}, *defaults.values()] if narrow else [faulted]
+    left = [route for route in defaults.values() if not covers(narrow, route.get("match", [{}])[0])]
+    routes = [{**faulted, "match": [narrow]} if narrow else faulted, *left]
     obj = {
         "apiVersion": KINDS["VirtualService"].api_version,
         "kind": "VirtualService",

@@ -235,6 +235,8 @@ def test_ours_names_the_port_of_a_service_of_several(make):
     targets = [route["route"][0]["destination"]["port"]["number"] for route in (faulted, *rest)]
     assert targets == [9080, 9080, 9081]
     assert faulted["match"][0]["port"] == 9080
+    (change,) = plan(Abort(507), place(destination=several, **EVERYBODY), View())
+    assert [route["match"] for route in change.obj["spec"]["http"]] == [[{"port": 9080}], [{"port": 9081}]]
 
 
 def test_what_no_request_reaches_gets_no_fault(make):

@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 from chaosmesh_ext.mesh import Destination, Place, Source
 from chaosmesh_ext.model import Marker, Workload
 
-__all__ = ["EVERYBODY", "RUN", "names", "place", "places", "virtual_services"]
+__all__ = ["EVERYBODY", "RUN", "names", "place", "places", "source", "virtual_services"]
 
 RUN = "0badcafe"
 EVERYBODY: dict[str, Any] = {"source": None, "marker": None}
 """The changes to `place` by which a fault is for every caller and every request."""
+
+
+def source(app: str, namespace: str = "default") -> Source:
+    """The workload APP-v1 as a caller."""
+    return Source(f"{app}-v1", namespace, {"app": app}, (Workload(app, "v1"),))
 
 
 def place(cell: str = "1", namespace: str = "default", **changes: Any) -> Place:
@@ -22,7 +27,7 @@ def place(cell: str = "1", namespace: str = "default", **changes: Any) -> Place:
         "run": RUN,
         "cell": cell,
         "namespace": namespace,
-        "source": Source("productpage-v1", namespace, {"app": "productpage"}, (Workload("productpage", "v1"),)),
+        "source": source("productpage", namespace),
         "destination": Destination(f"details.{namespace}.svc.cluster.local", "details", namespace, 9080, (9080,)),
         "marker": Marker(RUN, cell),
     }
@@ -83,21 +88,25 @@ def virtual_services(namespace: str = "default") -> st.SearchStrategy[dict[str, 
     )
 
 
-def places(namespace: str = "default", cell: str = "1") -> st.SearchStrategy[Place]:
-    """Places of every scope in front of details in NAMESPACE."""
+def places(namespace: str = "default", cell: str = "1", ports: tuple[int, ...] = (9080,)) -> st.SearchStrategy[Place]:
+    """Places of every scope in front of details in NAMESPACE, a service of PORTS."""
     host = f"details.{namespace}.svc.cluster.local"
-    destinations = [Destination(host, "details", namespace, 9080, ports) for ports in ((9080,), (9080, 9081))]
     matches: list[dict[str, Any]] = [
         {},
         {"headers": {"end-user": {"exact": "a"}}},
         {"uri": {"prefix": "/prod"}},
         {"method": {"exact": "GET"}},
     ]
-    reviews = Source("reviews-v1", namespace, {"app": "reviews"}, (Workload("reviews", "v1"),))
     return st.builds(
-        lambda scope, **changes: place(cell, namespace, **scope, **changes),
-        st.sampled_from([{}, {"source": None}, {"marker": None}, EVERYBODY, {"source": reviews}]),
-        destination=st.sampled_from(destinations),
-        match=st.sampled_from(matches),
-        subset=st.sampled_from(["", "", "v1"]),
+        lambda scope, match, subset: place(
+            cell,
+            namespace,
+            **scope,
+            match=match,
+            subset=subset,
+            destination=Destination(host, "details", namespace, ports[0], ports),
+        ),
+        st.sampled_from([{}, {"source": None}, {"marker": None}, EVERYBODY]),
+        st.sampled_from(matches),
+        st.sampled_from(["", "", "v1"]),
     )

@@ -11,12 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 import yaml
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from istioctl import Message, analyze, validate
-from overlays import places, virtual_services
+from overlays import places, source, virtual_services
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort, Delay
@@ -74,7 +75,8 @@ def cases(real: None) -> list[Case]:
         before = faulted = [owner] if owner else []
         carrier = data.draw(st.sampled_from([overlay, overlay, envoyfilter]))
         ports = data.draw(st.sampled_from([(9080,), (9080, 9081)]))
-        first, second = data.draw(places(namespace, "1", ports)), data.draw(places(namespace, "2", ports))
+        first, second = (data.draw(places(namespace, cell, ports)) for cell in "12")
+        second = msgspec.structs.replace(second, source=source("reviews", namespace))
         for where in [first] if first.shares_calls_with(second) else [first, second]:
             with suppress(InvalidInput):
                 faulted = put(carrier, data.draw(st.sampled_from(_FAULTS)), where, faulted)
