@@ -64,7 +64,7 @@ class Undone(msgspec.Struct, frozen=True):
 
 def created(obj: Obj, run: str, cell: str) -> Obj:
     """OBJ, an object of ours that is about to be made, with its undo data."""
-    record = Record(run, created=True, entries=(Entry(cell),))
+    record = Record(run, created=True, entries=(Entry(cell, routes=tuple(filter(None, _route_names(obj)))),))
     meta = obj["metadata"]
     return {
         **obj,
@@ -119,8 +119,11 @@ def undo(obj: Obj, run: str, cell: str | None = None) -> Undone:
     if record is not None and record.run != run:
         record = None
     if record is not None and record.created:
-        mine = cell is None or any(entry.cell == cell for entry in record.entries)
-        return Undone(delete=mine)
+        cells = {entry.cell for entry in record.entries}
+        if cell is None or cells == {cell}:
+            return Undone(delete=True)
+        if cell not in cells:
+            return Undone()
     if record is None and _run_of(_name_of(obj)) == run:
         return Undone(delete=cell is None or _name_of(obj).endswith(f"-{cell}"))
     entries = [entry for entry in record.entries if cell in (None, entry.cell)] if record else []

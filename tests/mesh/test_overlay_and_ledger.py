@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
-from overlays import EVERYBODY, RUN, place, virtual_services
+from overlays import EVERYBODY, RUN, place, source, virtual_services
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort, Delay
@@ -218,6 +218,21 @@ def test_where_nobody_owns_the_host_ours_is_private_and_has_a_default_route():
     assert set(change.obj["metadata"]["labels"]) == {"chaosmesh-ext/run"}
     assert ledger.undo(change.obj, RUN).delete
     assert not ledger.undo(change.obj, "11111111").ops
+
+
+def test_an_object_of_ours_that_a_second_fault_joined_outlives_the_first():
+    """Two callers of a host that nobody routes: the undo of one must not take the other's fault along."""
+    (first,) = plan(Abort(507), place("1"), View())
+    second = place("2", source=source("reviews"))
+    both = lay(first.obj, Delay(2), second)
+    left, conflicts = lift(both, "1")
+    assert not conflicts
+    assert [route.get("fault") for route in left["spec"]["http"]] == [Delay(2).for_virtual_service(), None]
+    assert not ledger.undo(left, RUN, "1").ops
+    assert not ledger.undo(left, RUN, "1").delete
+    assert ledger.undo(left, RUN, "2").delete
+    assert ledger.undo(both, RUN).delete
+    assert lift(both, "2")[0]["spec"] == first.obj["spec"]
 
 
 def test_a_service_of_several_ports_takes_the_fault_on_one(make):
