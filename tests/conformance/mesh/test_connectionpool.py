@@ -9,10 +9,9 @@ import contextlib
 import socket
 
 import pytest
+from bare_pod import address_of, bare_pod
 from echo_mesh import PORT, until
 from traffic import gauge, statuses, together
-
-from chaosmesh_ext.lab.kube.api import NODE
 
 HOST = "details:9080"
 WHOLE = "details.default.svc.cluster.local"
@@ -175,27 +174,12 @@ def test_retries_at_once(mesh, seen):
 @pytest.fixture
 def silent(mesh):
     """A service whose only pod takes no connection: the queue of its port is full, and nobody accepts."""
-    address = mesh.network.pod(250).inbound
-    with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(contextlib.closing(socket.socket()))
-        listener.bind((address, PORT))
+    at = address_of(mesh, 250), PORT
+    with contextlib.closing(socket.socket()) as listener:
+        listener.bind(at)
         listener.listen(0)
-        stack.enter_context(contextlib.closing(socket.create_connection((address, PORT), timeout=1)))
-        mesh.service("silent")
-        mesh.do(_pod_without_envoy(mesh.kube, "silent", address))
-        mesh.synced()
-        yield
-        mesh.do(mesh.kube.delete("Pod", "default", "silent", grace=0))
-        mesh.delete("Service", "silent")
-
-
-async def _pod_without_envoy(kube, name, address):
-    labels = {"app": name, "sidecar.istio.io/inject": "false"}
-    spec = {"nodeName": NODE, "containers": [{"name": "app", "image": "none", "ports": [{"containerPort": PORT}]}]}
-    meta = {"name": name, "namespace": "default", "labels": labels}
-    pod = await kube.create({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec})
-    pod = await kube.patch_status(pod, {"podIP": address})
-    await kube.patch_status(pod, {"conditions": [{"type": "Ready", "status": "True"}]})
+        with contextlib.closing(socket.create_connection(at, timeout=1)), bare_pod(mesh, "silent", 250):
+            yield
 
 
 @pytest.mark.usefixtures("silent")
