@@ -54,6 +54,7 @@ class Victim:
         if sidecar.running:
             psutil.Process(sidecar.pid).resume()
         self.mesh.do(self._mend())
+        self.app.reset()
         until(self._answers, f"{self.name} answers again")
         self.app.reset()
         self.mesh.synced()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -31,21 +30,6 @@ def server_flags(mesh, headers):
     """The status and flags in the span of the callee's sidecar."""
     tags = mesh.span(headers["traceparent"].split("-")[1], kind=2)["tags"]
     return f"{tags['http.status_code']} {tags['response_flags']}"
-
-
-def test_a_timeout(mesh, seen, victim):
-    """timeout ends the call in the caller's sidecar"""
-    victim.app.delay = 0.8
-    route(mesh, timeout="0.3s")
-    timed_out(mesh)
-    hits = victim.app.hits
-    headers = marked("nobody")
-    reply, tags = mesh.traced("sleep-v1", HOST, headers=headers)
-    assert (reply.status, reply.body, tags["response_flags"]) == (504, b"upstream request timeout", "UT")
-    assert 0.28 <= reply.took < 0.75
-    assert victim.app.hits - hits == 1
-    assert server_flags(mesh, headers) == "0 DC"
-    seen(f"{told(reply, tags)}, one call; the callee's sidecar logs {server_flags(mesh, headers)}")
 
 
 @pytest.mark.parametrize("length", ["250ms", "0.25s", "0h0m0.25s"])
@@ -85,31 +69,6 @@ def test_a_timeout_meets_whom_the_match_says(mesh, seen, victim):
     timed_out(mesh)
     assert mesh.call("other-v1", HOST).status == 200
     seen("sleep-v1 504, other-v1 200")
-
-
-@pytest.mark.parametrize("with_object", [False, True], ids=["without an object", "in a VirtualService"])
-def test_a_route_without_a_timeout_has_none(mesh, seen, with_object):
-    """A route without a timeout: Envoy's own of 15 s is switched off"""
-    if with_object:
-        mesh.route("reviews", {"name": "mine"})
-    wanted = "mine" if with_object else "default"
-    action = until(lambda: _action(mesh, "reviews.default.svc.cluster.local:9080", wanted), "the route is live")
-    assert (action["timeout"], action["max_grpc_timeout"]) == ("0s", "0s")
-    seen("timeout 0s, max_grpc_timeout 0s")
-
-
-def _action(mesh, host, name):
-    dump = json.loads(mesh.stats("sleep-v1", "/config_dump?resource=dynamic_route_configs&name_regex=^9080$"))
-    hosts = {one["name"]: one for one in dump["configs"][0]["route_config"]["virtual_hosts"]}
-    return next((one["route"] for one in hosts[host]["routes"] if one["name"] == name), None)
-
-
-def test_the_callers_own_timeout_header(mesh, seen, victim):
-    """The request header x-envoy-upstream-rq-timeout-ms of an application"""
-    victim.app.delay = 0.5
-    reply, tags = mesh.traced("sleep-v1", HOST, headers={"x-envoy-upstream-rq-timeout-ms": "100"})
-    assert (reply.status, tags["response_flags"]) == (200, "-")
-    seen("200 -: not heeded")
 
 
 def grpc(mesh, **headers):
