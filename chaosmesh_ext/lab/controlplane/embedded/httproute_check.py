@@ -176,9 +176,9 @@ def _rewrite_kind(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
         return
     if not regex.get("match") or not regex.get("rewrite"):
         words = "UriRegexRewrite requires both Rewrite and Match fields to be specified"
-        yield invalid(f"{field}.uriRegexRewrite", words)
+        yield invalid(f"{field}.uriRegexRewrite", f"UriRegexRewrite has errors {words}")
     elif wrong := wrong_regex(str(regex["match"]), "HTTPRewrite.UriRegexRewrite.Match"):
-        yield invalid(f"{field}.uriRegexRewrite.match", wrong)
+        yield invalid(f"{field}.uriRegexRewrite.match", f"UriRegexRewrite has errors {wrong}")
 
 
 rewrite = fields(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from chaosmesh_ext.lab.controlplane.embedded.schema import Refusal, invalid, judged, not_implemented, table, text
@@ -34,7 +34,8 @@ def _is_label(name: str, form: str = _LABEL) -> bool:
     return len(name) <= 63 and re.fullmatch(form, name) is not None
 
 
-def _labels(name: str, parts: Sequence[str]) -> str:
+def _labels(name: str) -> str:
+    parts = name.split(".")
     if parts[-1].isdecimal():
         return f'domain name "{name}" invalid (top level domain "{parts[-1]}" cannot be all-numeric)'
     for index, label in enumerate(parts):
@@ -50,10 +51,10 @@ def _wildcard_domain(name: str) -> str:
         return "empty domain name not allowed"
     if len(name) > 255:
         return f'domain name "{name}" too long (max 255)'
-    first, *rest = name.split(".")
+    first, _, rest = name.partition(".")
     if not _is_label(first, _WILDCARD_LABEL):
         return f'domain name "{name}" invalid (label "{first}" invalid)'
-    return _labels(name, rest) if rest else ""
+    return _labels(rest) if rest else ""
 
 
 def _virtual_host(name: str) -> str:
@@ -67,7 +68,7 @@ def _virtual_host(name: str) -> str:
 def _gateway_name(name: str) -> str:
     home, slash, rest = name.partition("/")
     if not slash:
-        return _labels(name, name.split(".")) if name else "empty domain name not allowed"
+        return _labels(name) if name else "empty domain name not allowed"
     if not home or not rest:
         return "config namespace and gateway name cannot be empty"
     if not _is_label(home):
