@@ -232,11 +232,12 @@ class Mesh:
         return name
 
     def remove(self, name: str, namespace: str = "default") -> None:
-        """End the Envoy of a pod and delete the pod."""
+        """End the Envoy of a pod, if it has one, and delete the pod."""
 
         async def remove() -> None:
-            await self.sidecars.pop(name).stop()
-            await self.kube.delete("Pod", namespace, name)
+            if name in self.sidecars:
+                await self.sidecars.pop(name).stop()
+            await self.kube.delete("Pod", namespace, name, grace=0)
 
         self.do(remove())
         self.synced()
@@ -301,10 +302,13 @@ class Mesh:
         deadline = quiet_since + 10
         while time.monotonic() - quiet_since < _QUIET_S:
             assert time.monotonic() < deadline, "istiod keeps sending for 10 s"
-            now = [
-                {kind: (one.get("sent"), one.get("acked")) for kind, one in proxy.get("resources", {}).items()}
+            # by name: istiod's order of proxies of several namespaces varies
+            now = {
+                proxy["proxy"]: {
+                    kind: (one.get("sent"), one.get("acked")) for kind, one in proxy.get("resources", {}).items()
+                }
                 for proxy in self._debug("syncz")
-            ]
+            }
             if now != before:
                 quiet_since, before = time.monotonic(), now
             time.sleep(0.01)

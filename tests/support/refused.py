@@ -44,6 +44,8 @@ def _by_the_api_server(mesh: Mesh, kind: str, name: str, spec: dict[str, Any], n
         assert text.startswith(_WEBHOOK), text
         return re.sub(r"^\d+ errors? occurred: \* ", "", text.removeprefix(_WEBHOOK))
     assert caught.value.status == 422, text
+    # once a value is of a wrong kind, the API server says that it did not look any further
+    text = text.partition(", <nil>: Invalid value: null")[0]
     found = _DEFINITION.fullmatch(text)
     return found["words"] if found else text.partition(" is invalid: ")[2]
 

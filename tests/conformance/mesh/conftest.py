@@ -43,6 +43,14 @@ def guest(standing_mesh: Mesh) -> str:
 
 
 @pytest.fixture(scope="session")
+def gateway(standing_mesh: Mesh) -> str:
+    """The pod of an ingress gateway; it listens nowhere until a test's Gateway selects istio: ingressgateway."""
+    name = standing_mesh.pod("istio-ingressgateway", namespace="istio-system", gateway=True, istio="ingressgateway")
+    standing_mesh.synced()
+    return name
+
+
+@pytest.fixture(scope="session")
 def victims(standing_mesh: Mesh) -> dict[str, Victim]:
     """Two pods that may be harmed, victim-v1 and victim-v2; the service victim is the first, the service pair both."""
     found = {name: Victim(standing_mesh, standing_mesh.pod("victim", name)) for name in ("v1", "v2")}

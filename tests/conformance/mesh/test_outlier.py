@@ -59,15 +59,24 @@ def test_which_statuses_are_a_gateways(mesh, seen, status, counts):
     seen("counts" if counts else "does not count")
 
 
-def test_the_defaults(mesh, seen):
-    """outlierDetection without fields: which errors in a row eject, and for how many of two pods"""
-    policy = {"outlierDetection": {}}
+def test_how_many_errors_eject_by_default(mesh, seen):
+    """outlierDetection with nothing but maxEjectionPercent 100 ejects after five errors in a row"""
+    policy = {"outlierDetection": {"maxEjectionPercent": 100}}
     mesh.apply("DestinationRule", "outlier", {"host": "details", "trafficPolicy": policy})
     fails(mesh, *[500] * 4)
     assert settled(mesh) == 0
     fails(mesh, 500)
-    count = settled(mesh)
-    seen(f"4 errors 500 eject nobody, 5 eject {count} of 1")
+    is_ejected(mesh)
+    seen("not after 4, but after 5")
+
+
+def test_how_many_are_ejected_by_default(mesh, seen):
+    """outlierDetection without maxEjectionPercent ejects nobody of so few pods: the default is 10"""
+    policy = {"outlierDetection": {"consecutive5xxErrors": 1}}
+    mesh.apply("DestinationRule", "outlier", {"host": "details", "trafficPolicy": policy})
+    assert fails(mesh, *[500] * 10) == [500] * 10
+    assert settled(mesh) == 0
+    seen("10 errors, 0 of 1 ejected")
 
 
 def test_without_a_rule_nobody_is_ejected(mesh, seen):

@@ -102,7 +102,15 @@ def test_attempts_on_a_dead_sidecar(mesh, seen, victim, attempts, flags, words):
 @pytest.mark.parametrize(
     ("policy", "status", "calls"),
     [
+        ("5xx", 503, 3),
+        ("5xx", 500, 3),
         ("5xx", 404, 1),
+        ("503", 503, 3),
+        ("503", 500, 1),
+        ("gateway-error", 502, 3),
+        ("gateway-error", 500, 1),
+        ("connect-failure", 503, 1),
+        ("retriable-4xx", 409, 3),
         ("retriable-4xx", 404, 1),
         ("retriable-status-codes", 503, 1),
         ("retriable-status-codes,418", 418, 3),
@@ -110,7 +118,6 @@ def test_attempts_on_a_dead_sidecar(mesh, seen, victim, attempts, flags, words):
         ("gateway-error", 503, 3),
         ("gateway-error", 504, 3),
         ("gateway-error,409", 409, 3),
-        ("connect-failure,refused-stream", 500, 1),
         ("reset", 503, 1),
     ],
 )
@@ -123,6 +130,43 @@ def test_what_is_retried(mesh, seen, victim, policy, status, calls):
     assert (found, victim.app.hits - before) == (status, calls)
     assert flags == ("URX" if calls > 1 else "-")
     seen(f"{victim.app.hits - before} calls, {found} {flags}")
+
+
+@pytest.mark.parametrize(
+    ("settings", "calls"),
+    [
+        ({}, 1),
+        ({"attempts": 0}, 1),
+        ({"attempts": 2}, 1),
+        ({"attempts": 1, "retryOn": "5xx"}, 2),
+        ({"attempts": 3, "retryOn": "5xx"}, 4),
+        ({"attempts": 2, "retryOn": "5xx", "retryRemoteLocalities": True}, 3),
+    ],
+    ids=str,
+)
+def test_attempts(mesh, seen, victim, settings, calls):
+    """retries {settings}: an application's 503"""
+    retries(mesh, **settings)
+    victim.app.answer = 503
+    before = victim.app.hits
+    status, flags = mesh.flags("sleep-v1", HOST)
+    found = victim.app.hits - before
+    assert (status, flags, found) == (503, "URX" if calls > 1 else "-", calls)
+    seen(f"{found} calls, {status} {flags}")
+
+
+def test_a_timeout_of_all_attempts(mesh, seen, victim):
+    """timeout ends all attempts together"""
+    again = {"attempts": 5, "perTryTimeout": "0.25s", "retryOn": "5xx"}
+    mesh.route("victim", {"timeout": "0.4s", "retries": again})
+    victim.app.delay = 0.8
+    until(lambda: mesh.call("sleep-v1", HOST).status == 504, "the timeout is live")
+    before = victim.app.hits
+    reply, tags = mesh.traced("sleep-v1", HOST)
+    found = victim.app.hits - before
+    assert (reply.status, tags["response_flags"], found) == (504, "UT", 2)
+    assert 0.38 <= reply.took < 0.9
+    seen(f"{reply.status} {tags['response_flags']}, {found} calls")
 
 
 def test_a_post_is_retried(mesh, seen, victim):

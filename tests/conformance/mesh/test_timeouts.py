@@ -32,6 +32,21 @@ def server_flags(mesh, headers):
     return f"{tags['http.status_code']} {tags['response_flags']}"
 
 
+def test_a_timeout(mesh, seen, victim):
+    """timeout ends the call in the caller's sidecar"""
+    victim.app.delay = 0.8
+    route(mesh, timeout="0.3s")
+    timed_out(mesh)
+    hits = victim.app.hits
+    headers = marked("nobody")
+    reply, tags = mesh.traced("sleep-v1", HOST, headers=headers)
+    assert (reply.status, reply.body, tags["response_flags"]) == (504, b"upstream request timeout", "UT")
+    assert 0.28 <= reply.took < 0.75
+    assert victim.app.hits - hits == 1
+    assert server_flags(mesh, headers) == "0 DC"
+    seen(f"{told(reply, tags)}, one call; the callee's sidecar logs {server_flags(mesh, headers)}")
+
+
 @pytest.mark.parametrize("length", ["250ms", "0.25s", "0h0m0.25s"])
 def test_how_a_timeout_may_be_written(mesh, seen, victim, length):
     """timeout: {length}"""
@@ -69,6 +84,14 @@ def test_a_timeout_meets_whom_the_match_says(mesh, seen, victim):
     timed_out(mesh)
     assert mesh.call("other-v1", HOST).status == 200
     seen("sleep-v1 504, other-v1 200")
+
+
+def test_the_callers_own_timeout_header(mesh, seen, victim):
+    """The request header x-envoy-upstream-rq-timeout-ms of an application"""
+    victim.app.delay = 0.5
+    reply, tags = mesh.traced("sleep-v1", HOST, headers={"x-envoy-upstream-rq-timeout-ms": "100"})
+    assert (reply.status, tags["response_flags"]) == (200, "-")
+    seen("200 -: not heeded")
 
 
 def grpc(mesh, **headers):
