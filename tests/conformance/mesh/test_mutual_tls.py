@@ -175,9 +175,23 @@ def test_a_port_goes_before_its_workload(mesh, seen, mode, port, each, wanted):
     seen(takes(mesh, wanted))
 
 
-def test_the_port_is_the_pods(mesh, seen):
+@pytest.fixture
+def shop(mesh):
+    """The service shop, which calls details' port 9080 its port 8000."""
+    mesh.apply("Service", "shop", {"selector": DETAILS, "ports": [{"name": "http", "port": 8000, "targetPort": PORT}]})
+    until(lambda: mesh.call("sleep-v1", "shop", port=8000).status == 200, "the shop is open")
+    yield
+    mesh.delete("Service", "shop")
+
+
+def test_the_port_is_the_pods(mesh, seen, shop):
     """PeerAuthentication portLevelMtls names the pod's port, not the service's"""
-    mesh.apply("Service", "shop", {"selector": DETAILS, "ports": [{"name": "http", "port": 80, "targetPort": PORT}]})
+    peer(mesh, "STRICT", labels=DETAILS, ports={PORT: "PERMISSIVE"})
+    pods = takes(mesh, PERMISSIVE)
+    peer(mesh, "STRICT", labels=DETAILS, ports={8000: "PERMISSIVE"})
+    services = takes(mesh, STRICT)
+    assert mesh.call("sleep-v1", "shop", port=8000).status == 200
+    seen(f"STRICT, 9080 PERMISSIVE: {pods}; STRICT, 8000 PERMISSIVE: {services}")
 
 
 def test_strict_below_a_namespace_that_disables(mesh, seen):
