@@ -18,7 +18,7 @@ class Kind(msgspec.Struct, frozen=True, cache_hash=True):
     custom: a real cluster knows it from a CustomResourceDefinition; such kinds have stricter updates, no strategic
     merge patch, and answer a DELETE with a Status. returned: a DELETE answers the deleted object.
     upsert: a PUT creates it. unconditional: a PUT may come without a resourceVersion. writable: clients may write it.
-    names: what its names are, a DNS subdomain, label or label1035 (RFC 1035), or path for any path segment.
+    names: what its names are, a DNS subdomain, label, or path for any path segment.
     """
 
     name: str
@@ -123,7 +123,7 @@ KINDS: tuple[Kind, ...] = (
          names="label"),
     Kind("Node", "nodes", short=("no",), namespaced=False, status=True, fields=("spec.unschedulable",)),
     Kind("Pod", "pods", short=("po",), status=True, returned=True, fields=_POD_FIELDS, categories=_IN_ALL),
-    Kind("Service", "services", short=("svc",), status=True, returned=True, upsert=True, names="label1035",
+    Kind("Service", "services", short=("svc",), status=True, returned=True, upsert=True, names="label",
          fields=("spec.clusterIP", "spec.type"), categories=_IN_ALL),
     Kind("ServiceAccount", "serviceaccounts", short=("sa",), returned=True),
     Kind("ConfigMap", "configmaps", short=("cm",)),

@@ -13,7 +13,7 @@ from chaosmesh_ext.lab.kube.embedded.refusals import bad_request
 
 __all__ = ["label_selector"]
 
-_TOKEN = re.compile(r"[ \t\r\n]*(?:(?P<symbol>==|!=|[=!(),<>])|(?P<word>[^=!(),<> \t\r\n]+))")
+_WORDS = re.compile(r"[ \t\r\n]*(?:(?P<symbol>==|!=|[=!(),<>])|(?P<word>[^=!(),<> \t\r\n]+))")
 _OPERATORS = ("in", "notin", "=", "==", "!=", "gt", "lt")
 _SET = ("in", "notin")
 _COMPARED = {"=": "=", "==": "=", "!=": "!=", ">": ">", "<": "<"}
@@ -65,25 +65,25 @@ def label_selector(text: str) -> Callable[[Obj], bool] | None:
 
 class _Parser:
     def __init__(self, text: str) -> None:
-        self._tokens = [found["symbol"] or found["word"] for found in _TOKEN.finditer(text)]
+        self._tokens = [found["symbol"] or found["word"] for found in _WORDS.finditer(text)]
         self._at = 0
 
     def requirements(self) -> list[_Requirement]:
         """Every condition; raises _Refusal."""
         found: list[_Requirement] = []
-        while (token := self._seen()) != _END:
-            if not (_is_word(token) or token == "!"):
-                raise _Refusal(f"found '{token}', expected: !, identifier, or 'end of string'")
+        while (word := self._seen()) != _END:
+            if not (_is_word(word) or word == "!"):
+                raise _Refusal(f"found '{word}', expected: !, identifier, or 'end of string'")
             try:
                 found.append(self._requirement())
             except _Refusal as refusal:
                 raise _Refusal(f"unable to parse requirement: {refusal}") from None
-            token = self._next()
-            if token == ",":
+            word = self._next()
+            if word == ",":
                 if not (_is_word(self._seen()) or self._seen() == "!"):
                     raise _Refusal(f"found '{self._seen()}', expected: identifier after ','")
-            elif token != _END:
-                raise _Refusal(f"found '{token}', expected: ',' or 'end of string'")
+            elif word != _END:
+                raise _Refusal(f"found '{word}', expected: ',' or 'end of string'")
         return found
 
     def _requirement(self) -> _Requirement:
@@ -118,42 +118,42 @@ class _Parser:
                 raise _Refusal(f'values[{index}][{key}]: Invalid value: "{value}": {"; ".join(errors)}')
 
     def _set(self) -> frozenset[str]:
-        if (token := self._next()) != "(":
-            raise _Refusal(f"found '{token}' expected: '('")
+        if (word := self._next()) != "(":
+            raise _Refusal(f"found '{word}' expected: '('")
         values: set[str] = set()
         expected = True
-        while (token := self._next()) != ")":
-            if token == ",":
+        while (word := self._next()) != ")":
+            if word == ",":
                 if expected:
                     values.add("")
                 expected = True
-            elif _is_word(token) and expected:
-                values.add(token)
+            elif _is_word(word) and expected:
+                values.add(word)
                 expected = False
                 if self._seen() not in (",", ")"):
                     raise _Refusal(f"found '{self._seen()}', expected: ',' or ')'")
             else:
-                raise _Refusal(f"found '{token}', expected: ',', ')' or identifier")
+                raise _Refusal(f"found '{word}', expected: ',', ')' or identifier")
         return frozenset(values | {""}) if expected else frozenset(values)
 
     def _value(self) -> str:
         if self._seen() in (_END, ","):
             return ""
-        if not _is_word(token := self._next()):
-            raise _Refusal(f"found '{token}', expected: identifier")
-        return token
+        if not _is_word(word := self._next()):
+            raise _Refusal(f"found '{word}', expected: identifier")
+        return word
 
     def _seen(self) -> str:
         return self._tokens[self._at] if self._at < len(self._tokens) else _END
 
     def _next(self) -> str:
-        token = self._seen()
+        word = self._seen()
         self._at += 1
-        return token
+        return word
 
 
-def _is_word(token: str) -> bool:
-    return token != _END and token[0] not in "=!(),<>"
+def _is_word(word: str) -> bool:
+    return word != _END and word[0] not in "=!(),<>"
 
 
 def _integer(text: str) -> bool:

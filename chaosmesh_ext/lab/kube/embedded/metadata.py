@@ -19,9 +19,10 @@ _STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
 _TEXTS = ("name", "generateName", "namespace", "resourceVersion", "uid")
 
 
-def decoded(kind: Kind, version: str, obj: Obj) -> None:
-    """Raise Refused (400) where the metadata would not decode, in the words of Go's decoder."""
+def decoded(kind: Kind, obj: Obj) -> Obj:
+    """The metadata of OBJ; raises Refused (400) where they would not decode, in the words of Go's decoder."""
     metadata = obj.get("metadata")
+    version = str(obj.get("apiVersion") or kind.version).rpartition("/")[2]
     if not isinstance(metadata, dict):
         raise _unmarshal(kind, version, metadata, f"{kind.name}.metadata", "v1.ObjectMeta")
     for field in ("labels", "annotations"):
@@ -37,6 +38,7 @@ def decoded(kind: Kind, version: str, obj: Obj) -> None:
     for field, type_ in (("finalizers", "[]string"), ("ownerReferences", "[]v1.OwnerReference")):
         if not isinstance(metadata.get(field) or [], list):
             raise _unmarshal(kind, version, metadata[field], f"ObjectMeta.metadata.{field}", type_)
+    return metadata
 
 
 def _unmarshal(kind: Kind, version: str, value: Any, field: str, wanted: str) -> Exception:
@@ -81,9 +83,11 @@ def update(kind: Kind, old: Obj, metadata: Obj) -> list[Cause]:
             found = ", ".join(f'"{one}"' for one in extra)
             why = "no new finalizers can be added if the object is being deleted, found new finalizers []string"
             causes.append(Cause.forbidden("metadata.finalizers", f"{why}{{{found}}}"))
-    for field in ("uid", "deletionTimestamp", "deletionGracePeriodSeconds"):
-        if metadata.get(field) is not None and metadata[field] != old.get(field):
-            causes.append(Cause.invalid(f"metadata.{field}", metadata[field], _IMMUTABLE))
+    causes += [
+        Cause.invalid(f"metadata.{field}", metadata[field], _IMMUTABLE)
+        for field in ("deletionTimestamp", "deletionGracePeriodSeconds")
+        if metadata.get(field) is not None and metadata[field] != old.get(field)
+    ]
     causes += _contents(metadata)
     return causes + causes + _kubernetes_finalizers(kind, finalizers)
 

@@ -14,6 +14,7 @@ from chaosmesh_ext.lab.kube.embedded.defaults import fill, first_status
 from chaosmesh_ext.lab.kube.embedded.deletion import Deleted, DeleteOptions, delete, remove
 from chaosmesh_ext.lab.kube.embedded.jsons import copied, same
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind, named
+from chaosmesh_ext.lab.kube.embedded.metadata import decoded
 from chaosmesh_ext.lab.kube.embedded.refusals import (
     Refused,
     already_exists,
@@ -27,15 +28,8 @@ from chaosmesh_ext.lab.kube.embedded.store import Store
 
 __all__ = ["Objects"]
 
-_OWNED_BY_SERVER = (
-    "uid",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "generation",
-    "managedFields",
-    "selfLink",
-)
+_OWNED_BY_SERVER = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
+_DELETION = ("deletionTimestamp", "deletionGracePeriodSeconds")
 _NAMESPACE, _SERVICE, _ACCOUNT = named("Namespace"), named("Service"), named("ServiceAccount")
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """What generated names end in: Kubernetes leaves out what could spell a word or be misread."""
@@ -56,7 +50,7 @@ class Objects:
 
     def create(self, kind: Kind, namespace: str, body: Obj, *, dry_run: bool = False, status: Obj | None = None) -> Obj:
         """Create BODY in NAMESPACE. status: the lab's own parts may give the first one."""
-        metadata = dict(_checked_metadata(kind, body))
+        metadata = dict(decoded(kind, body))
         _settle_namespace(kind, namespace, metadata)
         if metadata.pop("resourceVersion", ""):
             raise Refused(500, "", "resourceVersion should not be set on objects to be created")
@@ -89,7 +83,7 @@ class Objects:
         self, kind: Kind, namespace: str, name: str, body: Obj, *, subresource: str = "", dry_run: bool = False
     ) -> tuple[Obj, bool]:
         """Replace the object, or its status, by BODY; the second value is whether it was created."""
-        metadata = dict(_checked_metadata(kind, body))
+        metadata = dict(decoded(kind, body))
         _settle_namespace(kind, namespace, metadata)
         if metadata.get("name", "") != name:
             raise bad_request(
@@ -171,12 +165,6 @@ class Objects:
         return {obj["spec"].get("clusterIP", "") for obj in self.store.list(_SERVICE)}
 
 
-def _checked_metadata(kind: Kind, body: Obj) -> Obj:
-    validation.decoded_metadata(kind, body)
-    metadata: Obj = body["metadata"]
-    return metadata
-
-
 def _settle_namespace(kind: Kind, namespace: str, metadata: Obj) -> None:
     if (metadata.get("namespace") or namespace) != namespace:
         raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
@@ -193,10 +181,11 @@ def _assembled(kind: Kind, metadata: Obj, body: Obj) -> Obj:
 
 
 def _next_metadata(old: Obj, new: Obj) -> Obj:
-    """NEW's metadata, with what is the server's alone taken from OLD."""
+    """NEW's metadata, with what is the server's alone taken from OLD; validation sees to it that the rest may be."""
     before, after = old["metadata"], new["metadata"]
     kept = {key: value for key, value in after.items() if key not in _OWNED_BY_SERVER and value is not None}
-    return {**kept, **{key: before[key] for key in ("resourceVersion", *_OWNED_BY_SERVER) if key in before}}
+    deletion = {key: before[key] for key in _DELETION if key in before}
+    return {**deletion, **kept, **{key: before[key] for key in _OWNED_BY_SERVER if key in before}}
 
 
 def _with_status(obj: Obj, status: Any) -> Obj:

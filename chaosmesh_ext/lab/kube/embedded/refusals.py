@@ -15,6 +15,7 @@ __all__ = [
     "Refused",
     "already_exists",
     "bad_request",
+    "cannot_decode",
     "conflict",
     "expired",
     "forbidden",
@@ -62,6 +63,11 @@ class Cause(msgspec.Struct, frozen=True):
         """FIELD holds VALUE, which is none of SUPPORTED."""
         words = ", ".join(f'"{word}"' for word in supported)
         return cls("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}', field)
+
+    @classmethod
+    def too_long(cls, field: str, limit: int) -> Cause:
+        """FIELD has more than LIMIT bytes."""
+        return cls("FieldValueTooLong", f"Too long: may not be more than {limit} bytes", field)
 
 
 class Refused(Exception):
@@ -152,6 +158,11 @@ def unprocessable_patch(why: str) -> Refused:
 def bad_request(why: str) -> Refused:
     """400: the request makes no sense."""
     return Refused(400, "BadRequest", why)
+
+
+def cannot_decode(kind: str, version: str, wanted: str, why: str) -> Refused:
+    """400: a body of KIND in VERSION does not decode as the Kind WANTED."""
+    return bad_request(f'{kind} in version "{version}" cannot be handled as a {wanted}: {why}')
 
 
 def forbidden(kind: Kind, name: str, why: str) -> Refused:
