@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
-import re
 import secrets
 from pathlib import Path
 
 import aiohttp
 
 from chaosmesh_ext.lab import tools
+from chaosmesh_ext.lab.go_program import GoProgram
 from chaosmesh_ext.lab.network import JAEGER_PORT, OTLP_PORT, check_free
 from chaosmesh_ext.lab.place import Place
-from chaosmesh_ext.lab.process import Process
-from chaosmesh_ext.lab.state import LAB_VARIABLE
 from chaosmesh_ext.lab.traces.api import Traces
 
 __all__ = ["Jaeger", "create"]
@@ -37,12 +33,13 @@ _MAX_TRACES = 5_000
 _MARK = "X-Chaosmesh-Lab"
 """A header of its answers that says which Jaeger it is."""
 
-_TAIL = 1024 * 1024
-"""Bytes of its log in which its last words are looked for: Go writes the stacks of all goroutines after them."""
+_BANNER = ("maxprocs:", "application version:", "🛑", "***")
 
-_GO_LOG = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d (.+)")
-_PANIC = re.compile(r"(panic|fatal error|runtime|SIG[A-Z]+): .+")
-_BANNER = ("maxprocs:", "application version:")
+_ENVIRONMENT = {
+    "SPAN_STORAGE_TYPE": "memory",
+    # it would send spans of its own to localhost:4317, whoever listens there
+    "OTEL_TRACES_SAMPLER": "always_off",
+}
 
 
 def create(place: Place) -> Traces:
@@ -61,14 +58,13 @@ class Jaeger:
         self.otlp = (host, OTLP_PORT)
         self._host = host
         self._mark = secrets.token_hex(8)
-        self._stopped = True
         listeners = [f"--{flag}.host-port={host}:{port}" for flag, port in _LISTENERS.items()]
         options = [
             f"--memory.max-traces={max_traces}",
             f"--query.additional-headers={_MARK}: {self._mark}",
             "--log-level=warn",
         ]
-        self._process = _Process("Jaeger", [str(binary), *listeners, *options], log, _environment())
+        self._process = GoProgram("Jaeger", [str(binary), *listeners, *options], log, _ENVIRONMENT, harmless=_BANNER)
 
     @property
     def pid(self) -> int:
@@ -78,7 +74,6 @@ class Jaeger:
     async def start(self) -> None:
         """Start it and wait until it answers; raises LabError when a port is taken, or with its last words."""
         check_free((self._host, port) for port in _LISTENERS.values())
-        self._stopped = False
         await self._process.start()
         timeout = aiohttp.ClientTimeout(total=1, ceil_threshold=60)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as client:
@@ -95,49 +90,8 @@ class Jaeger:
 
     async def stop(self) -> None:
         """End it; its spans are gone."""
-        self._stopped = True
         await asyncio.shield(self._process.stop())
 
     def dead(self) -> str:
         """Its last words when it died by itself, else empty."""
-        if self._stopped or self._process.running:
-            return ""
-        return f"Jaeger died; its last words: {self._process.last_words()}"
-
-
-class _Process(Process):
-    """Jaeger's log has a banner, and JSON with stack traces: its last words are what it says was wrong."""
-
-    def last_words(self, lines: int = 1) -> str:
-        try:
-            with self._log.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            text = ""
-        words = [word for line in text.splitlines() if (word := _complaint(line))]
-        return " | ".join(words[-lines:]) or "none"
-
-
-def _complaint(line: str) -> str:
-    """What LINE of Jaeger's log says is wrong: a record of an error, Go's own last line, a panic, a signal."""
-    if line.startswith("{"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            return ""
-        if record.get("level") not in ("error", "dpanic", "panic", "fatal"):
-            return ""
-        return ": ".join(str(record[key]) for key in ("msg", "error") if record.get(key))
-    if said := _GO_LOG.fullmatch(line):
-        return "" if said[1].startswith(_BANNER) else said[1]
-    return line if _PANIC.fullmatch(line) else ""
-
-
-def _environment() -> dict[str, str]:
-    """Every flag of Jaeger's can be set by a variable of a common name (LOG_LEVEL, CONFIG_FILE): it gets none of ours.
-
-    It would send spans of its own to localhost:4317, whoever listens there.
-    """
-    ours = {key: os.environ[key] for key in (LAB_VARIABLE,) if key in os.environ}
-    return {**ours, "SPAN_STORAGE_TYPE": "memory", "OTEL_TRACES_SAMPLER": "always_off"}
+        return self._process.dead()

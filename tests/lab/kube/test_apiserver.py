@@ -184,7 +184,7 @@ class TestEnd:
             [etcd] = [one for one in programs(tmp_path) if one.name() == "etcd"]
             etcd.send_signal(signal.SIGKILL)
             await until(second.dead)
-            assert second.dead().startswith("etcd died; its last words: ")
+            assert second.dead().startswith("etcd died of SIGKILL; its last words: ")
             began = time.monotonic()
             await second.stop()
             assert time.monotonic() - began < 1
@@ -205,14 +205,16 @@ class TestEnd:
     async def test_a_program_that_dies_at_the_start_leaves_its_last_words(self, tmp_path):
         wrong = ApiServer(place(tmp_path), etcd=tools.need("kube-apiserver"), program=Path(), definitions=[])
         with pytest.raises(
-            LabError, match=r"^etcd died at its start; its last words: .*unknown flag: --unsafe-no-fsync"
+            LabError, match=r"^etcd died at its start with status 1; its last words: .*unknown flag: --unsafe-no-fsync"
         ):
             async with running(wrong):
                 pass
         wrong = ApiServer(
             place(tmp_path), etcd=tools.need("etcd"), program=tools.need("kubectl"), definitions=tools.definitions()
         )
-        with pytest.raises(LabError, match=r"^kube-apiserver died; its last words: .*unknown flag: --etcd-servers"):
+        with pytest.raises(
+            LabError, match=r"^kube-apiserver died with status 1; its last words: .*unknown flag: --etcd-servers"
+        ):
             async with running(wrong):
                 pass
         assert programs(tmp_path) == []

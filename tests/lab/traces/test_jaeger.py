@@ -145,7 +145,7 @@ async def test_a_port_taken_at_the_last_moment_is_told_in_jaegers_words(tmp_path
     with contextlib.closing(taken), pytest.raises(LabError, match=f"{here.control}:{port}: bind: address") as error:
         await store.start()
     await store.stop()
-    assert str(error.value).startswith("Jaeger died at its start; its last words: ")
+    assert str(error.value).startswith("Jaeger died at its start with status 1; its last words: ")
     assert "\n" not in str(error.value)
     assert len(str(error.value)) < 300
 
@@ -167,7 +167,7 @@ async def test_a_killed_jaeger_is_told_and_a_stopped_one_is_not(tmp_path):
         async with asyncio.timeout(5):
             while not store.dead():
                 await asyncio.sleep(0.01)
-        assert store.dead() == "Jaeger died; its last words: none"
+        assert store.dead() == "Jaeger died of SIGKILL; its last words: none"
     await store.stop()
     assert store.dead() == ""
 
@@ -181,7 +181,7 @@ async def test_a_panic_is_its_last_words_and_not_its_stack(tmp_path):
                 await asyncio.sleep(0.01)
         log = (tmp_path / "logs" / "jaeger.log").read_text()
         assert "goroutine 1" in log
-        assert store.dead() == "Jaeger died; its last words: SIGQUIT: quit"
+        assert store.dead() == "Jaeger died with status 2; its last words: SIGQUIT: quit"
 
 
 async def test_the_users_variables_do_not_change_it(tmp_path, monkeypatch):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 
 from chaosmesh_ext.lab import tools
+from chaosmesh_ext.lab.go_program import GoProgram
 from chaosmesh_ext.lab.identity import Authority
 from chaosmesh_ext.lab.network import XDS_PORT, check_free
 from chaosmesh_ext.lab.place import Place
-from chaosmesh_ext.lab.process import Process
 
 __all__ = ["HTTP_PORT", "WEBHOOK_PORT", "Istiod"]
 
@@ -50,12 +49,12 @@ class Istiod:
     """
 
     def __init__(self, place: Place, authority: Authority) -> None:
-        self._program = tools.need("istiod")
         self._place = place
         self._authority = authority
         self._directory = place.directory / "istiod"
-        self._process: Process | None = None
-        self._stopping = False
+        self._process = GoProgram(
+            "istiod", [str(tools.need("istiod")), *self._flags()], place.log("istiod"), _ENVIRONMENT
+        )
         self.url = f"http://{place.control}:{HTTP_PORT}"
 
     @property
@@ -77,12 +76,6 @@ class Istiod:
         }
         for name, data in files.items():
             _write(self._directory / name, data)
-        self._process = Process(
-            "istiod",
-            [str(self._program), *self._flags()],
-            self._place.log("istiod"),
-            env={**os.environ, **_ENVIRONMENT},
-        )
         await self._process.start()
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2), trust_env=False) as client:
 
@@ -97,15 +90,11 @@ class Istiod:
 
     async def stop(self) -> None:
         """End it at once; a second call does nothing."""
-        self._stopping = True
-        if self._process is not None:
-            await self._process.stop()
+        await self._process.stop()
 
     def dead(self) -> str:
         """Why there is none any more, with its last words; empty while it runs."""
-        if self._process is None or self._process.running or self._stopping:
-            return ""
-        return f"istiod died; its last words: {self._process.last_words()}"
+        return self._process.dead()
 
     def _flags(self) -> list[str]:
         control, directory = self._place.control, self._directory

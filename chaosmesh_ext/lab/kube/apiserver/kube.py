@@ -149,10 +149,7 @@ class ApiServer(Objects):
 
     def dead(self) -> str:
         """Which program died by itself, and its last words; empty while both run, and after `stop`."""
-        for program in self._programs:
-            if program.pid and not program.running:
-                return f"{program.name} died; its last words: {program.last_words()}"
-        return ""
+        return next((words for program in self._programs if (words := program.dead())), "")
 
     def serve_pod_logs(self, pod_log: PodLog) -> None:
         """Answer `kubectl logs` with what POD_LOG(pod, container) returns."""

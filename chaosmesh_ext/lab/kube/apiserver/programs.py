@@ -1,10 +1,7 @@
-"""etcd and kube-apiserver: how they are started, and what they say when they die."""
+"""etcd and kube-apiserver: how they are started, and the secrets that they need."""
 
 from __future__ import annotations
 
-import json
-import os
-import re
 import secrets
 from pathlib import Path
 
@@ -12,21 +9,17 @@ import msgspec
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from chaosmesh_ext.lab.go_program import GoProgram
 from chaosmesh_ext.lab.identity import Authority
 from chaosmesh_ext.lab.kube.api import CONTEXT
 from chaosmesh_ext.lab.network import API_PORT, ETCD_PEER_PORT, ETCD_PORT
 from chaosmesh_ext.lab.process import Process
-from chaosmesh_ext.lab.state import LAB_VARIABLE
 
-__all__ = ["Secrets", "Words", "api_server", "etcd", "secrets_below"]
+__all__ = ["Secrets", "api_server", "etcd", "secrets_below"]
 
-_TAIL = 1024 * 1024
-"""Bytes of a log in which last words are looked for: Go writes the stacks of all goroutines after them."""
 _CERTIFICATE_LIFE_S = 10 * 365 * 86_400.0
-_KLOG = re.compile(r"[EF]\d{4} [\d:.]+ +\d+ [^ \]]+\] (.+)")
-_HARMLESS = "Found stale data, removed previous endpoints"
-"""What every kube-apiserver without an endpoint reconciler complains of."""
-_OTHER = re.compile(r"(panic|fatal error|runtime|SIG[A-Z]+|[Ee]rror): .+")
+_HARMLESS = ("The manifest file is empty", "Found stale data, removed previous endpoints")
+"""What every kube-apiserver without an endpoint reconciler complains of at its start."""
 
 _SERVED = (
     "v1",
@@ -130,7 +123,7 @@ def etcd(program: Path, host: str, data: Path, log: Path) -> Process:
         "election-timeout": 100,
         "log-level": "warn",
     }
-    return Words("etcd", [str(program), "--unsafe-no-fsync", *_flags(options)], log, _environment())
+    return GoProgram("etcd", [str(program), "--unsafe-no-fsync", *_flags(options)], log)
 
 
 def api_server(program: Path, host: str, files: Secrets, log: Path) -> Process:
@@ -161,8 +154,8 @@ def api_server(program: Path, host: str, files: Secrets, log: Path) -> Process:
         "profiling": "false",
     }
     # as fast as without, and 120 MB less (measured); it is a soft limit
-    environment = {**_environment(), "GOMEMLIMIT": "350MiB"}
-    return Words("kube-apiserver", [str(program), *_flags(options)], log, environment)
+    environment = {"GOMEMLIMIT": "350MiB"}
+    return GoProgram("kube-apiserver", [str(program), *_flags(options)], log, environment, harmless=_HARMLESS)
 
 
 def _flags(options: dict[str, object]) -> list[str]:
@@ -171,38 +164,3 @@ def _flags(options: dict[str, object]) -> list[str]:
 
 def _runtime(group_version: str) -> str:
     return group_version if "/" in group_version else f"api/{group_version}"
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of the user's: etcd reads ETCD_…, and both would go through a proxy."""
-    return {key: os.environ[key] for key in (LAB_VARIABLE,) if key in os.environ}
-
-
-class Words(Process):
-    """A Go program, whose log has stack traces and JSON: its last words are what it says was wrong."""
-
-    def last_words(self, lines: int = 1) -> str:
-        """The last LINES complaints of its log; the last line when it complains of nothing."""
-        try:
-            with self._log.open("rb") as file:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-                text = file.read().decode(errors="replace")
-        except OSError:
-            text = ""
-        words = [word for line in text.splitlines() if (word := _complaint(line))]
-        return " | ".join(words[-lines:]) or super().last_words(1)
-
-
-def _complaint(line: str) -> str:
-    """What LINE says is wrong: an error in klog's words or in JSON, a panic, a wrong flag."""
-    if line.startswith("{"):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            return ""
-        if record.get("level") not in ("error", "dpanic", "panic", "fatal"):
-            return ""
-        return ": ".join(str(record[key]) for key in ("msg", "error") if record.get(key))
-    if said := _KLOG.match(line):
-        return "" if said[1].startswith(_HARMLESS) else said[1]
-    return line if _OTHER.fullmatch(line) else ""
