@@ -98,9 +98,13 @@ class Client:
         where = path(obj["kind"], meta.get("namespace", ""), meta["name"])
         return self._call("PUT", where, f"{obj['kind']} {meta.get('namespace', '')}/{meta['name']}", body=obj)
 
-    def delete(self, kind: str, namespace: str, name: str, *, uid: str) -> None:
-        """Delete the object that has UID; one that is gone is no error. Raises Conflict for another of its name."""
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": uid}}
+    def delete(self, kind: str, namespace: str, name: str, *, uid: str, version: str = "") -> None:
+        """Delete the object that has UID; one that is gone is no error.
+
+        Raises Conflict for another of its name, and for one that is not at VERSION, where that is given.
+        """
+        expected = {"uid": uid} | ({"resourceVersion": version} if version else {})
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": expected}
         try:
             self._call("DELETE", path(kind, namespace, name), f"{kind} {namespace}/{name}", body=body)
         except errors.NotFound:

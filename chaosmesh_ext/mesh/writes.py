@@ -13,6 +13,7 @@ from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.discovery import everywhere
 from chaosmesh_ext.mesh.place import Change, Create
 from chaosmesh_ext.mesh.pointer import Op
+from chaosmesh_ext.mesh.witness import NOBODY, Witness
 
 __all__ = ["CARRIED_BY", "Holding", "holdings", "put", "take_out"]
 
@@ -36,14 +37,16 @@ class Holding(msgspec.Struct, frozen=True):
         return f"{self.kind} {self.namespace}/{self.name}"
 
 
-def put(client: Client, change: Change) -> Obj:
+def put(client: Client, change: Change, *, witness: Witness = NOBODY) -> Obj:
     """Make CHANGE. Raises what the API refuses; Conflict when an object of that name is already there."""
     if isinstance(change, Create):
-        return client.create(change.obj)
-    return _swap(client, change.target, change.compute)
+        return witness.create(client, change.obj)
+    return _swap(client, change.target, change.compute, witness)
 
 
-def _swap(client: Client, target: tuple[str, str, str], compute: Callable[[Obj], list[Op]]) -> Obj:
+def _swap(
+    client: Client, target: tuple[str, str, str], compute: Callable[[Obj], list[Op]], witness: Witness = NOBODY
+) -> Obj:
     kind, namespace, name = target
     for _ in range(_ATTEMPTS):
         obj = client.get(kind, namespace, name)
@@ -51,7 +54,8 @@ def _swap(client: Client, target: tuple[str, str, str], compute: Callable[[Obj],
         if not ops:
             return obj
         try:
-            return client.json_patch(kind, namespace, name, ops, version=obj["metadata"]["resourceVersion"])
+            version = obj["metadata"]["resourceVersion"]
+            return witness.json_patch(client, kind, namespace, name, ops, version=version)
         except Conflict:
             continue
     raise _rewritten(kind, namespace, name)
