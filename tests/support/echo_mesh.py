@@ -93,6 +93,8 @@ class Otlp:
                             "trace": span.trace_id.hex(),
                             "id": span.span_id.hex(),
                             "parent": span.parent_span_id.hex(),
+                            "start": span.start_time_unix_nano / 1e9,
+                            "end": span.end_time_unix_nano / 1e9,
                             "tags": {a.key: a.value.string_value for a in span.attributes},
                         }
                     )
@@ -197,6 +199,8 @@ class Mesh:
         name = f"{app}-{version}" if f"{app}-{version}" not in self.addresses else f"{app}-{version}-{index}"
         at = self.addresses[name] = self.network.pod(index)
         annotations = {OUTBOUND: at.outbound, APP: at.app, WORKLOAD: f"{app}-{version}"}
+        # as Istio's injector leaves them
+        labels = {"service.istio.io/canonical-name": app, "service.istio.io/canonical-revision": version, **labels}
         await self._namespace(namespace)
         if gateway:
             annotations["inject.istio.io/templates"] = "gateway"

@@ -131,6 +131,8 @@ RELABEL: list[dict[str, Any]] = [
             _rule("destination_services", f'.*?"{key}":"([^"]+)".*', f"destination_{label}"),
         )
     ),
+    # Envoy tells a status of calls that ask for gRPC, and of no others
+    _rule("__name__ grpc_response_status", "istio_.*;[0-9]+", "request_protocol", "grpc"),
     _rule("reporter", "source", "connection_security_policy", "unknown"),
     _rule("reporter source_principal", "destination;unknown", "connection_security_policy", "none"),
     _rule("reporter source_principal", "destination;spiffe:.*", "connection_security_policy", "mutual_tls"),

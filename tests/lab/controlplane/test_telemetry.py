@@ -1,35 +1,8 @@
 """Metrics and traces carry Istio's names, and markers reach the applications."""
 
 import random
-import re
 
-from chaosmesh_ext.lab.envoy.metrics import RELABEL
-
-
-def relabelled(labels):
-    """LABELS of a sample as a Prometheus with our rules keeps them."""
-    for rule in RELABEL:
-        if rule.get("action") == "labeldrop":
-            labels = {key: value for key, value in labels.items() if not re.fullmatch(rule["regex"], key)}
-            continue
-        found = re.fullmatch(rule["regex"], ";".join(labels.get(key, "") for key in rule["source_labels"]))
-        if found:
-            labels = {**labels, rule["target_label"]: found.expand(re.sub(r"\$(\d)", r"\\\1", rule["replacement"]))}
-    return labels
-
-
-def counter(text, **labels):
-    """The value of istio_requests_total for LABELS, summed."""
-    total = 0
-    for line in text.splitlines():
-        if line.startswith("envoy_istio_requests_total{"):
-            found = relabelled(
-                {"__name__": "envoy_istio_requests_total"}
-                | {key: value.replace('\\"', '"') for key, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', line)}
-            )
-            if all(found.get(key) == value for key, value in labels.items()):
-                total += int(line.rsplit(" ", 1)[1])
-    return total
+from telemetry import counter
 
 
 def test_both_sides_count_a_call_with_istios_labels(mesh):
