@@ -251,8 +251,11 @@ def _print_status(state: LabState, facts: dict[str, Any]) -> None:
     console.print(table)
     for variable, value in state.env.items():
         console.print(f"{variable}={value}", soft_wrap=True, highlight=False)
+    for words in facts["dead"]:
+        console.print(words, soft_wrap=True, highlight=False, markup=False)
     for problem in facts["problems"]:
         console.print(f"refused: {problem}", soft_wrap=True, highlight=False, markup=False)
     for pod in facts["pods"]:
-        if not pod["ready"] and pod["last_words"]:
-            console.print(f"{pod['name']}: {pod['last_words']}", soft_wrap=True, highlight=False, markup=False)
+        if words := pod["last_words"]:
+            line = words if pod["name"] in words else f"{pod['name']}: {words}"
+            console.print(line, soft_wrap=True, highlight=False, markup=False)

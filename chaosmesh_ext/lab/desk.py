@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -9,7 +10,7 @@ import psutil
 from aiohttp import web
 
 from chaosmesh_ext.errors import LabError
-from chaosmesh_ext.lab.controlplane.api import ControlPlane
+from chaosmesh_ext.lab.controlplane.api import ControlPlane, ProxyStatus
 from chaosmesh_ext.lab.kubelet import ADMIN_PORT, Kubelet
 
 __all__ = ["DESK_PORT", "Desk", "Part", "pss_mb", "targets_url"]
@@ -40,7 +41,7 @@ class Part(Protocol):
 class Desk:
     """Answers ``/status`` and ``/targets`` (Prometheus' HTTP service discovery).
 
-    parts: what the lab consists of; a dead one's last words are all that there is to say.
+    parts: what the lab consists of, and what may die by itself.
     """
 
     def __init__(self, host: str, name: str, kubelet: Kubelet, plane: ControlPlane, parts: Sequence[Part]) -> None:
@@ -81,7 +82,7 @@ class Desk:
 
     async def _status(self, _request: web.Request) -> web.Response:
         dead = [words for part in self._parts if (words := part.dead())]
-        proxies = {} if dead else {proxy.name: proxy for proxy in await self._plane.proxies()}
+        proxies, problems, silent = await self._of_the_plane()
         pods: list[dict[str, Any]] = []
         for running in self._kubelet.pods:
             namespace, name = running.key
@@ -106,8 +107,19 @@ class Desk:
             {
                 "name": self._name,
                 "pods": pods,
-                "problems": dead or await self._plane.problems(),
+                "dead": [*dead, *silent],
+                "problems": problems,
                 "processes": len(family),
                 "pss_mb": round(sum(pss_mb(process.pid) for process in family), 1),
             }
         )
+
+    async def _of_the_plane(self) -> tuple[dict[str, ProxyStatus], list[str], list[str]]:
+        """Every proxy by its name, what was refused, and why the control plane says neither."""
+        if self._plane.dead():
+            return {}, [], []
+        try:
+            proxies, problems = await asyncio.gather(self._plane.proxies(), self._plane.problems())
+        except LabError as error:
+            return {}, [], [str(error)]
+        return {proxy.name: proxy for proxy in proxies}, problems, []

@@ -227,7 +227,7 @@ class Kubelet:
                 await sidecar.wait()
             finally:
                 if not running.deleted:
-                    running.last_words = f"{running.key[1]} Envoy: {sidecar.last_words()}"
+                    running.last_words = sidecar.dead() or running.last_words
                 await sidecar.stop()
 
         await self._keep(running, "istio-proxy", once)

@@ -12,8 +12,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
 from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.lab.last_words import last_words, size_of
+from chaosmesh_ext.lab.state import LAB_VARIABLE
 
-__all__ = ["Process", "die_with_parent", "last_words", "size_of", "tail"]
+__all__ = ["Process", "die_with_parent"]
+
+_PASSED = (LAB_VARIABLE, "HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
+"""Where a program finds itself: an etcd on PATH may be a script that starts another."""
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -24,44 +29,34 @@ def die_with_parent(number: int = signal.SIGKILL) -> None:
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
 
 
-def tail(log: Path, size: int, since: int = 0) -> list[str]:
-    """The lines that are not blank within the last SIZE bytes of LOG, and after its first SINCE bytes."""
-    try:
-        with log.open("rb") as file:
-            file.seek(max(since, os.fstat(file.fileno()).st_size - size))
-            text = file.read().decode(errors="replace")
-    except OSError:
-        return []
-    return [line.strip() for line in text.splitlines() if line.strip()]
-
-
-def last_words(log: Path, lines: int = 3, since: int = 0) -> str:
-    """The last LINES lines of a LOG after its first SINCE bytes, joined by `` | ``; ``none`` when there are none."""
-    return " | ".join(tail(log, 8192, since)[-lines:]) or "none"
-
-
-def size_of(log: Path) -> int:
-    """The bytes that LOG has; 0 when it is not there."""
-    try:
-        return log.stat().st_size
-    except OSError:
-        return 0
-
-
 class Process:
     """One program, its log file and its end.
 
-    name: for messages. log: a file that receives standard output and error.
+    The user's environment does not reach it: etcd reads ETCD_…, Jaeger LOG_LEVEL and CONFIG_FILE, istiod PILOT_…, and
+    all of them would call the lab's own addresses through a proxy.
+
+    name: for messages. log: a file that receives standard output and error. env: variables of its own. harmless: how
+    words begin that it writes in any case, and that are none of its last.
     """
 
-    def __init__(self, name: str, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        log: Path,
+        env: Mapping[str, str] | None = None,
+        *,
+        harmless: Sequence[str] = (),
+    ) -> None:
         self.name = name
         self._command = list(command)
         self._log = log
-        self._env = dict(env) if env is not None else None
+        self._env = {name: os.environ[name] for name in _PASSED if name in os.environ} | dict(env or {})
+        self._harmless = tuple(harmless)
         self._process: asyncio.subprocess.Process | None = None
         self._stopped = False
-        self._began = 0
+        self._since = 0
+        self._death = ""
 
     @property
     def pid(self) -> int:
@@ -75,9 +70,9 @@ class Process:
 
     async def start(self) -> None:
         """Start the program in a session of its own; raises LabError when it cannot be."""
-        self._stopped = False
+        self._stopped, self._death = False, ""
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        self._began = size_of(self._log)
+        self._since = size_of(self._log)
         with self._log.open("ab") as log:
             try:
                 self._process = await asyncio.create_subprocess_exec(
@@ -100,12 +95,14 @@ class Process:
     async def ready(self, check: Callable[[], Awaitable[bool]], timeout: float = 10.0) -> None:
         """Wait until CHECK says so.
 
-        Raises LabError with the program's last words when it dies first, or is not ready after TIMEOUT seconds.
+        What it complained of until then is none of its last words later. Raises LabError with the program's last words
+        when it dies first, or is not ready after TIMEOUT seconds.
         """
         deadline = time.monotonic() + timeout
         while self.running:
             with contextlib.suppress(OSError, asyncio.TimeoutError):
                 if await check():
+                    self._since = size_of(self._log)
                     return
             if time.monotonic() > deadline:
                 raise LabError(f"{self.name} is not ready after {timeout:g} s; its last words: {self.last_words()}")
@@ -130,11 +127,12 @@ class Process:
         """That it died by itself, how, and its last words; empty before its start, while it runs, and after `stop`."""
         if self._process is None or self.running or self._stopped:
             return ""
-        return f"{self.name} died {self._how()}; its last words: {self.last_words()}"
+        self._death = self._death or f"{self.name} died {self._how()}; its last words: {self.last_words()}"
+        return self._death
 
-    def last_words(self, lines: int = 3) -> str:
-        """The last LINES lines that it wrote since its start, joined by `` | ``; says so when it left none."""
-        return last_words(self._log, lines, self._began)
+    def last_words(self) -> str:
+        """What it said was wrong since it was ready, or started: see `last_words`."""
+        return last_words(self._log, self._since, self._harmless)
 
     def _how(self) -> str:
         code = self._process.returncode if self._process else None

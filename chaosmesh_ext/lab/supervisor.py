@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,7 @@ class Lab:
         self._options = options
         self._directory = Path(options.directory)
         self._stack = contextlib.AsyncExitStack()
-        self._parts: Sequence[Part] = ()
+        self._parts: list[Part] = []
         self.env: dict[str, str] = {}
 
     async def start(self, progress: Callable[[str], None]) -> LabState:
@@ -109,7 +109,7 @@ class Lab:
         await self._begin(SdsServer(authority, control, SDS_PORT))
         await asyncio.gather(self._begin(kube), self._begin(traces))
         await self._begin(plane)
-        self._parts = (kube, traces, plane)
+        self._parts += [kube, traces, plane]
         deployments = Deployments(kube)
         kubelet = Kubelet(kube, network, apps, plane.bootstrap, self._directory / "logs")
         for obj in objects:
@@ -164,6 +164,7 @@ class Lab:
             targets_url(control),
         )
         await self._begin(prometheus)
+        self._parts.append(prometheus)
         self.env["PROMETHEUS_URL"] = prometheus.url
 
     def _claim(self, pods: int) -> Network:

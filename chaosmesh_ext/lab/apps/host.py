@@ -15,7 +15,8 @@ import msgspec
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.apps.spec import AppSpec
 from chaosmesh_ext.lab.apps.wire import NO_CERTIFICATES, End, Event, Kill, Refused, Run, Started
-from chaosmesh_ext.lab.process import die_with_parent, last_words
+from chaosmesh_ext.lab.last_words import last_lines
+from chaosmesh_ext.lab.process import die_with_parent
 
 __all__ = ["AppHost"]
 
@@ -107,7 +108,7 @@ class AppHost:
 
     def last_words(self, name: str, lines: int = 3) -> str:
         """The last LINES lines that the application of Pod NAME wrote, joined by `` | ``."""
-        return last_words(self._log(name), lines)
+        return last_lines(self._log(name), lines)
 
     async def stop(self) -> None:
         """End every application and the parent; a second call does nothing."""
@@ -133,7 +134,7 @@ class AppHost:
             self._heard(msgspec.json.decode(line, type=Event))
         await parent.wait()
         self._parent = None
-        words = last_words(self._directory / "apps.log")
+        words = last_lines(self._directory / "apps.log")
         for _, _, started in self._asked.values():
             if not started.done():
                 started.set_exception(LabError(f"the application host died; its last words: {words}"))

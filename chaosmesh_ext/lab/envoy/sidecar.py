@@ -22,6 +22,9 @@ _OPTIONS = (
     *("--drain-time-s", "45"),
 )
 
+_HARMLESS = ("Deprecated field", "Address mapping: ", "Backtrace ", "Envoy version: ", "#")
+"""What it warns of in any case, and its stack, which comes after what it died of."""
+
 
 class Sidecar:
     """An Envoy that may be started, killed and started again.
@@ -39,6 +42,7 @@ class Sidecar:
             f"the sidecar of {name}",
             [str(envoy_binary()), "-c", str(self._config), *_OPTIONS],
             directory / f"{name}.log",
+            harmless=_HARMLESS,
         )
 
     @property
@@ -72,9 +76,9 @@ class Sidecar:
         """Wait for its end; the exit status, negative for a signal."""
         return await self._process.wait()
 
-    def last_words(self, lines: int = 3) -> str:
-        """The last LINES lines of its log."""
-        return self._process.last_words(lines)
+    def dead(self) -> str:
+        """How it died by itself, and its last words; empty while it runs, and after `stop`."""
+        return self._process.dead()
 
     async def _live(self) -> bool:
         """Whether the Envoy on the admin address is live, and this one: another lab's may sit there."""

@@ -92,6 +92,10 @@ class Prometheus:
 
             await self._process.ready(ours)
 
+    def dead(self) -> str:
+        """How it died by itself, and its last words; empty while it runs, and after `stop`."""
+        return self._process.dead()
+
     async def stop(self) -> None:
         """End it; its data are not kept."""
         await asyncio.shield(self._process.stop())

@@ -9,9 +9,9 @@ from pathlib import Path
 import aiohttp
 
 from chaosmesh_ext.lab import tools
-from chaosmesh_ext.lab.go_program import GoProgram
 from chaosmesh_ext.lab.network import JAEGER_PORT, OTLP_PORT, check_free
 from chaosmesh_ext.lab.place import Place
+from chaosmesh_ext.lab.process import Process
 from chaosmesh_ext.lab.traces.api import Traces
 
 __all__ = ["Jaeger", "create"]
@@ -64,7 +64,7 @@ class Jaeger:
             f"--query.additional-headers={_MARK}: {self._mark}",
             "--log-level=warn",
         ]
-        self._process = GoProgram("Jaeger", [str(binary), *listeners, *options], log, _ENVIRONMENT, harmless=_BANNER)
+        self._process = Process("Jaeger", [str(binary), *listeners, *options], log, _ENVIRONMENT, harmless=_BANNER)
 
     @property
     def pid(self) -> int:

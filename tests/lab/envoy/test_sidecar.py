@@ -107,6 +107,20 @@ def test_a_bad_bootstrap_is_told_in_envoys_own_words(address, tmp_path):
     asyncio.run(live())
 
 
+def test_a_crash_is_told_by_its_cause_and_not_by_its_stack(address, tmp_path):
+    async def live():
+        sidecar = Sidecar("details-v1", static(address), (address, ADMIN_PORT), tmp_path)
+        assert sidecar.dead() == ""
+        await sidecar.start()
+        await sidecar.ready()
+        os.kill(sidecar.pid, signal.SIGABRT)
+        await sidecar.wait()
+        return sidecar.dead()
+
+    assert asyncio.run(live()).startswith("the sidecar of details-v1 died of SIGABRT; its last words: Caught Aborted")
+    assert "#0: " in (tmp_path / "details-v1.log").read_text()
+
+
 def test_anothers_envoy_on_the_address_is_not_taken_for_ours(address, tmp_path):
     """Machines are shared: who answers must be who was started."""
 

@@ -62,7 +62,7 @@ class IstiodControlPlane:
             *(self._kube.apply(obj) for obj in for_mesh(self._otlp, self._place.sampling)),
         )
         await self._kube.apply(for_webhook(self._istiod.validate_url, self._authority.root))
-        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), trust_env=False)
+        self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2), trust_env=False)
         self._task = asyncio.create_task(self._work())
         self._kube.subscribe(("Pod",), lambda event, pod: self._queue.put_nowait((event, pod)))
 
@@ -123,7 +123,8 @@ class IstiodControlPlane:
             async with self._client.get(f"{self._istiod.url}{path}") as answer:
                 return await answer.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise LabError(f"istiod does not answer at {self._istiod.url}{path}: {error}") from error
+            why = str(error) or "nothing within 2 s"
+            raise LabError(f"istiod does not answer at {self._istiod.url}{path}: {why}") from error
 
     async def _work(self) -> None:
         while True:

@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 
 from chaosmesh_ext.lab import tools
-from chaosmesh_ext.lab.go_program import GoProgram
 from chaosmesh_ext.lab.identity import Authority
 from chaosmesh_ext.lab.network import XDS_PORT, check_free
 from chaosmesh_ext.lab.place import Place
+from chaosmesh_ext.lab.process import Process
 
 __all__ = ["HTTP_PORT", "WEBHOOK_PORT", "Istiod"]
 
@@ -52,7 +52,7 @@ class Istiod:
         self._place = place
         self._authority = authority
         self._directory = place.directory / "istiod"
-        self._process = GoProgram(
+        self._process = Process(
             "istiod", [str(tools.need("istiod")), *self._flags()], place.log("istiod"), _ENVIRONMENT
         )
         self.url = f"http://{place.control}:{HTTP_PORT}"

@@ -1,4 +1,4 @@
-"""What the programs of a real control plane say when they die, whichever way they write their logs."""
+"""The programs of a lab: what they are told of the user, and what they say when they die."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from chaosmesh_ext.errors import LabError
-from chaosmesh_ext.lab.go_program import GoProgram, said
+from chaosmesh_ext.lab.last_words import said
+from chaosmesh_ext.lab.process import Process
 from chaosmesh_ext.lab.state import LAB_VARIABLE
 
 
-def program(folder: Path, script: str, **env: str) -> GoProgram:
-    return GoProgram("it", ["sh", "-c", script], folder / "it.log", {"PATH": os.environ["PATH"], **env})
+def program(folder: Path, script: str, **env: str) -> Process:
+    return Process("it", ["sh", "-c", script], folder / "it.log", env)
 
 
 async def never() -> bool:
@@ -26,7 +27,7 @@ async def at_once() -> bool:
     return True
 
 
-async def ended(it: GoProgram) -> str:
+async def ended(it: Process) -> str:
     async with asyncio.timeout(10):
         await it.wait()
     return it.dead()
@@ -49,6 +50,13 @@ async def ended(it: GoProgram) -> str:
         ("2026/11/21 16:19:06 listen tcp: in use", "listen tcp: in use", True),
         ("panic: runtime error: index out of range", "panic: runtime error: index out of range", True),
         ("Error: unknown flag: --nope", "Error: unknown flag: --nope", True),
+        (
+            "[2026-11-21 16:24:59.697][18192][critical][main] [source/server/server.cc:427] error initializing config",
+            "error initializing config",
+            True,
+        ),
+        ("[2026-11-21 16:24:59.697][1][warning][config] slow", "slow", False),
+        ('time=2026-11-21T16:24:59.697Z level=ERROR source=main.go:1 msg="in use"', 'source=main.go:1 msg="in use"', True),
         ("goroutine 1 [running]:", "goroutine 1 [running]:", False),
     ],
 )  # fmt: skip
@@ -116,12 +124,21 @@ async def test_one_that_was_stopped_did_not_die(tmp_path):
     assert (await ended(it)).startswith("it died of SIGTERM")
 
 
+async def test_a_long_stack_does_not_hide_what_it_died_of(tmp_path):
+    """An etcd with a thousand streams writes megabytes of them."""
+    it = program(tmp_path, "echo 'SIGQUIT: quit'; yes 'goroutine 1 [select]:' | head -c 3000000; exit 2")
+    await it.start()
+    assert (await ended(it)).endswith("its last words: SIGQUIT: quit")
+
+
 async def test_it_has_its_own_environment_and_the_labs_mark_alone(tmp_path, monkeypatch):
     """etcd would take a user's ETCD_NAME for its own, and `lab down` finds what a crash left by the mark."""
     monkeypatch.setenv("ETCD_NAME", "mine")
     monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv(LAB_VARIABLE, str(tmp_path))
-    it = GoProgram("it", ["/usr/bin/env"], tmp_path / "it.log", {"A": "b"})
+    it = Process("it", ["/usr/bin/env"], tmp_path / "it.log", {"A": "b"})
     await it.start()
     await ended(it)
-    assert sorted((tmp_path / "it.log").read_text().splitlines()) == ["A=b", f"{LAB_VARIABLE}={tmp_path}"]
+    lines = (tmp_path / "it.log").read_text().splitlines()
+    assert {"A=b", f"{LAB_VARIABLE}={tmp_path}", f"PATH={os.environ['PATH']}"} <= set(lines)
+    assert not {line.partition("=")[0] for line in lines} & {"ETCD_NAME", "HTTPS_PROXY"}
