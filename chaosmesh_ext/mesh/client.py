@@ -1,27 +1,37 @@
-"""A thin client over the `kubernetes` package: JSON objects in, JSON objects out, our errors.
+"""The objects of one cluster: JSON objects in, JSON objects out, our errors; over urllib3 alone.
 
 Each write names what it expects to find (D2): a patch tests the resourceVersion it was computed from, a deletion the
-uid. Whoever gets a Conflict computes again from the fresh object; nothing is written back from an old copy.
+uid. Whoever gets a Conflict computes again from the fresh object; nothing is written back from an old copy. Nothing is
+sent twice behind anybody's back, except what the server did not take because the credentials were old.
 """
 
 from __future__ import annotations
 
-import json
+import threading
+import time
 from collections.abc import Mapping, Sequence
-from typing import Any
-from urllib.parse import quote
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+import urllib3
 
 from chaosmesh_ext import errors
-from chaosmesh_ext.mesh.kinds import path
+from chaosmesh_ext.mesh.kinds import KINDS, path
 from chaosmesh_ext.mesh.pointer import Op
+from chaosmesh_ext.mesh.transport import Access, one_line
 
 __all__ = ["Client", "Obj"]
 
 Obj = dict[str, Any]
 """A Kubernetes object as JSON."""
 
-_TIMEOUT = (5.0, 20.0)
-"""Seconds to connect and to read."""
+_TIMEOUT: Final = (5.0, 20.0)
+"""Seconds to connect, and to wait for the next bytes of an answer."""
+
+_PAUSE_S: Final = 5.0
+"""Credentials that are about to expire are asked for again at most this often."""
 
 _STATUS: Mapping[int, type[errors.ApiError]] = {
     400: errors.Unprocessable,
@@ -37,10 +47,30 @@ _STATUS: Mapping[int, type[errors.ApiError]] = {
 class Client:
     """The objects of one cluster, as one account sees them. Safe to use from several threads."""
 
-    def __init__(self, api: Any) -> None:
-        """API: a `kubernetes.client.ApiClient`."""
-        self._api = api
-        self.host: str = api.configuration.host
+    def __init__(self, access: Access, *, timeout: tuple[float, float] = _TIMEOUT) -> None:
+        """TIMEOUT: seconds to connect, and to wait for the next bytes of an answer.
+
+        Raises InvalidInput when the TLS material of ACCESS is none.
+        """
+        self._held = (access, access.pool())
+        self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
+        self._renewing = threading.Lock()
+        self._asked_again = float("-inf")
+        self._clock: tuple[float, float] | None = None
+
+    @property
+    def access(self) -> Access:
+        """How the API is spoken to now; another process can make a client of it."""
+        return self._held[0]
+
+    @property
+    def host(self) -> str:
+        """The API's URL."""
+        return self.access.host
+
+    def close(self) -> None:
+        """Close the connections; the client can still be used."""
+        self._held[1].clear()
 
     def get(self, kind: str, namespace: str, name: str) -> Obj:
         """The object; raises NotFound."""
@@ -110,6 +140,37 @@ class Client:
         except errors.NotFound:
             return
 
+    def may(self, verb: str, kind: str, namespace: str, name: str = "") -> bool:
+        """Whether the account may do VERB (get, list, create, patch …) with KIND in NAMESPACE; empty is all of them."""
+        where = KINDS[kind]
+        asked = {"verb": verb, "group": where.group, "resource": where.plural, "namespace": namespace, "name": name}
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {key: value for key, value in asked.items() if value}},
+        }
+        what = f"a SelfSubjectAccessReview of {verb} {kind}"
+        answer = self._call("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", what, body=review)
+        return bool(answer.get("status", {}).get("allowed", False))
+
+    def server_time(self) -> float:
+        """Seconds since the epoch by the API server's clock: the Date of its last answer, and what passed since then.
+
+        Dates have whole seconds: it is up to one second late. Asks the server where nothing was asked before.
+        """
+        if self._clock is None:
+            self.version()
+        if self._clock is None:
+            raise errors.Unreachable(
+                f"the Kubernetes API at {self.host} answers without a Date: let its proxy pass that header"
+            )
+        date, then = self._clock
+        return date + time.monotonic() - then
+
+    def version(self) -> Obj:
+        """What the server says of its own version."""
+        return self._call("GET", "/version", "its version")
+
     def _call(
         self,
         method: str,
@@ -120,45 +181,100 @@ class Client:
         body: Any = None,
         content: str = "application/json",
     ) -> Obj:
-        from kubernetes.client.exceptions import ApiException
-        from urllib3.exceptions import HTTPError
-
+        held = self._held
+        if held[0].stale and time.monotonic() - self._asked_again > _PAUSE_S:
+            self._renew(held, f"{method} {what}", needed=False)
+        held = self._held
+        told = {"Accept": "application/json"} | ({"Content-Type": content} if body is not None else {})
+        target = quote(where) + (f"?{urlencode(query)}" if query else "")
+        data = None if body is None else msgspec.json.encode(body)
+        answer = self._send(held, method, target, what, told, data)
+        if answer.status == 401 and self._renew(held, f"{method} {what}", needed=True):
+            held = self._held
+            answer = self._send(held, method, target, what, told, data)
+        if not 200 <= answer.status < 300:
+            raise _refusal(answer, held[0], f"{method} {what}")
         try:
-            response = self._api.call_api(
-                quote(where),
+            obj = msgspec.json.decode(answer.data)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise self._nonsense(method, what) from error
+        if not isinstance(obj, dict):
+            raise self._nonsense(method, what)
+        return obj
+
+    def _nonsense(self, method: str, what: str) -> errors.Unreachable:
+        return errors.Unreachable(
+            f"the Kubernetes API at {self.host} answered {method} {what} with no JSON: check KUBECONFIG"
+        )
+
+    def _send(
+        self,
+        held: tuple[Access, urllib3.PoolManager],
+        method: str,
+        target: str,
+        what: str,
+        told: Mapping[str, str],
+        data: bytes | None,
+    ) -> urllib3.BaseHTTPResponse:
+        access, pool = held
+        headers = urllib3.HTTPHeaderDict(told)
+        for name, value in access.headers:
+            headers.add(name, value)
+        if access.authorization:
+            headers["Authorization"] = access.authorization
+        try:
+            answer = pool.request(
                 method,
-                query_params=list(query),
-                header_params={"Accept": "application/json", "Content-Type": content},
-                body=body,
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _return_http_data_only=True,
-                _request_timeout=_TIMEOUT,
+                access.host + target,
+                body=data,
+                headers=headers,
+                retries=False,
+                redirect=False,
+                timeout=self._timeout,
             )
-            text = response.data
-            response.release_conn()
-        except ApiException as error:
-            raise _refusal(error, self.host, f"{method} {what}") from error
-        except (HTTPError, OSError) as error:
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise errors.Unreachable(
-                f"the Kubernetes API at {self.host} does not answer ({method} {what}: {_short(error)}): "
+                f"the Kubernetes API at {access.host} does not answer ({method} {what}: {_short(error)}): "
                 "check KUBECONFIG and that the cluster, or the lab (`chaos mesh lab status`), is up"
             ) from error
-        try:
-            answer: Obj = json.loads(text)
-        except ValueError as error:
-            raise errors.Unreachable(
-                f"the Kubernetes API at {self.host} answered {method} {what} with no JSON: check KUBECONFIG"
-            ) from error
+        if answer.status < 500 and (date := answer.headers.get("Date")):
+            self._clock = (parsedate_to_datetime(date).timestamp(), time.monotonic())
         return answer
 
+    def _renew(self, used: tuple[Access, urllib3.PoolManager], what: str, *, needed: bool) -> bool:
+        """Read the credentials again that were USED; whether there are others now.
 
-def _refusal(error: Any, host: str, what: str) -> errors.ChaosMeshError:
+        Raises Unauthorized when they are NEEDED and cannot be read.
+        """
+        with self._renewing:
+            if self._held is not used:
+                return True  # by another thread
+            old, pool = used
+            self._asked_again = time.monotonic()
+            try:
+                new = old.renewed()
+                same = msgspec.structs.replace(new, authorization="", headers=(), expires=0.0)
+                if same != msgspec.structs.replace(old, authorization="", headers=(), expires=0.0):
+                    pool = new.pool()
+            except errors.InvalidInput as error:
+                if not needed:
+                    return False
+                raise errors.Unauthorized(
+                    f"{what}: the credentials are no longer accepted, and no others could be had: {error}",
+                    status=401,
+                    reason="Unauthorized",
+                ) from error
+            self._held = (new, pool)
+            return pool is not used[1] or (new.authorization, new.headers) != (old.authorization, old.headers)
+
+
+def _refusal(answer: urllib3.BaseHTTPResponse, access: Access, what: str) -> errors.ChaosMeshError:
     """The one place where an HTTP status becomes an error of ours, with the server's message."""
-    message, reason = _words(error)
-    status = int(error.status or 0)
-    if status == 0:
-        return errors.Unreachable(f"the Kubernetes API at {host} could not be asked ({what}): {message}")
+    message, reason = _words(answer)
+    _, _, credential = access.authorization.partition(" ")
+    if credential:
+        message = message.replace(credential, "[credential]")
+    status = answer.status
     if status == 404:
         return errors.NotFound(f"{what}: {message}")
     if status == 401:
@@ -169,15 +285,17 @@ def _refusal(error: Any, host: str, what: str) -> errors.ChaosMeshError:
     return kind(f"{what}: {message}", status=status, reason=reason)
 
 
-def _words(error: Any) -> tuple[str, str]:
-    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else str(error.body or "")
+def _words(answer: urllib3.BaseHTTPResponse) -> tuple[str, str]:
     try:
-        status = json.loads(body)
-        return str(status["message"]), str(status.get("reason", ""))
-    except (ValueError, KeyError, TypeError):
-        return f"HTTP {error.status} {body.strip() or error.reason}"[:300], str(error.reason or "")
+        status = msgspec.json.decode(answer.data)
+        return one_line(status["message"]), str(status.get("reason", ""))
+    except (msgspec.DecodeError, ValueError, KeyError, TypeError):
+        text = one_line(answer.data.decode(errors="replace")) or answer.reason or ""
+        return f"HTTP {answer.status} {text}"[:300], str(answer.reason or "")
 
 
 def _short(error: BaseException) -> str:
-    reason = getattr(error, "reason", None) or error
-    return str(reason).split("object at ")[-1].split(">: ")[-1][:200]
+    """The innermost of what urllib3 wraps: that is what went wrong."""
+    while isinstance(inner := next((arg for arg in reversed(error.args)), None), BaseException):
+        error = inner
+    return one_line(error).split(": ", 1)[-1][:200] if "Connection(" in str(error) else one_line(error)[:200]

@@ -2,96 +2,136 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Final
+
+import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh.client import Client
+from chaosmesh_ext.mesh.proxies import proxy_for
+from chaosmesh_ext.mesh.transport import Access, Kubeconfig, Origin, Secrets, ServiceAccount, one_line
 
-__all__ = ["connect"]
+__all__ = ["connect", "load", "origin"]
 
 _LAB = 'set KUBECONFIG, or start a lab: chaos mesh lab up && eval "$(chaos mesh lab env)"'
 
 
 def connect(secrets: Mapping[str, str] | None = None) -> Client:
-    """A client for the cluster that the surroundings name, in this order.
+    """A client for the cluster that the surroundings name (see `origin`). Nothing is sent yet.
+
+    Raises InvalidInput, naming the file and what to do.
+    """
+    return Client(load(origin(secrets)))
+
+
+def origin(secrets: Mapping[str, str] | None = None) -> Origin:
+    """Where the surroundings say what our cluster is, in this order.
 
     1. the kubeconfig files in KUBECONFIG, or ``~/.kube/config``, with the context KUBERNETES_CONTEXT if there is one;
     2. the pod that we run in; 3. chaostoolkit-kubernetes' own KUBERNETES_HOST and its kin. SECRETS (Chaos Toolkit's)
-    come before the environment. Nothing is sent yet. Raises InvalidInput, naming the file and what to do.
+    come before the environment. Raises InvalidInput when there is none of them.
     """
     lookup = {**os.environ, **(secrets or {})}
     files = _files(lookup.get("KUBECONFIG", ""))
     if files:
-        return Client(_from_files(files, lookup.get("KUBERNETES_CONTEXT") or None))
+        return Kubeconfig(files, lookup.get("KUBERNETES_CONTEXT", ""))
     if "KUBERNETES_SERVICE_HOST" in os.environ and "KUBERNETES_HOST" not in lookup:
-        return Client(_from_pod())
+        return ServiceAccount()
     if "KUBERNETES_HOST" in lookup:
-        from chaosk8s import create_k8s_api_client
-
-        return Client(_settled(create_k8s_api_client(dict(secrets or {}))))
+        return Secrets({name: str(lookup[name]) for name in _SECRETS if name in lookup})
     raise InvalidInput(f"no kubeconfig: KUBECONFIG is not set and ~/.kube/config does not exist; {_LAB}")
 
 
-def _files(variable: str) -> list[str]:
+def load(made_from: Origin) -> Access:
+    """Read what MADE_FROM holds now. Raises InvalidInput, naming it and what to do."""
+    match made_from:
+        case Kubeconfig():
+            from chaosmesh_ext.mesh.kubeconfig import read
+
+            try:
+                access = read(made_from)
+            except InvalidInput as error:
+                raise InvalidInput(f"{error}; {_LAB}") from error
+        case ServiceAccount():
+            access = _from_pod(made_from)
+        case Secrets():
+            access = _from_secrets(made_from)
+    return access if access.proxy else msgspec.structs.replace(access, proxy=proxy_for(access.host))
+
+
+def _files(variable: str) -> tuple[str, ...]:
     if variable:
         named = [Path(part).expanduser() for part in variable.split(os.pathsep) if part]
         if not any(file.is_file() for file in named):
             raise InvalidInput(f"KUBECONFIG={variable} names no file that exists; {_LAB}")
-        return [str(file) for file in named if file.is_file()]
+        return tuple(str(file.absolute()) for file in named if file.is_file())
     usual = Path("~/.kube/config").expanduser()
-    return [str(usual)] if usual.is_file() else []
+    return (str(usual),) if usual.is_file() else ()
 
 
-def _from_files(files: list[str], context: str | None) -> Any:
-    import yaml
-    from kubernetes import client, config
+_TOKEN_LIFE_S: Final = 60.0
+"""A service account's token file is read again after this time, as client-go does: it is replaced before it expires."""
 
-    names = os.pathsep.join(files)
-    configuration = client.Configuration()
+
+def _from_pod(account: ServiceAccount) -> Access:
+    import time
+
+    folder = Path(account.folder)
+    host, port = os.environ.get("KUBERNETES_SERVICE_HOST", ""), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     try:
-        config.load_kube_config(
-            config_file=names, context=context, client_configuration=configuration, persist_config=False
-        )
-    except config.ConfigException as error:
-        raise InvalidInput(f"the kubeconfig {names} cannot be used: {error}; {_LAB}") from error
-    except (yaml.YAMLError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        words = " ".join(str(error).split())
-        raise InvalidInput(f"the kubeconfig {names} cannot be read: {words}; mend it, or {_LAB}") from error
-    return _settled(client.ApiClient(configuration))
+        token = (folder / "token").read_text().strip()
+        root = (folder / "ca.crt").read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"this pod's service account cannot be used: {one_line(error)}; {_LAB}") from error
+    if not (host and token and root):
+        raise InvalidInput(f"this pod's service account cannot be used: a file in {folder} is empty; {_LAB}")
+    return Access(
+        f"https://{f'[{host}]' if ':' in host else host}:{port}",
+        account,
+        f"Bearer {token}",
+        ca=root,
+        expires=time.time() + _TOKEN_LIFE_S,
+    )
 
 
-def _from_pod() -> Any:
-    from kubernetes import client, config
-
-    configuration = client.Configuration()
-    try:
-        config.load_incluster_config(client_configuration=configuration)
-    except config.ConfigException as error:
-        raise InvalidInput(f"this pod's service account cannot be used: {error}; {_LAB}") from error
-    return _settled(client.ApiClient(configuration))
-
-
-def _settled(api: Any) -> Any:
-    """No retries behind our back, and no proxy for the loopback: HTTP_PROXY is often a sidecar here."""
-    from kubernetes.client import rest
-
-    configuration = api.configuration
-    configuration.retries = 0
-    configuration.no_proxy = os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or configuration.no_proxy
-    host = urlsplit(configuration.host).hostname or ""
-    if host == "localhost" or _loopback(host):
-        configuration.proxy = None
-    api.rest_client = rest.RESTClientObject(configuration)
-    return api
+_SECRETS: Final = (
+    "KUBERNETES_HOST",
+    "KUBERNETES_API_KEY",
+    "KUBERNETES_API_KEY_PREFIX",
+    "KUBERNETES_USERNAME",
+    "KUBERNETES_PASSWORD",
+    "KUBERNETES_CERT_FILE",
+    "KUBERNETES_KEY_FILE",
+    "KUBERNETES_CA_CERT_FILE",
+    "KUBERNETES_VERIFY_SSL",
+)
 
 
-def _loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _from_secrets(secrets: Secrets) -> Access:
+    """chaostoolkit-kubernetes checks certificates only where KUBERNETES_VERIFY_SSL is set; here, unless it says no."""
+    from chaosmesh_ext.mesh.kubeconfig import basic
+
+    values = secrets.values
+    authorization = ""
+    if key := values.get("KUBERNETES_API_KEY", ""):
+        authorization = f"{values.get('KUBERNETES_API_KEY_PREFIX', 'Bearer')} {key}"
+    elif user := values.get("KUBERNETES_USERNAME", ""):
+        authorization = basic(user, values.get("KUBERNETES_PASSWORD", ""))
+    content = {}
+    for name in ("KUBERNETES_CA_CERT_FILE", "KUBERNETES_CERT_FILE", "KUBERNETES_KEY_FILE"):
+        try:
+            content[name] = Path(values[name]).read_bytes() if values.get(name) else b""
+        except OSError as error:
+            raise InvalidInput(f"{name} cannot be read: {one_line(error)}; mend it") from error
+    return Access(
+        values["KUBERNETES_HOST"].rstrip("/"),
+        secrets,
+        authorization,
+        ca=content["KUBERNETES_CA_CERT_FILE"],
+        cert=content["KUBERNETES_CERT_FILE"],
+        key=content["KUBERNETES_KEY_FILE"],
+        verify=values.get("KUBERNETES_VERIFY_SSL", "").lower() not in ("0", "false", "no", "off"),
+    )

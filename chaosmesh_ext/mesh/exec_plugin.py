@@ -1,0 +1,95 @@
+"""Credentials that a program gives, as client-go asks for them (client.authentication.k8s.io ExecCredential)."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.mesh.transport import one_line
+
+__all__ = ["Credential", "ask"]
+
+_PATIENCE_S: Final = 60.0
+"""How long a plugin may take that nobody can talk to."""
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """Who we are. authorization: a header's value. cert, key: PEM. expires: seconds of this machine's clock, or 0."""
+
+    authorization: str = ""
+    cert: bytes = b""
+    key: bytes = b""
+    expires: float = 0.0
+
+
+def ask(plugin: Any, folder: Path, cluster: dict[str, Any], ca: bytes) -> Credential:
+    """Run PLUGIN, an ``exec`` entry of a kubeconfig in FOLDER, for CLUSTER with its authority CA.
+
+    It may talk to the person at the terminal, if there is one. Raises InvalidInput with its last words.
+    """
+    if not isinstance(plugin, dict) or not plugin.get("command") or not plugin.get("apiVersion"):
+        raise InvalidInput("its exec plugin has no command or no apiVersion")
+    command = str(plugin["command"])
+    program = str(folder / command) if os.sep in command else command
+    talks = plugin.get("interactiveMode", "IfAvailable") != "Never" and sys.stdin is not None and sys.stdin.isatty()
+    environment = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or ()}
+    try:
+        done = subprocess.run(
+            [program, *map(str, plugin.get("args") or ())],
+            env={**os.environ, **environment, "KUBERNETES_EXEC_INFO": _info(plugin, cluster, ca, talks)},
+            stdin=None if talks else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if talks else subprocess.PIPE,
+            timeout=None if talks else _PATIENCE_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        hint = str(plugin.get("installHint") or "")
+        raise InvalidInput(f"its exec plugin {command} did not run: {one_line(f'{error} {hint}')}") from error
+    if done.returncode:
+        words = (done.stderr or b"").decode(errors="replace").strip().splitlines()[-1:]
+        raise InvalidInput(f"its exec plugin {command} exited {done.returncode}: {one_line(' '.join(words))[:300]}")
+    return _credential(command, str(plugin["apiVersion"]), done.stdout)
+
+
+def _info(plugin: dict[str, Any], cluster: dict[str, Any], ca: bytes, talks: bool) -> str:
+    spec: dict[str, Any] = {"interactive": talks}
+    if plugin.get("provideClusterInfo"):
+        keys = ("server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url")
+        told: dict[str, Any] = {key: cluster[key] for key in keys if key in cluster}
+        told |= {"certificate-authority-data": base64.b64encode(ca).decode()} if ca else {}
+        for extension in cluster.get("extensions") or ():
+            if extension.get("name") == "client.authentication.k8s.io/exec":
+                told["config"] = extension.get("extension")
+        spec["cluster"] = told
+    return json.dumps({"apiVersion": plugin["apiVersion"], "kind": "ExecCredential", "spec": spec})
+
+
+def _credential(command: str, version: str, output: bytes) -> Credential:
+    try:
+        answer = json.loads(output)
+        status = answer["status"]
+        if answer["kind"] != "ExecCredential" or answer["apiVersion"] != version:
+            raise ValueError("another kind or version was asked for")
+        expires = status.get("expirationTimestamp")
+        made = Credential(
+            f"Bearer {status['token']}" if status.get("token") else "",
+            cert=str(status.get("clientCertificateData") or "").encode(),
+            key=str(status.get("clientKeyData") or "").encode(),
+            expires=datetime.datetime.fromisoformat(expires).timestamp() if expires else 0.0,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        # never what it said: that may be a token
+        raise InvalidInput(f"its exec plugin {command} did not answer with an ExecCredential {version}") from error
+    if not made.authorization and not (made.cert and made.key):
+        raise InvalidInput(f"its exec plugin {command} gave neither a token nor a certificate with its key")
+    return made
