@@ -5,6 +5,7 @@ from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
 from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
+from chaosmesh_ext.mesh.undoing import Ended, end
 from chaosmesh_ext.mesh.writes import Holding, holdings, put, take_out
 
 __all__ = [
@@ -14,12 +15,14 @@ __all__ = [
     "Create",
     "Destination",
     "Edit",
+    "Ended",
     "Fault",
     "Holding",
     "Place",
     "Source",
     "View",
     "connect",
+    "end",
     "holdings",
     "place",
     "put",

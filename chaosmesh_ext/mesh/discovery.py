@@ -63,12 +63,21 @@ def view(client: Client, place: Place) -> View:
     )
 
 
-def everywhere(client: Client, kind: str, namespaces: Iterable[str]) -> list[Obj]:
-    """All objects of KIND in the cluster, or, where that is not permitted, those of NAMESPACES."""
+def everywhere(client: Client, kind: str, namespaces: Iterable[str], *, labels: str = "") -> list[Obj]:
+    """All objects of KIND with LABELS in the cluster, or, where that is not permitted, those of NAMESPACES.
+
+    Raises Forbidden where the account may list none of them.
+    """
     try:
-        return client.list(kind, optional=True)
+        return client.list(kind, labels=labels, optional=True)
     except Forbidden:
-        return [obj for namespace in sorted(namespaces) for obj in client.list(kind, namespace, optional=True)]
+        if not namespaces:
+            raise
+        return [
+            obj
+            for namespace in sorted(namespaces)
+            for obj in client.list(kind, namespace, labels=labels, optional=True)
+        ]
 
 
 def _permitted(client: Client, kind: str, namespace: str) -> list[Obj]:

@@ -18,7 +18,7 @@ from chaosmesh_ext.mesh.ledger import LABEL
 from chaosmesh_ext.mesh.pointer import Op, join
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 
-__all__ = ["HOLDERS", "Holder", "Locked", "holders", "lock", "lock_name", "release"]
+__all__ = ["HOLDERS", "Holder", "Locked", "holders", "lock", "lock_name", "release", "runs_of"]
 
 HOLDERS: Final = "chaosmesh-ext/holders"
 """Annotation: the runs that hold the lock, as JSON."""
@@ -54,6 +54,13 @@ def holders(obj: Obj) -> tuple[Holder, ...]:
         return msgspec.json.decode(text, type=tuple[Holder, ...])
     except msgspec.DecodeError:
         return ()
+
+
+def runs_of(obj: Obj) -> set[str]:
+    """The runs that hold the lock OBJ; where its holders cannot be read, the one that its label names."""
+    held = {one.run for one in holders(obj)}
+    label = (obj["metadata"].get("labels") or {}).get(LABEL, "")
+    return held or {label} - {""}
 
 
 def lock(client: Client, namespace: str, host: str, holder: Holder, *, witness: Witness = NOBODY) -> None:

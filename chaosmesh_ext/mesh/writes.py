@@ -102,15 +102,23 @@ def take_out(client: Client, holding: Holding, cell: str | None = None) -> tuple
     return conflicts
 
 
-def holdings(client: Client, namespaces: Collection[str] = (), *, run: str | None = None) -> list[Holding]:
+def holdings(
+    client: Client,
+    namespaces: Collection[str] = (),
+    *,
+    run: str | None = None,
+    kinds: Collection[str] = CARRIED_BY,
+    labels: str = "",
+) -> list[Holding]:
     """Everything in the cluster that holds something of any run, or of RUN.
 
-    NAMESPACES are asked one by one where the account may not list the whole cluster.
+    NAMESPACES are asked one by one where the account may not list the whole cluster. LABELS: a label selector; with it
+    what an owner applied again from a copy is not found. Raises Forbidden where the account may not look.
     """
     return [
         Holding(one, kind, obj["metadata"]["namespace"], obj["metadata"]["name"], ledger.ours(obj))
-        for kind in CARRIED_BY
-        for obj in everywhere(client, kind, namespaces)
+        for kind in kinds
+        for obj in everywhere(client, kind, namespaces, labels=labels)
         for one in sorted(ledger.runs_in(obj))
         if run in (None, one)
     ]
