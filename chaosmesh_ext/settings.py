@@ -34,6 +34,9 @@ TABLE: tuple[Setting, ...] = (
     Setting("namespace", "CHAOSMESH_NAMESPACE", "default", "Namespace of the workloads under test"),
     Setting("proof_timeout", "CHAOSMESH_PROOF_TIMEOUT", 10.0, "Seconds within which a fault must be shown to be live"),
     Setting("carrier", "CHAOSMESH_CARRIER", "auto", "auto, envoyfilter or virtualservice: what carries a fault"),
+    Setting("lease_duration", "CHAOSMESH_LEASE_DURATION", 15.0, "Seconds that a run's Lease lives without renewal"),
+    Setting("max_run", "CHAOSMESH_MAX_RUN", 3600.0, "Most seconds that a run may last; then it is undone"),
+    Setting("system_namespace", "CHAOSMESH_SYSTEM_NAMESPACE", "chaosmesh-system", "Namespace of the janitor and halts"),
     Setting("lab_block", "CHAOSMESH_LAB_BLOCK", 0, "Second byte of a lab's addresses, 64 to 254; 0: the first free"),
     Setting("tools", "CHAOSMESH_TOOLS", "", "Folder of the lab's real control plane; empty: in the user's cache"),
     Setting("request_budget", "CHAOSMESH_REQUEST_BUDGET", 2, "Most marked requests in flight at once"),
@@ -49,6 +52,9 @@ class Settings(msgspec.Struct, frozen=True):
     namespace: str = "default"
     proof_timeout: float = 10.0
     carrier: str = "auto"
+    lease_duration: float = 15.0
+    max_run: float = 3600.0
+    system_namespace: str = "chaosmesh-system"
     lab_block: int = 0
     tools: str = ""
     request_budget: int = 2
