@@ -14,9 +14,11 @@ import click
 __all__ = ["mesh"]
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "halt": ("chaosmesh_ext.cli.halt:halt", "Stop every run of the cluster, and refuse new ones."),
     "lab": ("chaosmesh_ext.cli.lab:lab", "A real mesh on this machine: start, stop, describe, use."),
     "recover": ("chaosmesh_ext.cli.recover:recover", "Undo what runs left in the mesh, from any machine."),
     "report": ("chaosmesh_ext.cli.report:report", "Write the reports again, from journals, without any mesh."),
+    "resume": ("chaosmesh_ext.cli.resume:resume", "Allow runs again after a halt."),
     "run": ("chaosmesh_ext.cli.run:run", "Run an experiment, roll back whatever happens, judge, report."),
     "runs": ("chaosmesh_ext.cli.runs:runs", "Say what is injected now."),
 }

@@ -4,6 +4,7 @@ from chaosmesh_ext.mesh import envoyfilter, overlay
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
+from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
 from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
 from chaosmesh_ext.mesh.undoing import Ended, end
 from chaosmesh_ext.mesh.writes import Holding, holdings, put, take_out
@@ -17,17 +18,22 @@ __all__ = [
     "Edit",
     "Ended",
     "Fault",
+    "Halt",
     "Holding",
     "Place",
     "Source",
     "View",
     "connect",
     "end",
+    "halt",
+    "halted",
     "holdings",
     "place",
     "put",
+    "resume",
     "take_out",
     "view",
+    "whoami",
 ]
 
 CARRIERS = {envoyfilter.NAME: envoyfilter.plan, overlay.NAME: overlay.plan}

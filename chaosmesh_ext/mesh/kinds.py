@@ -28,6 +28,7 @@ KINDS = {
     "Deployment": Kind("apps", "v1", "deployments"),
     "DestinationRule": Kind("networking.istio.io", "v1", "destinationrules"),
     "EnvoyFilter": Kind("networking.istio.io", "v1alpha3", "envoyfilters"),
+    "Event": Kind("", "v1", "events"),
     "HTTPRoute": Kind("gateway.networking.k8s.io", "v1", "httproutes"),
     "Lease": Kind("coordination.k8s.io", "v1", "leases"),
     "Namespace": Kind("", "v1", "namespaces", namespaced=False),

@@ -200,6 +200,6 @@ def test_an_object_that_another_made_anew_is_read_again(client):
     assert mesh.end(other, RUN).left == ()
     assert other.deletions == 2
     assert client.list("EnvoyFilter") == []
+    made = client.create(envoy_filter())
     with pytest.raises(Conflict):
-        made = client.create(envoy_filter())
         client.delete("EnvoyFilter", "default", made["metadata"]["name"], uid="another")

@@ -1,0 +1,38 @@
+"""The embedded Kubernetes API on a loop of its own, so that tests may block."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
+
+__all__ = ["ApiServer"]
+
+
+class ApiServer:
+    """A real server on a free port; `stop` it."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, name="api-server")
+        self._thread.start()
+        self.kube = EmbeddedKube("127.0.0.1", 0)
+        self.call(self.kube.start())
+
+    def call(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+
+    def apply(self, *objs: dict) -> None:
+        for obj in objs:
+            self.call(self.kube.apply(obj))
+
+    def get(self, kind: str, namespace: str, name: str) -> dict | None:
+        return self.call(self.kube.get(kind, namespace, name))
+
+    def stop(self) -> None:
+        self.call(self.kube.stop())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+        self.loop.close()
