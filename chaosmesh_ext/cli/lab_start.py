@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from chaosmesh_ext.lab.state import LabState
 
 __all__ = ["Wanted", "ended_by_signals", "ignore_signals", "start"]
+
+
+_GRACE_S = 8.0
+"""Seconds that a supervisor has to end its lab before it is killed."""
 
 
 class Wanted(NamedTuple):
@@ -81,11 +85,17 @@ def start(name: str, wanted: Wanted, *, prometheus: bool, quiet: bool = False, b
             alive = False
         if alive:
             raise InvalidInput(f"the lab {name!r} is up already: use it, or `chaos mesh lab down --name {name}`")
-        states.stop(directory)  # what a crash left
-        (directory / "lab.json").unlink(missing_ok=True)
-        return _start_supervisor(
-            name, directory, wanted, started, block, prometheus=prometheus, quiet=quiet, bound=bound
-        )
+        try:
+            states.stop(directory)  # what a crash left
+            (directory / "lab.json").unlink(missing_ok=True)
+            return _start_supervisor(
+                name, directory, wanted, started, block, prometheus=prometheus, quiet=quiet, bound=bound
+            )
+        except BaseException:
+            ignore_signals()
+            states.stop(directory)
+            states.remove(directory)
+            raise
 
 
 def _start_supervisor(
@@ -117,7 +127,8 @@ def _start_supervisor(
         "prometheus": str(binary or ""),
         "sampling": wanted.sampling,
         "started": started,
-        "die_with": os.getpid() if bound else 0,
+        "command": os.getpid(),
+        "bound": bound,
     }
     with (directory / "logs" / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
@@ -138,8 +149,8 @@ def _start_supervisor(
         ignore_signals()
         if process.poll() is None:
             process.terminate()
-        states.stop(directory)
-        states.remove(directory)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_S)
         raise
 
 

@@ -15,7 +15,7 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.last_words import last_words, size_of
 from chaosmesh_ext.lab.state import LAB_VARIABLE
 
-__all__ = ["Process", "die_with_parent"]
+__all__ = ["Process", "die_with_parent", "outlive_parent"]
 
 _PASSED = (LAB_VARIABLE, "HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 """Where a program finds itself: an etcd on PATH may be a script that starts another."""
@@ -27,6 +27,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 def die_with_parent(number: int = signal.SIGKILL) -> None:
     """Ask the kernel to send this process signal NUMBER when its parent dies; for use between fork and exec."""
     _LIBC.prctl(_PR_SET_PDEATHSIG, int(number))
+
+
+def outlive_parent() -> None:
+    """Take `die_with_parent` back."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, 0)
 
 
 class Process:

@@ -47,7 +47,7 @@ from chaosmesh_ext.lab.network import (
 )
 from chaosmesh_ext.lab.parts import part
 from chaosmesh_ext.lab.place import Place
-from chaosmesh_ext.lab.process import die_with_parent
+from chaosmesh_ext.lab.process import die_with_parent, outlive_parent
 from chaosmesh_ext.lab.state import LabState, remove, save
 from chaosmesh_ext.lab.traces.api import Traces
 
@@ -61,8 +61,8 @@ class Options(msgspec.Struct, frozen=True):
 
     topology: a file, or empty for Bookinfo. control_plane, traces: which of `parts`. block: of `Network`, 0 for the
     first free one. prometheus: its binary, or empty for a lab without metrics. sampling: percent of unmarked requests
-    that are traced. started: seconds since the epoch at which the command began. die_with: the pid that this lab must
-    not outlive, or 0.
+    that are traced. started: seconds since the epoch at which the command began. command: its pid, with which a start
+    ends. bound: and so does the lab.
     """
 
     name: str
@@ -75,7 +75,8 @@ class Options(msgspec.Struct, frozen=True):
     sampling: float = 100.0
     started: float = 0.0
     timeout: float = 60.0
-    die_with: int = 0
+    command: int = 0
+    bound: bool = False
 
 
 class Lab:
@@ -93,7 +94,7 @@ class Lab:
 
         Raises InvalidInput for a topology that cannot be, LabError with the last words of the part that failed.
         """
-        objects = contents(self._options.topology)
+        objects = contents(self._options.topology, self._options.name)
         apps = AppHost(self._directory / "logs")
         await self._begin(apps)
         network = self._claim(pods_of(objects))
@@ -270,6 +271,10 @@ async def main(options: Options) -> int:
             await asyncio.gather(starting, return_exceptions=True)
             return 4
         state = starting.result()
+        if not options.bound:
+            outlive_parent()
+        if ended.is_set():
+            return 4
         gc.collect()
         gc.freeze()  # what is here now stays: later collections need not look at it
         gc.enable()
@@ -287,11 +292,8 @@ async def main(options: Options) -> int:
 if __name__ == "__main__":
     gc.disable()  # until it is ready: what a start makes, stays
     _options = msgspec.json.decode(sys.stdin.buffer.read(), type=Options)
-    if _options.die_with:
-        die_with_parent(signal.SIGTERM)
-        if os.getppid() != _options.die_with:
-            sys.exit(4)
-    _status = asyncio.run(main(_options))
-    if _options.die_with and os.getppid() != _options.die_with:
+    die_with_parent(signal.SIGTERM)
+    _status = asyncio.run(main(_options)) if os.getppid() == _options.command else 4
+    if os.getppid() != _options.command and (_options.bound or _status):
         remove(Path(_options.directory))  # nobody else will
     sys.exit(_status)
