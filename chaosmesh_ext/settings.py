@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -37,6 +37,28 @@ TABLE: tuple[Setting, ...] = (
     Setting("lease_duration", "CHAOSMESH_LEASE_DURATION", 15.0, "Seconds that a run's Lease lives without renewal"),
     Setting("max_run", "CHAOSMESH_MAX_RUN", 3600.0, "Most seconds that a run may last; then it is undone"),
     Setting("system_namespace", "CHAOSMESH_SYSTEM_NAMESPACE", "chaosmesh-system", "Namespace of the janitor and halts"),
+    Setting(
+        "any_namespace",
+        "CHAOSMESH_ANY_NAMESPACE",
+        default=False,
+        help="Faults are allowed in namespaces without the label",
+    ),
+    Setting("max_hosts", "CHAOSMESH_MAX_HOSTS", 10, "Most hosts that one run may fault at once"),
+    Setting("max_percentage", "CHAOSMESH_MAX_PERCENTAGE", 100.0, "Most of everybody's requests that a fault may hit"),
+    Setting("guarded_contexts", "CHAOSMESH_GUARDED_CONTEXTS", "prod", "Contexts that need --yes: a regular expression"),
+    Setting("yes", "CHAOSMESH_YES", default=False, help="As --yes: the guarded context is meant"),
+    Setting(
+        "without_janitor",
+        "CHAOSMESH_WITHOUT_JANITOR",
+        default=False,
+        help="As --without-janitor: inject though none runs",
+    ),
+    Setting(
+        "config_cluster",
+        "CHAOSMESH_CONFIG_CLUSTER",
+        default=False,
+        help="An istiod elsewhere reads its configuration here",
+    ),
     Setting("lab_block", "CHAOSMESH_LAB_BLOCK", 0, "Second byte of a lab's addresses, 64 to 254; 0: the first free"),
     Setting("tools", "CHAOSMESH_TOOLS", "", "Folder of the lab's real control plane; empty: in the user's cache"),
     Setting("request_budget", "CHAOSMESH_REQUEST_BUDGET", 2, "Most marked requests in flight at once"),
@@ -55,6 +77,13 @@ class Settings(msgspec.Struct, frozen=True):
     lease_duration: float = 15.0
     max_run: float = 3600.0
     system_namespace: str = "chaosmesh-system"
+    any_namespace: bool = False
+    max_hosts: int = 10
+    max_percentage: float = 100.0
+    guarded_contexts: str = "prod"
+    yes: bool = False
+    without_janitor: bool = False
+    config_cluster: bool = False
     lab_block: int = 0
     tools: str = ""
     request_budget: int = 2
@@ -74,12 +103,24 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
             continue
         kind = type(setting.default)
         try:
-            values[setting.name] = kind(text)
+            values[setting.name] = _truth(text) if kind is bool else kind(text)
         except ValueError:
+            wanted = "true or false" if kind is bool else "a number"
             raise InvalidInput(
-                f"{setting.variable}={text!r} is not a {kind.__name__}: {setting.help}; unset it or give a number"
+                f"{setting.variable}={text!r} is not a {kind.__name__}: {setting.help}; unset it or give {wanted}"
             ) from None
     return Settings(**values)
+
+
+def _truth(text: str) -> bool:
+    """What TEXT says of a setting that is true or false; raises ValueError for anything else than the usual words."""
+    try:
+        return _WORDS[text.strip().lower()]
+    except KeyError as error:
+        raise ValueError(text) from error
+
+
+_WORDS: Final = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
 
 
 def shipped(name: str) -> Path:

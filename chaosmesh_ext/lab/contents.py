@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.api import ISTIO_NAMESPACE, Obj
 from chaosmesh_ext.settings import shipped
 
 __all__ = ["contents", "pods_of"]
@@ -15,8 +15,10 @@ __all__ = ["contents", "pods_of"]
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def contents(topology: str) -> list[Obj]:
+def contents(topology: str, name: str) -> list[Obj]:
     """The gateway, and Bookinfo from the files that a cluster takes, or TOPOLOGY (a file), in the order of their needs.
+
+    Faults are allowed in every namespace of the application, and kube-system says that this is the lab NAME.
 
     Raises InvalidInput for a topology that cannot be.
     """
@@ -32,8 +34,24 @@ def contents(topology: str) -> list[Obj]:
         for file in sorted(folder.glob("*.yaml")):
             with file.open() as stream:
                 objects += [_in_namespace(obj) for obj in yaml.load_all(stream, Loader=_Loader) if obj]
+    objects += _labels(objects, name)
     order = {"Namespace": 0, "ServiceAccount": 1, "Deployment": 3}
     return sorted((_in_namespace(obj) for obj in objects), key=lambda obj: order.get(obj["kind"], 2))
+
+
+def _labels(objects: list[Obj], name: str) -> list[Obj]:
+    """The Namespaces with the labels by which the product knows where it may do what."""
+    spaces = {obj["metadata"].get("namespace", "default") for obj in objects if obj["kind"] != "Namespace"}
+    labels = {space: {"chaosmesh-ext/allow": "true"} for space in sorted({"default", *spaces} - {ISTIO_NAMESPACE})}
+    labels["kube-system"] = {"chaosmesh-ext/lab": name}
+    found = []
+    for space, wanted in labels.items():
+        known = [obj for obj in objects if (obj["kind"], obj["metadata"]["name"]) == ("Namespace", space)]
+        for obj in known:
+            obj["metadata"]["labels"] = {**obj["metadata"].get("labels", {}), **wanted}
+        if not known:
+            found.append({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space, "labels": wanted}})
+    return found
 
 
 def pods_of(objects: list[Obj]) -> int:
