@@ -7,6 +7,7 @@ sent twice behind anybody's back, except what the server did not take because th
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,9 @@ _TIMEOUT: Final = (5.0, 20.0)
 
 _PAUSE_S: Final = 5.0
 """Credentials that are about to expire are asked for again at most this often."""
+
+_WHERE: Final = re.compile(r"^HTTPS?Connection(Pool)?\(.*?\): ")
+"""How urllib3 says which connection it means; ours is in the sentence already."""
 
 _STATUS: Mapping[int, type[errors.ApiError]] = {
     400: errors.Unprocessable,
@@ -298,4 +302,4 @@ def _short(error: BaseException) -> str:
     """The innermost of what urllib3 wraps: that is what went wrong."""
     while isinstance(inner := next((arg for arg in reversed(error.args)), None), BaseException):
         error = inner
-    return one_line(error).split(": ", 1)[-1][:200] if "Connection(" in str(error) else one_line(error)[:200]
+    return _WHERE.sub("", one_line(error))[:200]

@@ -1,0 +1,288 @@
+"""Kubeconfigs mean here what they mean to kubectl."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from chaosmesh_ext import errors
+from chaosmesh_ext.lab import tools
+from chaosmesh_ext.mesh.connect import load, origin
+from chaosmesh_ext.mesh.transport import Access, Kubeconfig
+
+
+def write(file: Path, *, clusters=None, users=None, contexts=None, current=None) -> str:
+    content: dict = {}
+    for section, key, values in (
+        ("clusters", "cluster", clusters),
+        ("users", "user", users),
+        ("contexts", "context", contexts),
+    ):
+        if values is not None:
+            content[section] = [{"name": name, key: value} for name, value in values.items()]
+    if current is not None:
+        content["current-context"] = current
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(yaml.safe_dump(content))
+    return str(file)
+
+
+def one(folder: Path, user: dict | None = None, **cluster) -> Access:
+    """What is read where the user and the cluster have these entries."""
+    file = write(
+        folder / "config",
+        clusters={"c": {"server": "https://10.0.0.1:6443/", **cluster}},
+        users={"u": user or {}},
+        contexts={"x": {"cluster": "c", "user": "u"}},
+        current="x",
+    )
+    return load(Kubeconfig((file,)))
+
+
+def coded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+CONTEXT = {"cluster": "c", "user": "u"}
+
+
+class TestSeveralFiles:
+    def test_the_first_file_that_names_a_thing_counts(self, tmp_path):
+        """Entries are taken whole; the `kubernetes` package takes the last current-context, kubectl the first."""
+        first = write(tmp_path / "a", users={"u": {"token": "first"}}, current="x")
+        second = write(
+            tmp_path / "b",
+            clusters={"c": {"server": "http://second"}, "d": {"server": "http://other"}},
+            users={"u": {"token": "second", "as": "nobody"}},
+            contexts={"x": CONTEXT, "y": {"cluster": "d", "user": "u"}},
+            current="y",
+        )
+        access = load(Kubeconfig((first, second)))
+        assert (access.host, access.authorization, access.headers) == ("http://second", "Bearer first", ())
+        assert load(Kubeconfig((first, second), "y")).host == "http://other"
+
+    def test_a_relative_path_starts_at_the_folder_of_its_own_file(self, tmp_path):
+        first = write(
+            tmp_path / "one" / "config",
+            clusters={"c": {"server": "https://a", "certificate-authority": "ca.pem"}},
+            contexts={"x": CONTEXT},
+            current="x",
+        )
+        second = write(tmp_path / "two" / "config", users={"u": {"client-certificate": "c.pem", "client-key": "k.pem"}})
+        (tmp_path / "one" / "ca.pem").write_text("authority")
+        (tmp_path / "two" / "c.pem").write_text("certificate")
+        (tmp_path / "two" / "k.pem").write_text("key")
+        access = load(Kubeconfig((first, second)))
+        assert (access.ca, access.cert, access.key) == (b"authority", b"certificate", b"key")
+
+    @pytest.mark.skipif(tools.find("kubectl") is None, reason="kubectl is not built: chaos mesh lab tools")
+    @pytest.mark.parametrize("order", ["abc", "acb", "bac", "bca", "cab", "cba"])
+    def test_kubectl_merges_them_so(self, tmp_path, order):
+        write(tmp_path / "a", users={"u": {"token": "a"}}, contexts={"x": CONTEXT}, current="x")
+        write(tmp_path / "b", clusters={"c": {"server": "http://b"}}, users={"u": {"token": "b"}}, current="west")
+        write(
+            tmp_path / "c",
+            clusters={"c": {"server": "http://c"}, "d": {"server": "http://d"}},
+            users={"v": {"username": "v", "password": "w"}},
+            contexts={"x": {"cluster": "d", "user": "v"}, "west": {"cluster": "d", "user": "u"}},
+            current="",
+        )
+        files = tuple(str(tmp_path / name) for name in order)
+        view = subprocess.run(
+            [str(tools.need("kubectl")), "config", "view", "--raw", "--minify", "-o", "json"],
+            env={**os.environ, "KUBECONFIG": os.pathsep.join(files)},
+            check=True,
+            capture_output=True,
+        )
+        told = json.loads(view.stdout)
+        user = told["users"][0]["user"]
+        expected = f"Bearer {user['token']}" if "token" in user else f"Basic {coded('v:w')}"
+        access = load(Kubeconfig(files))
+        assert (access.host, access.authorization) == (told["clusters"][0]["cluster"]["server"], expected)
+
+    def test_files_of_the_environment_that_are_not_there_are_passed_over(self, tmp_path, monkeypatch):
+        there = write(
+            tmp_path / "a", clusters={"c": {"server": "http://a"}}, contexts={"x": {"cluster": "c"}}, current="x"
+        )
+        monkeypatch.setenv("KUBECONFIG", os.pathsep.join([str(tmp_path / "none"), there, ""]))
+        assert origin() == Kubeconfig((there,))
+        assert load(origin()).host == "http://a"
+
+    def test_what_another_process_reads_does_not_hang_on_its_folder(self, tmp_path, monkeypatch):
+        write(tmp_path / "a", clusters={"c": {"server": "http://a"}}, contexts={"x": {"cluster": "c"}}, current="x")
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("KUBECONFIG", "a")
+        found = origin()
+        monkeypatch.chdir("/")
+        assert load(found).host == "http://a"
+
+
+class TestUsers:
+    @pytest.mark.parametrize(
+        ("user", "authorization"),
+        [
+            ({"token": "t"}, "Bearer t"),
+            ({"tokenFile": "file"}, "Bearer from-file"),
+            ({"tokenFile": "file", "token": "t"}, "Bearer from-file"),
+            ({"tokenFile": "none", "token": "t"}, "Bearer t"),
+            ({"username": "me", "password": "pä"}, "Basic " + coded("me:pä")),
+            ({"token": "t", "exec": {"command": "/none", "apiVersion": "v1"}}, "Bearer t"),
+            ({}, ""),
+        ],
+    )
+    def test_what_comes_first_counts(self, tmp_path, user, authorization):
+        (tmp_path / "file").write_text("from-file\n")
+        assert one(tmp_path, user).authorization == authorization
+
+    def test_data_comes_before_files(self, tmp_path):
+        user = {"client-certificate-data": coded("c"), "client-certificate": "none", "client-key-data": coded("k")}
+        access = one(tmp_path, user, **{"certificate-authority-data": coded("a"), "certificate-authority": "none"})
+        assert (access.ca, access.cert, access.key) == (b"a", b"c", b"k")
+
+    def test_who_to_act_as_is_told(self, tmp_path):
+        user = {"as": "jane", "as-uid": "7", "as-groups": ["a", "b"], "as-user-extra": {"why": ["x", "y"]}}
+        assert one(tmp_path, user).headers == (
+            ("Impersonate-User", "jane"),
+            ("Impersonate-Uid", "7"),
+            ("Impersonate-Group", "a"),
+            ("Impersonate-Group", "b"),
+            ("Impersonate-Extra-why", "x"),
+            ("Impersonate-Extra-why", "y"),
+        )
+
+    def test_the_clusters_words_arrive(self, tmp_path):
+        words = {"tls-server-name": "api", "insecure-skip-tls-verify": True, "proxy-url": "http://proxy:1"}
+        access = one(tmp_path, **words)
+        assert (access.host, access.verify, access.server_name, access.proxy) == (
+            "https://10.0.0.1:6443",
+            False,
+            "api",
+            "http://proxy:1",
+        )
+
+    def test_a_legacy_auth_provider_is_left_to_the_kubernetes_package(self, tmp_path):
+        provider = {"name": "gcp", "config": {"access-token": "t", "expiry": "2999-01-01T00:00:00Z"}}
+        authority = coded("a")
+        access = one(tmp_path, {"auth-provider": provider}, **{"certificate-authority-data": authority})
+        assert (access.authorization, access.ca) == ("Bearer t", b"a")
+
+
+class TestPlugins:
+    VERSION = "client.authentication.k8s.io/v1beta1"
+
+    def plugin(self, folder: Path, body: str) -> None:
+        file = folder / "plugin"
+        file.write_text(f"#!{sys.executable}\nimport json, os, sys\n{body}")
+        file.chmod(0o700)
+
+    def ask(self, folder: Path, **more) -> Access:
+        entry = {"command": "./plugin", "apiVersion": self.VERSION, **more}
+        return one(folder, {"exec": entry}, **{"certificate-authority-data": coded("a")})
+
+    def test_a_plugin_is_told_what_client_go_tells_it(self, tmp_path):
+        self.plugin(
+            tmp_path,
+            f"json.dump([sys.argv[1:], os.environ['ONE'], json.loads(os.environ['KUBERNETES_EXEC_INFO'])], "
+            f"open({str(tmp_path / 'told')!r}, 'w'))\n"
+            f"print(json.dumps({{'apiVersion': {self.VERSION!r}, 'kind': 'ExecCredential', 'status': {{'token': 't'}}}}))",
+        )
+        access = self.ask(tmp_path, args=["get", 1], env=[{"name": "ONE", "value": "two"}], provideClusterInfo=True)
+        assert access.authorization == "Bearer t"
+        assert json.loads((tmp_path / "told").read_text()) == [
+            ["get", "1"],
+            "two",
+            {
+                "apiVersion": self.VERSION,
+                "kind": "ExecCredential",
+                "spec": {
+                    "interactive": False,
+                    "cluster": {"server": "https://10.0.0.1:6443/", "certificate-authority-data": coded("a")},
+                },
+            },
+        ]
+
+    def test_a_plugin_may_give_a_certificate_and_say_when_it_ends(self, tmp_path):
+        status = {"clientCertificateData": "c", "clientKeyData": "k", "expirationTimestamp": "2026-11-21T12:00:00Z"}
+        said = {"apiVersion": self.VERSION, "kind": "ExecCredential", "status": status}
+        self.plugin(tmp_path, f"print({json.dumps(said)!r})")
+        access = self.ask(tmp_path)
+        assert (access.cert, access.key, access.expires, access.stale) == (
+            b"c",
+            b"k",
+            1795262400.0,
+            False or access.stale,
+        )
+
+    @pytest.mark.parametrize(
+        ("body", "words"),
+        [
+            ("print('token: secret')", "did not answer with an ExecCredential"),
+            ('print(\'{"status": {"token": "secret"}}\')', "did not answer with an ExecCredential"),
+            ("print('[\"secret\"]')", "did not answer with an ExecCredential"),
+            ("sys.exit('log in\\nfirst')", "exited 1: first"),
+            ("sys.exit(3)", "exited 3"),
+        ],
+    )
+    def test_a_plugin_that_gives_none_is_named_and_its_words_are_not_a_secret(self, tmp_path, body, words):
+        self.plugin(tmp_path, body)
+        with pytest.raises(errors.InvalidInput, match=f"config cannot be used.*plugin.*{words}") as raised:
+            self.ask(tmp_path)
+        assert "secret" not in str(raised.value)
+        assert "\n" not in str(raised.value)
+
+    def test_a_plugin_that_is_not_installed_comes_with_its_hint(self, tmp_path):
+        with pytest.raises(errors.InvalidInput, match=r"plugin did not run.*get it from there"):
+            self.ask(tmp_path, installHint="get it\nfrom there")
+
+
+class TestMistakes:
+    @pytest.mark.parametrize(
+        ("cluster", "user", "words"),
+        [
+            ({"server": ""}, {}, "cluster c is no URL"),
+            ({"server": "10.0.0.1:6443"}, {}, "cluster c is no URL"),
+            ({"certificate-authority": "none"}, {}, "certificate-authority: .*none"),
+            ({"certificate-authority-data": "%"}, {}, "certificate-authority-data is not base64"),
+            ({"proxy-url": "socks5://a"}, {}, "SOCKS"),
+            ({}, {"tokenFile": "none"}, "tokenFile: .*none"),
+            ({}, {"exec": {}}, None),
+            ({}, {"exec": {"command": "a"}}, "no command or no apiVersion"),
+            ({}, {"auth-provider": {"name": "oidc", "config": {}}}, "id-token"),
+        ],
+    )
+    def test_a_mistake_is_named_with_its_file(self, tmp_path, cluster, user, words):
+        if words is None:
+            assert one(tmp_path, user, **cluster).authorization == ""
+            return
+        with pytest.raises(errors.InvalidInput, match=f"{tmp_path}/config cannot be used: .*{words}.*lab up") as raised:
+            one(tmp_path, user, **cluster)
+        assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ({"current": "y"}, "no context named 'y'; there: x"),
+            ({}, "names no current-context"),
+            ({"current": "x", "clusters": {}}, "no cluster named 'c'; there: none"),
+            ({"current": "x", "users": {}}, "no user named 'u'"),
+        ],
+    )
+    def test_a_name_that_leads_nowhere_is_said_with_those_that_are_there(self, tmp_path, content, words):
+        there = {"clusters": {"c": {"server": "http://a"}}, "users": {"u": {}}, "contexts": {"x": CONTEXT}, **content}
+        with pytest.raises(errors.InvalidInput, match=words):
+            load(Kubeconfig((write(tmp_path / "k", **there),)))
+
+    @pytest.mark.parametrize("content", ["clusters: [1]", "clusters: [{name: a, cluster: 1}]", "users: [{user: {}}]"])
+    def test_entries_that_are_none_are_said(self, tmp_path, content):
+        (tmp_path / "k").write_text(content)
+        with pytest.raises(
+            errors.InvalidInput, match=r"an entry of (clusters|users) in .*k is no (cluster|user) with a name"
+        ):
+            load(Kubeconfig((str(tmp_path / "k"),)))
