@@ -58,7 +58,9 @@ def grown(mesh: Mesh, pods: list[str], send: Callable[[], Any], count: int) -> l
     before = read()
     send()
     after = until(lambda: now if (now := read()).total() >= before.total() + count else None, f"{count} more requests")
-    return sorted(((dict(key), value) for key, value in (after - before).items()), key=lambda one: sorted(one[0].items()))
+    return sorted(
+        ((dict(key), value) for key, value in (after - before).items()), key=lambda one: sorted(one[0].items())
+    )
 
 
 def trace(mesh: Mesh, identifier: str, count: int) -> list[dict[str, Any]]:
