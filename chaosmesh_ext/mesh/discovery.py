@@ -10,7 +10,7 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh import match as matches
 from chaosmesh_ext.mesh.client import Client, Obj
-from chaosmesh_ext.mesh.owners import http_route, owner, visible
+from chaosmesh_ext.mesh.owners import delegates, http_route, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
 
@@ -59,7 +59,8 @@ def view(client: Client, place: Place) -> View:
         owner=mine,
         http_route=http_route(routes, place.destination.service, place.destination.namespace, place.namespace),
         filters=tuple(_permitted(client, "EnvoyFilter", place.namespace)),
-        rollouts=tuple(_permitted(client, "Rollout", mine["metadata"]["namespace"])) if mine else (),
+        rollouts=tuple(_rollouts(client, mine["metadata"]["namespace"])) if mine else (),
+        delegates=delegates(services, mine) if mine else (),
     )
 
 
@@ -78,6 +79,14 @@ def everywhere(client: Client, kind: str, namespaces: Iterable[str], *, labels: 
             for namespace in sorted(namespaces)
             for obj in client.list(kind, namespace, labels=labels, optional=True)
         ]
+
+
+def _rollouts(client: Client, namespace: str) -> list[Obj]:
+    """Those of every namespace, for one may drive a VirtualService of another."""
+    try:
+        return everywhere(client, "Rollout", {namespace})
+    except Forbidden:
+        return []
 
 
 def _permitted(client: Client, kind: str, namespace: str) -> list[Obj]:

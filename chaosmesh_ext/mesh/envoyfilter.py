@@ -9,11 +9,11 @@ alone and would serve one caller another's patches (0 of 10 right on a real isti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import cluster, fqdn, vhost
+from chaosmesh_ext.mesh.ground import for_mesh
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
 from chaosmesh_ext.mesh.match import for_envoy
@@ -79,26 +79,26 @@ def _refuse_hidden(place: Place, view: View) -> None:
                 "without a VirtualService its requests go to all pods alike"
             )
         return
-    meta = view.owner["metadata"]
-    routes = view.owner.get("spec", {}).get("http") or []
-    what = f"VirtualService {meta['namespace']}/{meta['name']}"
-    if any("fault" in route and _for_mesh(route) for route in routes):
-        raise InvalidInput(
-            f"{what} has a fault on a route to {place.destination.service}, which would hide ours; remove it first"
+    met = False
+    for obj in (view.owner, *view.delegates):
+        namespace = obj["metadata"]["namespace"]
+        what = f"VirtualService {namespace}/{obj['metadata']['name']}"
+        routes = obj.get("spec", {}).get("http") or []
+        if any("fault" in route and for_mesh(route) for route in routes):
+            raise InvalidInput(
+                f"{what} has a fault on a route to {place.destination.service}, which would hide ours; remove it first"
+            )
+        targets = [part.get("destination", {}) for route in routes for part in route.get("route", [])]
+        met |= any(
+            target.get("subset") == place.subset and fqdn(target.get("host", ""), namespace) == place.destination.host
+            for target in targets
         )
-    targets = [part.get("destination", {}) for route in routes for part in route.get("route", [])]
-    if place.subset and not any(
-        target.get("subset") == place.subset
-        and fqdn(target.get("host", ""), meta["namespace"]) == place.destination.host
-        for target in targets
-    ):
+    if place.subset and not met:
+        meta = view.owner["metadata"]
         raise InvalidInput(
-            f"nothing routes to the subset {place.subset} of {place.destination.service}: {what} does not"
+            f"nothing routes to the subset {place.subset} of {place.destination.service}: "
+            f"VirtualService {meta['namespace']}/{meta['name']} does not"
         )
-
-
-def _for_mesh(route: Mapping[str, Any]) -> bool:
-    return any("gateways" not in match or "mesh" in match["gateways"] for match in route.get("match") or [{}])
 
 
 def _refuse_mixed(place: Place, view: View, name: str) -> None:

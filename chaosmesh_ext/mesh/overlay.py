@@ -7,7 +7,7 @@ each owner's route that it refines, an unscoped one the field `fault` of the rou
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Any, Final
@@ -15,9 +15,11 @@ from typing import Any, Final
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.mesh.client import Obj
+from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.kinds import KINDS
-from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, runs_in
+from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, runs_in, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
+from chaosmesh_ext.mesh.notes import run_of
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, View
 from chaosmesh_ext.mesh.pointer import Op
 
@@ -36,10 +38,10 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
     if view.owner is None:
         return [Create(_own(fault, place, view))]
     owner = view.owner
-    _refuse_managed(owner, view)
+    meta = owner["metadata"]
+    _refuse_driven(f"VirtualService {meta['namespace']}/{meta['name']}", owner, view)
     compute = partial(_overlay, fault=fault, place=place)
     compute(owner)
-    meta = owner["metadata"]
     return [Edit("VirtualService", meta["namespace"], meta["name"], compute)]
 
 
@@ -90,18 +92,26 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
     if others:
         other = min(others)
         raise InvalidInput(
-            f"{what} carries a fault of the run {other}: wait for its end, or: chaos mesh recover --run {other}"
+            f"{what} carries a fault of the run {other}, or a note of what it could not restore: wait for its end, or: "
+            f"chaos mesh recover --run {other}"
+        )
+    if unreadable(owner):
+        raise InvalidInput(
+            f"the annotation {UNDO} of {what} could not be read, and what it says would be lost: look at the object, "
+            "then remove the annotation"
         )
     spec = owner.get("spec", {})
     several = len(spec.get("hosts", [])) != 1 or spec["hosts"][0].startswith("*")
     narrow = _narrow(place, several=several)
     routes = spec.get("http") or []
-    picked = _pick(what, routes, narrow, place, owner["metadata"]["namespace"])
+    own = [field for entry in entries(owner, place.run) for field in entry.fields]
+    picked = _pick(what, routes, narrow, place, owner["metadata"]["namespace"], [field.set for field in own])
     if not narrow:
         words = fault.for_virtual_service()
+        _refuse_alike(what, routes, picked, words, [field.set for field in own])
         fields = tuple(Field(f"/spec/http/{index}/fault", words) for index in picked)
         ops: list[Op] = [{"op": "add", "path": field.at, "value": field.set} for field in fields]
-        return [*ops, *enter(owner, place.run, Entry(place.cell, fields=fields))]
+        return enter(owner, place.run, Entry(place.cell, fields=fields), ops)
     names = _free_names(place.run, routes)
     copies = {
         index: {**deepcopy(routes[index]), "name": next(names), "match": matches, "fault": fault.for_virtual_service()}
@@ -112,18 +122,18 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
         {"op": "add", "path": f"/spec/http/{index}", "value": copies[index]} for index in sorted(copies, reverse=True)
     ]
     entry = Entry(place.cell, routes=tuple(copy["name"] for copy in copies.values()))
-    return [*ops, *enter(owner, place.run, entry)]
+    return enter(owner, place.run, entry, ops)
 
 
 def _pick(
-    what: str, routes: list[Obj], narrow: Mapping[str, Any], place: Place, namespace: str
+    what: str, routes: list[Obj], narrow: Mapping[str, Any], place: Place, namespace: str, own: list[Any]
 ) -> dict[int, list[dict[str, Any]]]:
-    """The routes that take the fault, by index, each with the matches of its copy."""
+    """The routes that take the fault, by index, each with the matches of its copy. OWN: values of this run's faults."""
     picked: dict[int, list[dict[str, Any]]] = {}
     reasons: list[str] = []
     before: list[dict[str, Any]] = []
     for index, route in enumerate(routes):
-        if str(route.get("name", "")).startswith(f"chaos-{place.run}-"):
+        if run_of(_name(route)):
             continue
         label = f"route {route['name']!r}" if route.get("name") else f"route {index}"
         if "delegate" in route:
@@ -139,6 +149,8 @@ def _pick(
         if why:
             reasons.append(why)
         elif matches:
+            if route.get("fault") in own:
+                raise InvalidInput(f"{what}: {label} has a fault of this run already: undo that one first")
             if "fault" in route:
                 raise InvalidInput(
                     f"{what}: {label} has a fault of its owner's, which would be lost or hide ours; remove it first"
@@ -225,7 +237,7 @@ def _authority(place: Place) -> str:
 
 
 def _free_names(run: str, routes: list[Obj]) -> Iterator[str]:
-    taken = {str(route.get("name", "")) for route in routes}
+    taken = {_name(route) for route in routes}
     number = 1
     while True:
         if (name := f"chaos-{run}-{number}") not in taken:
@@ -233,19 +245,20 @@ def _free_names(run: str, routes: list[Obj]) -> Iterator[str]:
         number += 1
 
 
-def _refuse_managed(owner: Obj, view: View) -> None:
-    """Argo Rollouts and Flagger rewrite the routes of the VirtualServices that they drive."""
-    meta = owner["metadata"]
-    what = f"VirtualService {meta['namespace']}/{meta['name']}"
-    if any(str(ref.get("apiVersion", "")).startswith("flagger.app/") for ref in meta.get("ownerReferences", [])):
-        raise InvalidInput(f"Flagger drives {what} and would fight an overlay; {_INSTEAD}")
-    for rollout in view.rollouts:
-        istio = rollout.get("spec", {}).get("strategy", {}).get("canary", {}).get("trafficRouting", {}).get("istio", {})
-        driven = [*istio.get("virtualServices", []), *filter(None, [istio.get("virtualService")])]
-        if rollout["metadata"]["namespace"] == meta["namespace"] and any(
-            one.get("name") == meta["name"] for one in driven
-        ):
+def _refuse_driven(what: str, owner: Obj, view: View) -> None:
+    if who := driver(owner, view.rollouts):
+        raise InvalidInput(f"{what} is written again by {who}, which would fight an overlay or undo it; {_INSTEAD}")
+
+
+def _refuse_alike(what: str, routes: list[Obj], picked: Iterable[int], words: dict[str, Any], known: list[Any]) -> None:
+    """Undo tells our value from the owner's by what it is, for routes are moved, edited and copied meanwhile."""
+    for index, route in enumerate(routes):
+        if index not in picked and route.get("fault") == words and words not in known and not run_of(_name(route)):
             raise InvalidInput(
-                f"the Rollout {rollout['metadata']['name']} of Argo Rollouts drives {what} and would fight an "
-                f"overlay; {_INSTEAD}"
+                f"{what}: route {index} has exactly this fault already, of its owner's, and undo could not tell them "
+                f"apart: change the percentage or the value a little, or {_INSTEAD}"
             )
+
+
+def _name(route: Obj) -> str:
+    return str(route.get("name", ""))

@@ -9,7 +9,7 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
 
-__all__ = ["http_route", "owner", "visible"]
+__all__ = ["delegates", "http_route", "owner", "visible"]
 
 
 def visible(obj: Obj, namespace: str) -> bool:
@@ -40,6 +40,14 @@ def owner(virtual_services: Iterable[Obj], host: str, namespace: str) -> Obj | N
         age = (str(meta.get("creationTimestamp", "")), f"{meta['name']}.{own}")  # as istiod breaks ties
         found.append(((*best, _closeness(obj, namespace), *age), obj))
     return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def delegates(virtual_services: Iterable[Obj], owner: Obj) -> tuple[Obj, ...]:
+    """The VirtualServices to which routes of OWNER delegate; Istio allows one level."""
+    own = owner["metadata"]["namespace"]
+    named = [route["delegate"] for route in owner.get("spec", {}).get("http") or [] if route.get("delegate")]
+    wanted = {(one.get("namespace") or own, one.get("name")) for one in named}
+    return tuple(obj for obj in virtual_services if (obj["metadata"]["namespace"], obj["metadata"]["name"]) in wanted)
 
 
 def _closeness(obj: Obj, namespace: str) -> int:

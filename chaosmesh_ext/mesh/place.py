@@ -111,12 +111,14 @@ class View(msgspec.Struct, frozen=True):
 
     owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
     HTTPRoute that owns the host, or empty. filters: EnvoyFilters of the callers' namespace. rollouts: Argo Rollouts.
+    delegates: the VirtualServices to which the owner's routes delegate.
     """
 
     owner: Obj | None = None
     http_route: str = ""
     filters: tuple[Obj, ...] = ()
     rollouts: tuple[Obj, ...] = ()
+    delegates: tuple[Obj, ...] = ()
 
     def without(self, run: str, cell: str) -> View:
         """As it will be once what a CELL of RUN put into it is out again."""
@@ -125,7 +127,7 @@ class View(msgspec.Struct, frozen=True):
             undone = undo(owner, run, cell)
             owner = None if undone.delete else apply(owner, undone.ops)
         filters = tuple(obj for obj in self.filters if run not in runs_in(obj) or not undo(obj, run, cell).delete)
-        return View(owner, self.http_route, filters, self.rollouts)
+        return View(owner, self.http_route, filters, self.rollouts, self.delegates if owner else ())
 
 
 class Create(msgspec.Struct, frozen=True):

@@ -33,11 +33,19 @@ class Ended(msgspec.Struct, frozen=True):
     left: tuple[str, ...] = ()
 
 
-def end(client: Client, run: str, namespaces: Collection[str] = (), *, kinds: Collection[str] = CARRIED_BY) -> Ended:
+def end(
+    client: Client,
+    run: str,
+    namespaces: Collection[str] = (),
+    *,
+    kinds: Collection[str] = CARRIED_BY,
+    told: bool = False,
+) -> Ended:
     """Take everything of RUN out of the cluster, and go on to the end whatever fails; raises nothing of ours.
 
     A run of which nothing is there has ended well. NAMESPACES are asked one by one where the account may not list the
-    whole cluster. KINDS: of the objects that may hold something. Locks and Lease stay as long as an object may still
+    whole cluster. KINDS: of the objects that may hold something. TOLD: a person hears of the conflicts, so that their
+    note may go. Locks and Lease stay as long as an object may still
     hold a fault: they keep other runs away and say whose it is.
     """
     undone: list[str] = []
@@ -51,7 +59,7 @@ def end(client: Client, run: str, namespaces: Collection[str] = (), *, kinds: Co
             continue
         for holding in found:
             try:
-                conflicts += take_out(client, holding)
+                conflicts += take_out(client, holding, told=told)
             except ChaosMeshError as error:
                 left.append(f"{holding}: {error}")
             else:

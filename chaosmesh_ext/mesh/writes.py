@@ -25,13 +25,18 @@ _ATTEMPTS: Final = 20
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """An object that holds something of a run. created: all of it is ours."""
+    """An object that holds something of a run.
+
+    created: all of it is ours. entries: what the run put there (`mesh.entries` of the object that `put` returned), for
+    the case that an owner applies a copy without our note: a field that we set bears no name of ours.
+    """
 
     run: str
     kind: str
     namespace: str
     name: str
     created: bool = False
+    entries: tuple[ledger.Entry, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}"
@@ -69,14 +74,19 @@ def _rewritten(kind: str, namespace: str, name: str) -> Conflict:
     )
 
 
-def take_out(client: Client, holding: Holding, cell: str | None = None) -> tuple[str, ...]:
+def take_out(client: Client, holding: Holding, cell: str | None = None, *, told: bool = False) -> tuple[str, ...]:
     """Take what HOLDING's run, or one CELL of it, put into the object out of it again; nothing there is no error.
 
-    Returns the conflicts: what was left because somebody else changed it.
+    Returns the conflicts: what was left because somebody else changed it. Their note stays in the object, and this
+    returns them again, until somebody asks who was TOLD of them: a person, by `chaos mesh recover`.
     """
+
+    def undone_in(obj: Obj) -> ledger.Undone:
+        return ledger.undo(obj, holding.run, cell, memory=holding.entries, told=told)
+
     for _ in range(_ATTEMPTS):
         obj = client.find(holding.kind, holding.namespace, holding.name)
-        if obj is None or not ledger.undo(obj, holding.run, cell).delete:
+        if obj is None or not undone_in(obj).delete:
             break
         try:
             client.delete(holding.kind, holding.namespace, holding.name, uid=obj["metadata"]["uid"])
@@ -91,7 +101,7 @@ def take_out(client: Client, holding: Holding, cell: str | None = None) -> tuple
 
     def compute(fresh: Obj) -> list[Op]:
         nonlocal conflicts
-        undone = ledger.undo(fresh, holding.run, cell)
+        undone = undone_in(fresh)
         conflicts = tuple(f"{holding}: {conflict}" for conflict in undone.conflicts)
         return list(undone.ops)
 

@@ -1,0 +1,164 @@
+"""The ground: what of an owner's object a fault of ours stands on, and whether somebody changed it under us. Pure.
+
+A named route is a copy of the one that it refines. When the owner edits that one, or puts another before ours, ours is
+no longer what it was proven to be: the run ends inconclusive and rolls back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.mesh.notes import (
+    LABEL,
+    Entry,
+    Field,
+    Record,
+    digest,
+    in_list,
+    read,
+    route_names,
+    routes_of,
+    run_of,
+)
+from chaosmesh_ext.mesh.pointer import ABSENT, apply, join, look
+
+__all__ = ["Disturbed", "bare", "disturbed", "for_mesh", "grounded"]
+
+Obj = dict[str, Any]
+
+
+class Disturbed(Inconclusive):
+    """The owner changed what a fault of ours stands on, so that nothing can be said of it any more."""
+
+
+def grounded(obj: Obj, entry: Entry, record: Record) -> Entry:
+    """ENTRY with what it stands on in OBJ, the object as ENTRY leaves it. RECORD: what else of the run is in it."""
+    known = [*record.entries, entry]
+    fields = tuple(_placed(obj, field, known) for field in entry.fields)
+    entry = msgspec.structs.replace(entry, fields=fields)
+    steps = _steps(obj, entry, known, created=record.created)
+    if not record.created:
+        touched = {place[1] for field in fields if (place := in_list(field.at))}
+        last = 0
+        for number, (_, index) in enumerate(steps):
+            if index in touched or (number and steps[number - 1][0].partition("=")[0] in entry.routes):
+                last = number
+        steps = steps[: last + 1] if last else []
+    return msgspec.structs.replace(entry, refines=tuple(item for item, _ in steps))
+
+
+def disturbed(obj: Obj | None, run: str, *, uid: str = "") -> str:
+    """What somebody changed under a fault of RUN in OBJ, as one line; empty where it stands as it was put there.
+
+    OBJ: as it is now, None where it is not there. UID: of the object that was written, where it was created (an edited
+    one has it in its note). Costs a digest of each route: cheap enough for every second.
+    """
+    if obj is None:
+        return "it was deleted"
+    meta = obj.get("metadata", {})
+    if meta.get("deletionTimestamp"):
+        return "it is being deleted"
+    record = read(obj)
+    was = uid or (record.uid if record else "")
+    if was and meta.get("uid", was) != was:
+        return "it was deleted and made anew"
+    if record is None or record.run != run:
+        return "the note of what is ours in it is gone: somebody applied another copy"
+    if look(obj, join("metadata", "labels", LABEL)) != run:
+        return f"our label {LABEL} is gone"
+    return next(filter(None, (_changed(obj, entry, record) for entry in record.entries)), "")
+
+
+def _changed(obj: Obj, entry: Entry, record: Record) -> str:
+    names = route_names(obj)
+    for name in entry.routes:
+        if names.count(name) != 1:
+            return f"our route {name} " + ("is there twice" if name in names else "is gone")
+    now = [item for item, _ in _steps(obj, entry, record.entries, created=record.created)]
+    for number, was in enumerate(entry.refines):
+        if number < len(now) and now[number] == was:
+            continue
+        if number == 0:
+            return "its spec changed" if record.created else "its hosts, gateways or exportTo changed"
+        name = was.partition("=")[0]
+        if name != was and not any(item == was for item in now):
+            return f"our route {name} was edited"
+        if was in now:
+            return "its routes were put in another order, or one was added before ours"
+        return f"the owner's route {_number(entry, number)}, on which ours stands, was edited or removed"
+    for field in entry.fields:
+        if not _stands(obj, field, record.entries):
+            return f"our value of {field.at} is gone"
+    return ""
+
+
+def _number(entry: Entry, number: int) -> int:
+    """Which of the owner's routes for the mesh, from 1, the step NUMBER of ENTRY's ground is."""
+    return sum("=" not in item for item in entry.refines[1 : number + 1])
+
+
+def _stands(obj: Obj, field: Field, known: Sequence[Entry]) -> bool:
+    place = in_list(field.at)
+    if place is None or not field.on:
+        return bool(look(obj, field.at) == field.set)
+    where, _, suffix = place
+    elements = look(obj, where)
+    return isinstance(elements, list) and any(
+        look(one, suffix) == field.set and digest(bare(one, known, suffix)) == field.on for one in elements
+    )
+
+
+def _placed(obj: Obj, field: Field, known: Sequence[Entry]) -> Field:
+    """FIELD with what its element is known by."""
+    place = in_list(field.at)
+    if place is None:
+        return field
+    where, index, suffix = place
+    elements = look(obj, where)
+    others = [look(one, suffix) for other, one in enumerate(elements) if other != index]
+    ours = [one.set for entry in known for one in entry.fields]
+    return msgspec.structs.replace(
+        field,
+        on=digest(bare(elements[index], known, suffix)),
+        name=str(elements[index].get("name", "")),
+        beside=tuple(sorted({digest(value) for value in others if value is not ABSENT and value not in ours})),
+    )
+
+
+def _steps(obj: Obj, entry: Entry, known: Iterable[Entry], *, created: bool) -> list[tuple[str, int]]:
+    """What decides where ENTRY's fault is met, each with its index in the list of routes (-1: the head).
+
+    First the head; then the routes for the mesh in their order, the owner's as digests without what is ours, ENTRY's
+    own with their names before an equals sign. Other cells' routes do not count: they come and go.
+    """
+    known = list(known)
+    spec = obj.get("spec") or {}
+    keys = set(spec) - {"http"} if created else {"hosts", "gateways", "exportTo"}
+    steps = [(digest({key: spec[key] for key in sorted(keys) if key in spec}), -1)]
+    for index, route in enumerate(routes_of(obj)):
+        name = str(route.get("name", ""))
+        if name in entry.routes:
+            steps.append((f"{name}={digest({key: value for key, value in route.items() if key != 'name'})}", index))
+        elif not run_of(name) and for_mesh(route):
+            steps.append((digest(bare(route, known)), index))
+    return steps
+
+
+def bare(element: Obj, known: Iterable[Entry], always: str = "") -> Obj:
+    """ELEMENT of a list without the fields that KNOWN entries set, and without what is at ALWAYS."""
+    pairs = [(place[2], field.set) for entry in known for field in entry.fields if (place := in_list(field.at))]
+    for suffix, value in pairs:
+        if look(element, suffix) == value:
+            element = apply(element, [{"op": "remove", "path": suffix}])
+    if always and look(element, always) is not ABSENT:
+        element = apply(element, [{"op": "remove", "path": always}])
+    return element
+
+
+def for_mesh(route: Obj) -> bool:
+    """Whether ROUTE is for calls inside the mesh too, and not for gateways only."""
+    return any("gateways" not in match or "mesh" in match["gateways"] for match in route.get("match") or [{}])

@@ -1,0 +1,199 @@
+"""The note: what of an object is ours, written into the object itself; and the names that tell it without a note.
+
+Pure, and needs little: the watchdog reads notes too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Final
+
+import msgspec
+
+from chaosmesh_ext.mesh.pointer import ABSENT, join, look, split
+
+__all__ = [
+    "LABEL",
+    "UNDO",
+    "Entry",
+    "Field",
+    "Record",
+    "created_by",
+    "digest",
+    "in_list",
+    "marked",
+    "name_of",
+    "read",
+    "route_names",
+    "routes_of",
+    "run_of",
+    "runs_in",
+    "text",
+    "unreadable",
+]
+
+Obj = dict[str, Any]
+
+LABEL: Final = "chaosmesh-ext/run"
+UNDO: Final = "chaosmesh-ext/undo"
+_NAME: Final = re.compile(r"chaos-([0-9a-f]{8})-\d+")
+_MARKER: Final = re.compile(r"chaosmesh=([0-9a-f]{8})-(\d+)")
+_RUN: Final = re.compile(r'"run":\s*"([0-9a-f]{8})"')
+_LISTS: Final = ("http",)
+"""The lists of an Istio object that an owner may reorder under us; an index in one of them is where to look first."""
+
+
+class Field(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A field that was set.
+
+    at: its JSON pointer. set: our value. was: empty for absent, else the one original value. In a list, how to know
+    the element again: on: a digest of it without what is ours, name: its own. beside: digests of what other elements
+    had in the same field.
+    """
+
+    at: str
+    set: Any
+    was: tuple[Any, ...] = ()
+    on: str = ""
+    name: str = ""
+    beside: tuple[str, ...] = ()
+
+
+class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one cell of a run put into an object.
+
+    routes: the names of its routes. refines: what it stands on (`ground`), up to the last route that it touches, so
+    that an edit there is noticed.
+    """
+
+    cell: str
+    fields: tuple[Field, ...] = ()
+    routes: tuple[str, ...] = ()
+    refines: tuple[str, ...] = ()
+
+
+class Record(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The annotation. created: the whole object is ours. maps: of labels and annotations, those that were not there.
+
+    uid: of the object that it was written into; empty where the object was yet to be made.
+    """
+
+    run: str
+    created: bool = False
+    entries: tuple[Entry, ...] = ()
+    maps: tuple[str, ...] = ()
+    uid: str = ""
+
+
+def read(obj: Obj) -> Record | None:
+    """The note in OBJ, or None when there is none that makes sense: then names and labels are all that is known."""
+    found = look(obj, join("metadata", "annotations", UNDO))
+    if not isinstance(found, str):
+        return None
+    try:
+        return msgspec.json.decode(found, type=Record)
+    except msgspec.DecodeError:
+        return None
+
+
+def unreadable(obj: Obj) -> bool:
+    """Whether OBJ has a note that makes no sense."""
+    return look(obj, join("metadata", "annotations", UNDO)) is not ABSENT and read(obj) is None
+
+
+def text(record: Record) -> str:
+    """RECORD as the annotation's value."""
+    return msgspec.json.encode(record).decode()
+
+
+def runs_in(obj: Obj) -> set[str]:
+    """The runs that have something in OBJ: by label, note, own name, routes' names, and conditions on their markers.
+
+    Names and markers alone are enough: an owner may have applied a copy that held our routes, or wiped the metadata.
+    """
+    found = {run_of(name) for name in (name_of(obj), *route_names(obj))}
+    found |= {marked(route)[0] for route in routes_of(obj)}
+    patches = look(obj, "/spec/configPatches")
+    if isinstance(patches, list):
+        found |= {run for run, _ in _MARKER.findall(msgspec.json.encode(patches).decode())}
+    label = look(obj, join("metadata", "labels", LABEL))
+    if isinstance(label, str):
+        found.add(label)
+    record = read(obj)
+    if record is not None:
+        found.add(record.run)
+    elif unreadable(obj):
+        found |= set(_RUN.findall(str(look(obj, join("metadata", "annotations", UNDO)))))
+    return found - {""}
+
+
+def created_by(obj: Obj) -> str:
+    """The run that made OBJ, or an empty string.
+
+    Its name says so, and nothing else does: an owner who applies a copy of ours under a name of his own keeps our
+    label and note in it, and the object is his.
+    """
+    return run_of(name_of(obj))
+
+
+def run_of(name: str) -> str:
+    """The run that gave a route or an object its NAME, or an empty string."""
+    found = _NAME.fullmatch(name)
+    return found[1] if found else ""
+
+
+def marked(route: Obj) -> tuple[str, str]:
+    """Run and cell of the marker that each match of a faulted ROUTE asks for: ours, whatever it is called now."""
+    matches = route.get("match")
+    if "fault" not in route or not isinstance(matches, list) or not matches:
+        return "", ""
+    found = [_MARKER.search(str(look(match, "/headers/tracestate/regex"))) for match in matches]
+    whose = {(one[1], one[2]) if one else ("", "") for one in found}
+    return whose.pop() if len(whose) == 1 else ("", "")
+
+
+def routes_of(obj: Obj) -> list[Obj]:
+    """The HTTP routes in OBJ."""
+    routes = look(obj, "/spec/http")
+    return [route for route in routes if isinstance(route, dict)] if isinstance(routes, list) else []
+
+
+def route_names(obj: Obj) -> list[str]:
+    """Their names."""
+    return [str(route.get("name", "")) for route in routes_of(obj)]
+
+
+def name_of(obj: Obj) -> str:
+    """OBJ's own name."""
+    return str(look(obj, "/metadata/name"))
+
+
+def in_list(pointer: str) -> tuple[str, int, str] | None:
+    """POINTER as list, index and place in the element, where it leads into a list that owners reorder.
+
+    >>> in_list("/spec/http/2/fault")
+    ('/spec/http', 2, '/fault')
+    """
+    keys = split(pointer)
+    for position in range(1, len(keys)):
+        if keys[position].isdigit() and keys[position - 1] in _LISTS:
+            return join(*keys[:position]), int(keys[position]), join(*keys[position + 1 :])
+    return None
+
+
+def digest(value: Any) -> str:
+    """Twelve hex digits of VALUE, the same however a server writes its numbers and orders its keys.
+
+    >>> digest({"a": 1.0, "b": []}) == digest({"b": [], "a": 1})
+    True
+    """
+    return hashlib.sha256(msgspec.json.encode(_plain(value), order="sorted")).hexdigest()[:12]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -1,0 +1,277 @@
+"""Undo: how an object, as it is now, gets rid of what is ours. Pure.
+
+What is the owner's stays, whatever happened meanwhile; what is ours goes, wherever it is found: by the note, by names,
+by markers. An edit to a route of ours goes with that route. A value equal to ours is ours. See docs/rationale.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+
+from chaosmesh_ext.mesh.ground import bare
+from chaosmesh_ext.mesh.notes import (
+    LABEL,
+    UNDO,
+    Entry,
+    Field,
+    Record,
+    created_by,
+    digest,
+    in_list,
+    marked,
+    name_of,
+    read,
+    routes_of,
+    run_of,
+    runs_in,
+    text,
+    unreadable,
+)
+from chaosmesh_ext.mesh.pointer import ABSENT, Op, apply, join, look
+
+__all__ = ["Undone", "undo"]
+
+Obj = dict[str, Any]
+_NOTE = join("metadata", "annotations", UNDO)
+_MARK = join("metadata", "labels", LABEL)
+
+
+class Undone(msgspec.Struct, frozen=True):
+    """How an object gets rid of us. delete: the whole object. conflicts: what was left as it is, and why."""
+
+    ops: tuple[Op, ...] = ()
+    delete: bool = False
+    conflicts: tuple[str, ...] = ()
+
+
+def undo(obj: Obj, run: str, cell: str | None = None, *, memory: Collection[Entry] = (), told: bool = False) -> Undone:
+    """How OBJ, as it is now, gets rid of what RUN put into it: all of it, or one CELL's.
+
+    A value that is neither ours nor the original is a conflict: reported, and left. The note of it stays in the object,
+    so that `chaos mesh runs` shows it and no run writes over it, until it was TOLD to a person, who is the one to look
+    (`chaos mesh recover`). Undoing again changes nothing and reports the same, as long as it is so.
+
+    MEMORY: what the run knows to be there, for the case that somebody wiped the note; the note's word goes first.
+    """
+    record = read(obj)
+    if record is not None and record.run != run:
+        record = None
+    noted = record.entries if record else ()
+    entries = [*noted, *(entry for entry in memory if entry.cell not in {one.cell for one in noted})]
+    if created_by(obj) == run:
+        cells = {entry.cell for entry in entries} or {name_of(obj).rpartition("-")[2]}
+        if cell is None or cells == {cell}:
+            return Undone(delete=True)
+        if cell not in cells:
+            return Undone()
+    mine = [entry for entry in entries if cell in (None, entry.cell)]
+    rest = [entry for entry in entries if entry not in mine]
+    hand = _Hand(obj, run)
+    hand.remove_routes(mine, rest, cell, told=told)
+    left = hand.left(mine, rest)
+    kept = rest if told else [*rest, *left]
+    copied = hand.refuse_copy(record) and not told
+    lost = hand.refuse_unreadable(known=bool(mine)) and not told
+    if kept:
+        hand.note(msgspec.structs.replace(record or Record(run), entries=tuple(kept)))
+    elif not copied and not lost and (cell is None or entries):
+        hand.forget(record)
+    return Undone(tuple(hand.ops), conflicts=tuple(hand.conflicts))
+
+
+class _Hand:
+    """Operations, each computed on the object as the ones before left it."""
+
+    def __init__(self, obj: Obj, run: str) -> None:
+        self.obj, self.run = obj, run
+        self.ops: list[Op] = []
+        self.conflicts: list[str] = []
+
+    def do(self, op: str, path: str, value: Any = ABSENT) -> None:
+        step: Op = {"op": op, "path": path} if value is ABSENT else {"op": op, "path": path, "value": value}
+        self.obj = apply(self.obj, [step])
+        self.ops.append(step)
+
+    # --- routes -------------------------------------------------------------------------------------------------------
+
+    def remove_routes(self, mine: Sequence[Entry], rest: Sequence[Entry], cell: str | None, *, told: bool) -> None:
+        """Remove the routes of MINE, and those of the run that no entry of REST knows: their note was lost."""
+        stays = {name for entry in rest for name in entry.routes}
+        names = {name for entry in mine for name in entry.routes}
+        copies = {
+            shape for entry in mine for item in entry.refines for name, _, shape in [item.partition("=")] if shape
+        }
+        routes = routes_of(self.obj)
+        gone = [
+            index
+            for index, route in enumerate(routes)
+            if (name := str(route.get("name", ""))) not in stays
+            and (
+                name in names
+                or (self.run in (run_of(name), marked(route)[0]) and (cell is None or marked(route)[1] in (cell, "")))
+                or (copies and not run_of(name) and _shape(route) in copies)
+            )
+        ]
+        spec = self.obj.get("spec") or {}
+        if gone and len(gone) == len(routes) and not spec.get("tcp") and not spec.get("tls"):
+            self._empty(gone.pop(0), told=told)
+        for index in reversed(gone):
+            self.do("remove", join("spec", "http", index))
+
+    def _empty(self, index: int, *, told: bool) -> None:
+        """The owner took out every route but ours: Istio refuses a VirtualService without any, so one stays, inert."""
+        route = join("spec", "http", index)
+        self.conflicts.append(
+            f"{route} is a copy that we made, and the only route left, without which Istio takes no VirtualService: "
+            "its fault is out; put a route of your own in its place"
+        )
+        for key in ("fault", "name") if told else ("fault",):
+            if look(self.obj, f"{route}/{key}") is not ABSENT:
+                self.do("remove", f"{route}/{key}")
+
+    # --- fields -------------------------------------------------------------------------------------------------------
+
+    def left(self, mine: Sequence[Entry], rest: Sequence[Entry]) -> list[Entry]:
+        """Give the fields of MINE back what they were; returns of MINE what somebody else has changed.
+
+        REST: other cells' entries, whose values may be the same.
+        """
+        known = [*mine, *rest]
+        fields = [field for entry in known for field in entry.fields]
+        own = sum(len(entry.fields) for entry in mine)
+        places = _claims(self.obj, fields, known)
+        lost: list[Field] = []
+        said: set[str] = set()
+        for number, field in enumerate(fields[:own]):
+            for at in places[number]:
+                if field.was:
+                    self.do("replace", at, field.was[0])
+                else:
+                    self.do("remove", at)
+        for number, field in enumerate(fields[:own]):
+            changed = "" if places[number] else _changed(self.obj, field, known)
+            if changed:
+                lost.append(field)
+                if changed not in said:
+                    said.add(changed)
+                    now = _short(look(self.obj, changed))
+                    self.conflicts.append(f"{changed} is now {now}, which is neither ours nor the original; left")
+        keeps = [
+            msgspec.structs.replace(
+                entry, fields=tuple(field for field in entry.fields if field in lost), routes=(), refines=()
+            )
+            for entry in mine
+        ]
+        return [entry for entry in keeps if entry.fields]
+
+    # --- the note -----------------------------------------------------------------------------------------------------
+
+    def refuse_copy(self, record: Record | None) -> bool:
+        """Whether OBJ is somebody's copy, under another name, of an object of ours that is no list of routes."""
+        if look(self.obj, "/spec/configPatches") is ABSENT or created_by(self.obj):
+            return False
+        if record is None and self.run not in runs_in(self.obj):
+            return False
+        self.conflicts.append(
+            "it is a copy of an object of ours under another name, made by somebody else, and still holds our fault; "
+            "delete it if nobody needs it"
+        )
+        return True
+
+    def refuse_unreadable(self, *, known: bool) -> bool:
+        """Whether there is a note that nobody can read, and that may have been this run's. KNOWN: from memory."""
+        if known or not self._unread():
+            return False
+        self.conflicts.append(f"the annotation {UNDO} could not be read: fields that were set may still be there")
+        return True
+
+    def _unread(self) -> bool:
+        return unreadable(self.obj) and look(self.obj, _MARK) in (ABSENT, self.run)
+
+    def note(self, record: Record) -> None:
+        """Have RECORD as the note, and the label, whether they are there or not."""
+        absent = tuple(name for name in ("labels", "annotations") if look(self.obj, join("metadata", name)) is ABSENT)
+        for name in absent:
+            self.do("add", join("metadata", name), {})
+        record = msgspec.structs.replace(record, maps=tuple(dict.fromkeys((*record.maps, *absent))))
+        for at, value in ((_MARK, self.run), (_NOTE, text(record))):
+            if look(self.obj, at) != value:
+                self.do("add", at, value)
+
+    def forget(self, record: Record | None) -> None:
+        """Take the label and the note out, and the maps that they brought along."""
+        if record is not None or self._unread():
+            self.do("remove", _NOTE)
+        if look(self.obj, _MARK) == self.run:
+            self.do("remove", _MARK)
+        for name in record.maps if record else ():
+            if look(self.obj, join("metadata", name)) == {}:
+                self.do("remove", join("metadata", name))
+
+
+def _shape(route: Obj) -> str:
+    return digest({key: value for key, value in route.items() if key != "name"})
+
+
+def _claims(obj: Obj, fields: Sequence[Field], known: Sequence[Entry]) -> list[list[str]]:
+    """By field, the places that hold its value now: the likeliest first for each, then copies that the owner made.
+
+    An element of a list is known again by its content, by its name, by its place; an owner may have changed all three,
+    and then any place that holds our value is one of ours.
+    """
+    pairs = [
+        (likeness, number, at)
+        for number, field in enumerate(fields)
+        for at, likeness in _places(obj, field, known)
+        if look(obj, at) == field.set
+    ]
+    pairs.sort(key=lambda pair: -pair[0])
+    found: list[list[str]] = [[] for _ in fields]
+    taken: set[str] = set()
+    for copies in (False, True):
+        for _, number, at in pairs:
+            if at not in taken and (copies or not found[number]):
+                taken.add(at)
+                found[number].append(at)
+    return found
+
+
+def _places(obj: Obj, field: Field, known: Sequence[Entry]) -> list[tuple[str, int]]:
+    """Where FIELD may be now, and how like the place is to the one where it was set: 0–7."""
+    place = in_list(field.at)
+    if place is None:
+        return [(field.at, 7)]
+    where, was, suffix = place
+    elements = look(obj, where)
+    return [
+        (
+            join(*where.split("/")[1:], index) + suffix,
+            4 * (digest(bare(element, known, suffix)) == field.on)
+            + 2 * (field.name != "" and element.get("name") == field.name)
+            + (index == was),
+        )
+        for index, element in enumerate(elements if isinstance(elements, list) else ())
+        if isinstance(element, dict) and not run_of(str(element.get("name", "")))
+    ]
+
+
+def _changed(obj: Obj, field: Field, known: Sequence[Entry]) -> str:
+    """Where somebody else has put another value into FIELD, whose own is nowhere; empty where nobody has."""
+    places = _places(obj, field, known)
+    home = [at for at, likeness in sorted(places, key=lambda place: -place[1]) if likeness > 1]
+    for at in home[:1] or [at for at, _ in places]:
+        now = look(obj, at)
+        if now is ABSENT or (field.was and now == field.was[0]):
+            continue
+        if not home and digest(now) in field.beside:
+            continue
+        return at
+    return ""
+
+
+def _short(value: Any) -> str:
+    found = msgspec.json.encode(value).decode()
+    return found if len(found) <= 120 else found[:117] + "..."
