@@ -5,6 +5,7 @@ from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
 from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
+from chaosmesh_ext.mesh.ledger import Disturbed, disturbed, entries
 from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
 from chaosmesh_ext.mesh.undoing import Ended, end
 from chaosmesh_ext.mesh.writes import Holding, holdings, put, take_out
@@ -15,6 +16,7 @@ __all__ = [
     "Client",
     "Create",
     "Destination",
+    "Disturbed",
     "Edit",
     "Ended",
     "Fault",
@@ -24,7 +26,9 @@ __all__ = [
     "Source",
     "View",
     "connect",
+    "disturbed",
     "end",
+    "entries",
     "halt",
     "halted",
     "holdings",
