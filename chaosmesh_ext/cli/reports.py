@@ -40,7 +40,7 @@ def move_latest(to: Path) -> None:
 def write_journal(journal: Mapping[str, Any], folder: Path) -> Path:
     """Write journal.json."""
     path = folder / "journal.json"
-    path.write_text(json.dumps(journal, indent=2, ensure_ascii=False, default=_encoded) + "\n", encoding="utf-8")
+    _write(path, json.dumps(journal, indent=2, ensure_ascii=False, default=_encoded) + "\n")
     return path
 
 
@@ -49,9 +49,16 @@ def write_reports(document: dict[str, Any], folder: Path) -> list[Path]:
     from chaosmesh_ext.report import findings_json, markdown
 
     report, findings = folder / "report.md", folder / "findings.json"
-    report.write_text(markdown.render(document), encoding="utf-8")
-    findings.write_text(findings_json.render(document), encoding="utf-8")
+    _write(report, markdown.render(document))
+    _write(findings, findings_json.render(document))
     return [report, findings]
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file at once: whoever reads it meanwhile, or after this process was killed, finds it whole or not."""
+    fresh = path.with_name(f".{path.name}-{os.getpid()}")
+    fresh.write_text(text, encoding="utf-8")
+    fresh.replace(path)
 
 
 def documents(journal: Mapping[str, Any]) -> list[dict[str, Any]]:

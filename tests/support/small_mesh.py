@@ -174,14 +174,14 @@ class SmallMesh:
 
         async def read() -> dict[str, dict[str, Any]]:
             found = {}
-            for kind, obj in self.kube._store.all():
-                if kind.kind == "Event":
+            for _, obj in self.kube._store.all():
+                if obj["kind"] == "Event":
                     continue
                 plain = deepcopy(obj)
                 for key in ("resourceVersion", "managedFields", "generation"):
                     plain["metadata"].pop(key, None)
                 meta = plain["metadata"]
-                found[f"{kind.kind} {meta.get('namespace', '')}/{meta['name']}"] = plain
+                found[f"{obj['kind']} {meta.get('namespace', '')}/{meta['name']}"] = plain
             return found
 
         return self.background.do(read())
