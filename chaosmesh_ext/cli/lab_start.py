@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from chaosmesh_ext.errors import InvalidInput, LabError, NotFound
+from chaosmesh_ext.errors import Aborted, InvalidInput, LabError, NotFound
 
 if TYPE_CHECKING:
     from chaosmesh_ext.lab.state import LabState
@@ -132,7 +132,7 @@ def _start_supervisor(
     }
     with (directory / "logs" / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "chaosmesh_ext.lab.supervisor"],
+            [sys.executable, "-m", states.SUPERVISOR],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -155,6 +155,8 @@ def _start_supervisor(
 
 
 def _follow(process: subprocess.Popen[bytes], directory: Path, *, quiet: bool) -> Any:
+    from chaosmesh_ext.lab.last_words import last_lines
+
     assert process.stdout is not None  # noqa: S101
     for line in process.stdout:
         said = json.loads(line)
@@ -165,5 +167,8 @@ def _follow(process: subprocess.Popen[bytes], directory: Path, *, quiet: bool) -
             raise kind(said["error"])
         if not quiet:
             click.echo(f"  {said['progress']}", err=True)
-    words = (directory / "logs" / "supervisor.log").read_text(errors="replace").strip().splitlines()
-    raise LabError(f"the lab died at its start; its last words: {words[-1] if words else 'none'}")
+    status = process.wait()
+    if status == Aborted.exit_code:
+        raise Aborted(f"the lab {directory.name!r} was stopped while it started")
+    words = last_lines(directory / "logs" / "supervisor.log", lines=1)
+    raise LabError(f"the lab died at its start with status {status}; its last words: {words}")

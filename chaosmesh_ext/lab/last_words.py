@@ -71,13 +71,18 @@ def last_words(log: Path, since: int = 0, harmless: Sequence[str] = ()) -> str:
 
     harmless: how words begin that are written in any case.
     """
-    last = ""
+    last = panic = ""
     for line in _backwards(log, _TAIL, since):
         words, wrong = said(line)
         if not words or words.startswith(tuple(harmless)):
             continue
+        if panic:  # zap tells what it is about to panic for, and why
+            last = words if wrong and panic in words else last
+            break
         if wrong:
-            last = words
+            last, panic = words, words.partition("panic: ")[2]
+            if panic:
+                continue
             break
         last = last or words
     return f"{last[:_LONGEST]} …" if len(last) > _LONGEST else last or "none"

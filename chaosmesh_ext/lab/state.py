@@ -20,6 +20,7 @@ from chaosmesh_ext.errors import InvalidInput, LabError, NotFound
 
 __all__ = [
     "LAB_VARIABLE",
+    "SUPERVISOR",
     "LabState",
     "directory_of",
     "labs",
@@ -33,6 +34,9 @@ __all__ = [
 
 LAB_VARIABLE = "CHAOSMESH_LAB_DIRECTORY"
 """Set in the environment of everything that a lab starts: its own are found by it after a crash."""
+
+SUPERVISOR = "chaosmesh_ext.lab.supervisor"
+"""The module that is a lab's one long-lived process."""
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
@@ -144,19 +148,16 @@ def processes(directory: Path) -> list[psutil.Process]:
 
 
 def stop(directory: Path, *, grace: float = 8.0) -> int:
-    """End whatever the lab in DIRECTORY started: its supervisor by SIGTERM, what is left after GRACE by SIGKILL.
+    """End whatever the lab in DIRECTORY started: its supervisor by SIGTERM, also one that is still starting it; what is
+    left after GRACE by SIGKILL.
 
     Returns how many processes had to be killed. Raises LabError when one does not die.
     """
-    try:
-        supervisor = load(directory.name)
-    except NotFound:
-        supervisor = None
-    if supervisor is not None and supervisor.alive:
+    supervisors = [process for process in processes(directory) if _supervises(process)]
+    for process in supervisors:
         with suppress(psutil.NoSuchProcess):
-            process = psutil.Process(supervisor.pid)
             process.terminate()
-            psutil.wait_procs([process], timeout=grace)
+    psutil.wait_procs(supervisors, timeout=grace)
     killed = 0
     deadline = time.monotonic() + grace
     while left := [process for process in processes(directory) if _runs(process)]:
@@ -171,6 +172,13 @@ def stop(directory: Path, *, grace: float = 8.0) -> int:
             pids = ", ".join(str(p.pid) for p in left)
             raise LabError(f"the lab {directory.name!r} has processes that do not die: {pids}; end them by hand")
     return killed
+
+
+def _supervises(process: psutil.Process) -> bool:
+    try:
+        return _runs(process) and SUPERVISOR in process.cmdline()
+    except psutil.Error:
+        return False
 
 
 def _runs(process: psutil.Process) -> bool:

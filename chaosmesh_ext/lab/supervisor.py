@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,12 @@ class Lab:
         progress(f"addresses 127.{network.block}.0.0/16")
         # the largest import of all, half a second: the application host imports its own meanwhile
         controlplane = part("controlplane", self._options.control_plane)
+        stores, api = part("traces", self._options.traces), part("kube", controlplane.KUBE)
+        _require([name for one in (api, controlplane, stores) for name in getattr(one, "TOOLS", ())])
         place = Place(control, self._directory, self._options.sampling)
         authority = Authority()
-        traces: Traces = part("traces", self._options.traces).create(place)
-        kube: Kube = part("kube", controlplane.KUBE).create(place)
+        traces: Traces = stores.create(place)
+        kube: Kube = api.create(place)
         plane: ControlPlane = controlplane.create(place, kube, authority, traces.otlp)
         await self._begin(SdsServer(authority, control, SDS_PORT))
         await asyncio.gather(self._begin(kube), self._begin(traces))
@@ -229,6 +231,14 @@ class Lab:
         return ""
 
 
+def _require(names: Iterable[str]) -> None:
+    """See that the programs NAMES are there, all at once; raises LabError with the command that gets them."""
+    if names:
+        from chaosmesh_ext.lab.tools import require
+
+        require(names)
+
+
 def _addresses(network: Network, pods: int) -> Iterator[tuple[str, int]]:
     """What a lab of so many Pods will want of NETWORK."""
     for port in (API_PORT, XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT):
@@ -284,6 +294,10 @@ async def main(options: Options) -> int:
     except ChaosMeshError as error:
         _tell(error=str(error), exit_code=error.exit_code)
         return error.exit_code
+    except OSError as error:  # a full disk, say, on which the log has no room either
+        where = error.filename or options.directory
+        _tell(error=f"{where}: {error.strerror or error}", exit_code=LabError.exit_code)
+        return LabError.exit_code
     finally:
         await lab.stop()
     return 0

@@ -124,6 +124,17 @@ async def test_one_that_was_stopped_did_not_die(tmp_path):
     assert (await ended(it)).startswith("it died of SIGTERM")
 
 
+async def test_a_panic_is_told_with_its_cause(tmp_path):
+    """zap writes the cause into a record, and panics with the headline alone."""
+    record = '{"level":"panic","msg":"failed to create WAL","error":"no space left on device"}'
+    it = program(tmp_path, f"echo '{record}'; echo 'panic: failed to create WAL'; echo 'goroutine 1:'; exit 2")
+    await it.start()
+    assert (await ended(it)).endswith("its last words: failed to create WAL: no space left on device")
+    other = program(tmp_path, "echo 'Error: of before'; echo 'panic: now'; exit 2")
+    await other.start()
+    assert (await ended(other)).endswith("its last words: panic: now")
+
+
 async def test_a_long_stack_does_not_hide_what_it_died_of(tmp_path):
     """An etcd with a thousand streams writes megabytes of them."""
     it = program(tmp_path, "echo 'SIGQUIT: quit'; yes 'goroutine 1 [select]:' | head -c 3000000; exit 2")

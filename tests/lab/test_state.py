@@ -46,7 +46,7 @@ def test_a_lab_may_have_any_name_after_a_crash(monkeypatch):
     def start(*_args, **_kw):
         raise LabError("started")
 
-    monkeypatch.setattr("chaosmesh_ext.cli.lab._start_supervisor", start)
+    monkeypatch.setattr("chaosmesh_ext.cli.lab_start._start_supervisor", start)
     assert "Error: started" in CliRunner().invoke(lab, ["up", "--name", "already"]).output
 
 

@@ -1,6 +1,7 @@
 """What the rest of the lab asks of its Kubernetes API, whichever it is.
 
-A module beside this one is a Kubernetes API when it has ``create(place: Place) -> Kube``.
+A module beside this one is a Kubernetes API when it has ``create(place: Place) -> Kube``. It may have ``TOOLS``: which
+of `lab.tools` it needs.
 """
 
 from __future__ import annotations

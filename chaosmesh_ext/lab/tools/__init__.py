@@ -19,7 +19,20 @@ from chaosmesh_ext.lab.tools import cache, catalogue, etcd, go
 from chaosmesh_ext.lab.tools.build import build
 from chaosmesh_ext.lab.tools.catalogue import Tool
 
-__all__ = ["ASSETS", "Cost", "Found", "clean", "cost", "definitions", "find", "get", "missing", "need", "table"]
+__all__ = [
+    "ASSETS",
+    "Cost",
+    "Found",
+    "clean",
+    "cost",
+    "definitions",
+    "find",
+    "get",
+    "missing",
+    "need",
+    "require",
+    "table",
+]
 
 ASSETS = "KUBEBUILDER_ASSETS"
 """The variable by which envtest's users name their folder with kube-apiserver, etcd and kubectl."""
@@ -64,10 +77,20 @@ def find(name: str) -> Path | None:
 
 def need(name: str) -> Path:
     """`find`; raises LabError with the command that gets it."""
+    require([name])
     found = find(name)
-    if found is None:
-        raise LabError(f"{name} is not here: get it with `chaos mesh lab tools --only {name}`")
+    assert found is not None  # noqa: S101
     return found
+
+
+def require(names: Iterable[str]) -> None:
+    """See that all of NAMES are there; raises LabError with the one command that gets those that are not."""
+    absent = [name for name in dict.fromkeys(names) if find(name) is None]
+    if absent:
+        verb, them = ("is", "it") if len(absent) == 1 else ("are", "them")
+        raise LabError(
+            f"{', '.join(absent)} {verb} not here: get {them} with `chaos mesh lab tools --only {','.join(absent)}`"
+        )
 
 
 def definitions() -> list[Path]:

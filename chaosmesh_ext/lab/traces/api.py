@@ -1,6 +1,7 @@
 """What the rest of the lab asks of its trace store, whichever it is.
 
-A module beside this one is a trace store when it has ``create(place: Place) -> Traces``.
+A module beside this one is a trace store when it has ``create(place: Place) -> Traces``. It may have ``TOOLS``: which
+of `lab.tools` it needs.
 """
 
 from __future__ import annotations

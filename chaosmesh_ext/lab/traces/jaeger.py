@@ -14,7 +14,9 @@ from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import Process
 from chaosmesh_ext.lab.traces.api import Traces
 
-__all__ = ["Jaeger", "create"]
+__all__ = ["TOOLS", "Jaeger", "create"]
+
+TOOLS = ("jaeger",)
 
 _LISTENERS = {
     "query.http-server": JAEGER_PORT,

@@ -92,6 +92,15 @@ def test_need_says_how_to_get_it():
         tools.need("istiod")
 
 
+def test_all_that_is_not_here_is_said_at_once(monkeypatch, fake_go):
+    """Who has to get four programs should not learn of them one after the other."""
+    fortio = ["fortio"]
+    tools.get(fortio, lambda _: None)
+    tools.require(fortio)
+    with pytest.raises(LabError, match=r"^istiod, jaeger are not here: .*`chaos mesh lab tools --only istiod,jaeger`$"):
+        tools.require(["istiod", "fortio", "jaeger", "istiod"])
+
+
 def test_a_go_that_has_to_be_got_is_part_of_the_cost(fake_go):
     fortio = [catalogue.named("fortio")]
     with_go = tools.cost(fortio)

@@ -2,4 +2,6 @@
 
 from chaosmesh_ext.lab.controlplane.istiod.plane import KUBE, IstiodControlPlane, create
 
-__all__ = ["KUBE", "IstiodControlPlane", "create"]
+__all__ = ["KUBE", "TOOLS", "IstiodControlPlane", "create"]
+
+TOOLS = ("istiod",)

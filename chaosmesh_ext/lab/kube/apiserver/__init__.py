@@ -5,7 +5,10 @@ from chaosmesh_ext.lab.kube.api import Kube
 from chaosmesh_ext.lab.kube.apiserver.kube import ApiServer
 from chaosmesh_ext.lab.place import Place
 
-__all__ = ["ApiServer", "create"]
+__all__ = ["TOOLS", "ApiServer", "create"]
+
+TOOLS = ("etcd", "kube-apiserver", "istiod")
+"""The last for the resource definitions that come with it."""
 
 
 def create(place: Place) -> Kube:
