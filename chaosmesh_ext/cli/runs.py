@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-__all__ = ["runs"]
+if TYPE_CHECKING:
+    from chaosmesh_ext.run import Injection
+
+__all__ = ["namespace_option", "runs"]
+
+namespace_option = click.option(
+    "--namespace",
+    "-n",
+    "namespaces",
+    multiple=True,
+    help="Where to look if the account may not list the whole cluster; may be repeated. Default: CHAOSMESH_NAMESPACE.",
+)
 
 
 @click.command()
+@namespace_option
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def runs(as_json: bool) -> None:
-    """Say which runs have something in the mesh now, and in which objects.
+def runs(namespaces: tuple[str, ...], as_json: bool) -> None:
+    """Say which runs have something in the mesh now: whose they are, until when, whether they live, in which objects.
 
     \b
     Example:
@@ -21,13 +35,29 @@ def runs(as_json: bool) -> None:
     import msgspec
 
     from chaosmesh_ext.mesh import connect
-    from chaosmesh_ext.run import runs as injected
+    from chaosmesh_ext.run import injections
+    from chaosmesh_ext.settings import load
 
-    found = injected(connect())
+    spaces = namespaces or (load().namespace,)
+    found = injections(connect(), spaces)
+    if not found.whole:
+        click.echo(f"Only {', '.join(spaces)} was looked into: this account may not list the whole cluster.", err=True)
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(found)))
+        click.echo(json.dumps(msgspec.to_builtins(found.runs)))
         return
-    if not found:
+    if not found.runs:
         click.echo("Nothing is injected.")
-    for injection in found:
-        click.echo(f"{injection.run}  {', '.join(injection.objects)}")
+    for injection in found.runs:
+        click.echo("\n".join(_lines(injection)))
+
+
+def _lines(injection: Injection) -> Iterator[str]:
+    words = [injection.run, f"expired: {injection.why}" if injection.why else f"live until {injection.deadline}"]
+    if injection.holder:
+        words.append(f"by {injection.holder} since {injection.since}")
+    if injection.experiment:
+        words.append(injection.experiment)
+    yield "  ".join(words)
+    yield from (f"  {name}" for name in injection.objects)
+    yield from (f"  lock on {name}" for name in injection.locks)
+    yield from (f"  conflict: {conflict}" for conflict in injection.conflicts)

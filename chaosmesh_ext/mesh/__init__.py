@@ -5,13 +5,18 @@ from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
 from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
+from chaosmesh_ext.mesh.lease import LeaseLost, RunLease, renew, time_text
 from chaosmesh_ext.mesh.ledger import Disturbed, disturbed, entries
+from chaosmesh_ext.mesh.locks import Holder, Locked, lock
 from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
-from chaosmesh_ext.mesh.undoing import Ended, end
+from chaosmesh_ext.mesh.survey import Found, Survey, survey
+from chaosmesh_ext.mesh.undoing import Ended, end, let_go
+from chaosmesh_ext.mesh.witness import NOBODY, Witness
 from chaosmesh_ext.mesh.writes import Holding, holdings, put, take_out
 
 __all__ = [
     "CARRIERS",
+    "NOBODY",
     "Change",
     "Client",
     "Create",
@@ -20,11 +25,18 @@ __all__ = [
     "Edit",
     "Ended",
     "Fault",
+    "Found",
     "Halt",
+    "Holder",
     "Holding",
+    "LeaseLost",
+    "Locked",
     "Place",
+    "RunLease",
     "Source",
+    "Survey",
     "View",
+    "Witness",
     "connect",
     "disturbed",
     "end",
@@ -32,10 +44,15 @@ __all__ = [
     "halt",
     "halted",
     "holdings",
+    "let_go",
+    "lock",
     "place",
     "put",
+    "renew",
     "resume",
+    "survey",
     "take_out",
+    "time_text",
     "view",
     "whoami",
 ]

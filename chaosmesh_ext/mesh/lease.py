@@ -35,8 +35,8 @@ class LeaseLost(Inconclusive):
 class RunLease(msgspec.Struct, frozen=True):
     """What a run's Lease says.
 
-    holder: ``user@host:pid``. duration: seconds that it lives without being renewed. renewed, deadline: epoch seconds
-    by the API server's clock. experiment: its title. version: the resourceVersion.
+    holder: ``user@host:pid``. duration: seconds that it lives without being renewed. renewed, deadline, acquired: epoch
+    seconds by the API server's clock. experiment: its title. version: the resourceVersion.
     """
 
     run: str
@@ -48,6 +48,7 @@ class RunLease(msgspec.Struct, frozen=True):
     experiment: str = ""
     uid: str = ""
     version: str = ""
+    acquired: float = 0.0
 
     @property
     def name(self) -> str:
@@ -71,6 +72,7 @@ class RunLease(msgspec.Struct, frozen=True):
             experiment=str(notes.get(EXPERIMENT) or ""),
             uid=meta.get("uid", ""),
             version=meta.get("resourceVersion", ""),
+            acquired=when(spec.get("acquireTime")),
         )
 
     def expired(self, now: float) -> str:

@@ -18,7 +18,7 @@ from chaosmesh_ext.mesh.ledger import LABEL
 from chaosmesh_ext.mesh.pointer import Op, join
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 
-__all__ = ["HOLDERS", "Holder", "Locked", "holders", "lock", "lock_name", "release", "runs_of"]
+__all__ = ["HOLDERS", "Holder", "Locked", "holders", "host_of", "lock", "lock_name", "release", "runs_of"]
 
 HOLDERS: Final = "chaosmesh-ext/holders"
 """Annotation: the runs that hold the lock, as JSON."""
@@ -61,6 +61,12 @@ def runs_of(obj: Obj) -> set[str]:
     held = {one.run for one in holders(obj)}
     label = (obj["metadata"].get("labels") or {}).get(LABEL, "")
     return held or {label} - {""}
+
+
+def host_of(obj: Obj) -> str:
+    """What the lock OBJ is on: the callers' namespace and the host, ``default/details.default.svc.cluster.local``."""
+    meta = obj["metadata"]
+    return str((meta.get("annotations") or {}).get(_HOST) or f"{meta['namespace']}/{meta['name']}")
 
 
 def lock(client: Client, namespace: str, host: str, holder: Holder, *, witness: Witness = NOBODY) -> None:

@@ -46,7 +46,8 @@ def end(
     A run of which nothing is there has ended well. NAMESPACES are asked one by one where the account may not list the
     whole cluster. KINDS: of the objects that may hold something. TOLD: a person hears of the conflicts, so that their
     note may go. Locks and Lease stay as long as an object may still
-    hold a fault: they keep other runs away and say whose it is.
+    hold a fault: they keep other runs away and say whose it is. TOLD: a person hears of the conflicts now, so that
+    their notes may go.
     """
     undone: list[str] = []
     conflicts: list[str] = []

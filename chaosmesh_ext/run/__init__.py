@@ -3,7 +3,21 @@
 from chaosmesh_ext.run.current import current_run, reset_run
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Proof
-from chaosmesh_ext.run.recovery import Injection, recover, runs
+from chaosmesh_ext.run.recovery import Injection, Injections, Recovered, injections, recover, runs, undo_runs
 from chaosmesh_ext.run.run import Run, Undone
 
-__all__ = ["Injection", "Problem", "Proof", "Run", "Undone", "current_run", "recover", "reset_run", "runs"]
+__all__ = [
+    "Injection",
+    "Injections",
+    "Problem",
+    "Proof",
+    "Recovered",
+    "Run",
+    "Undone",
+    "current_run",
+    "injections",
+    "recover",
+    "reset_run",
+    "runs",
+    "undo_runs",
+]

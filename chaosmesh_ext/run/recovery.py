@@ -2,46 +2,137 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Literal
+
 import msgspec
 
+from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, LeftBehind
-from chaosmesh_ext.mesh import Client, holdings, take_out
+from chaosmesh_ext.mesh import Client
 
-__all__ = ["Injection", "recover", "runs"]
+__all__ = ["Injection", "Injections", "Recovered", "injections", "recover", "runs", "undo_runs"]
 
 
 class Injection(msgspec.Struct, frozen=True):
-    """A run that has something in the mesh. objects: which hold it, e.g. ``VirtualService default/details``."""
+    """A run that has something in the cluster.
+
+    state: live, or expired, and then why. objects: which hold its faults, e.g. ``VirtualService default/details``.
+    conflicts: what an undo leaves there, for somebody else changed it. locks: the callers' namespace and the host of
+    each. holder: ``user@host:pid``. since, deadline: RFC 3339 by the API server's clock. What only its Lease could say
+    is empty without one.
+    """
 
     run: str
+    state: Literal["live", "expired"]
+    why: str
     objects: tuple[str, ...]
+    locks: tuple[str, ...] = ()
+    conflicts: tuple[str, ...] = ()
+    holder: str = ""
+    experiment: str = ""
+    since: str = ""
+    deadline: str = ""
 
 
-def runs(client: Client) -> list[Injection]:
-    """What is injected now, by run."""
-    found: dict[str, list[str]] = {}
-    for holding in holdings(client):
-        found.setdefault(holding.run, []).append(str(holding))
-    return [Injection(run, tuple(objects)) for run, objects in sorted(found.items())]
+class Injections(msgspec.Struct, frozen=True):
+    """runs: what is injected now. whole: False where the account could look into some namespaces only."""
+
+    runs: tuple[Injection, ...]
+    whole: bool = True
 
 
-def recover(client: Client, run: str | None = None) -> list[str]:
-    """Take everything of RUN, or of every run, out of the mesh; returns the objects that are clean again.
+class Recovered(msgspec.Struct, frozen=True):
+    """runs: that were ended. objects: that are clean again. left: what may still be there of them, or needs a look."""
 
-    Found by label, by annotation and by route names, so that it works from any machine and after an owner applied a
-    copy that held our routes. Goes on to the end; then raises LeftBehind if something could not be removed.
+    runs: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise LeftBehind when something is left."""
+        if self.left:
+            raise LeftBehind(
+                f"left in the mesh: {'; '.join(self.left)}; look at each with kubectl, then run `chaos mesh recover` "
+                "again"
+            )
+
+
+def injections(client: Client, namespaces: Collection[str] = ()) -> Injections:
+    """What is injected now, by run; found by Leases, labels, notes and by route names.
+
+    NAMESPACES are looked into where the account may not list the whole cluster. Raises Forbidden where it may not look
+    there either.
     """
-    undone, left = [], []
-    for holding in holdings(client, run=run):
-        try:
-            conflicts = take_out(client, holding)
-        except ChaosMeshError as error:
-            left.append(f"{holding}: {error}")
+    found = mesh.survey(client, namespaces)
+    now = client.server_time()
+    return Injections(tuple(_injection(one, now) for one in found.runs), found.whole)
+
+
+def runs(client: Client, namespaces: Collection[str] = ()) -> list[Injection]:
+    """As `injections`, only the runs."""
+    return list(injections(client, namespaces).runs)
+
+
+def _injection(found: mesh.Found, now: float) -> Injection:
+    why = found.over(now)
+    lease = found.lease
+    return Injection(
+        run=found.run,
+        state="expired" if why else "live",
+        why=why,
+        objects=tuple(map(str, found.holdings)),
+        locks=found.locks,
+        conflicts=found.conflicts,
+        holder=lease.holder if lease else "",
+        experiment=lease.experiment if lease else "",
+        since=mesh.time_text(lease.acquired) if lease and lease.acquired else "",
+        deadline=mesh.time_text(lease.deadline) if lease else "",
+    )
+
+
+def undo_runs(
+    client: Client,
+    run: str | None = None,
+    *,
+    expired: bool = False,
+    namespaces: Collection[str] = (),
+) -> Recovered:
+    """End RUN, or every run, or only those that EXPIRED by the server's time; goes on to the end.
+
+    One that lives is ended too, where it is meant: its runner finds its Lease gone and stops. Conflicts are told once:
+    whoever asks is the person to look. Raises what keeps it from looking; all else is in what it returns.
+    """
+    found = mesh.survey(client, namespaces).runs
+    now = client.server_time()
+    ended: list[str] = []
+    objects: list[str] = []
+    left: list[str] = []
+    for one in found:
+        if run not in (None, one.run) or (expired and not one.over(now)):
             continue
-        left += conflicts
-        undone.append(str(holding))
-    if left:
-        raise LeftBehind(
-            f"left in the mesh: {'; '.join(left)}; look at each with kubectl, then run `chaos mesh recover` again"
-        )
-    return undone
+        came = mesh.end(client, one.run, namespaces, told=True)
+        ended.append(one.run)
+        objects += came.undone
+        left += [*came.conflicts, *came.left]
+        if came.left and one.lease and not one.over(now):
+            left += _stop(client, one.lease)
+    return Recovered(tuple(ended), tuple(objects), tuple(left))
+
+
+def recover(
+    client: Client, run: str | None = None, *, expired: bool = False, namespaces: Collection[str] = ()
+) -> list[str]:
+    """As `undo_runs`; returns the objects that are clean again, and raises LeftBehind when something is left."""
+    recovered = undo_runs(client, run, expired=expired, namespaces=namespaces)
+    recovered.check()
+    return list(recovered.objects)
+
+
+def _stop(client: Client, lease: mesh.RunLease) -> list[str]:
+    """Take the LEASE of a run that could not be undone: if its runner lives, it stops, and undoes what it can."""
+    try:
+        client.delete("Lease", lease.namespace, lease.name, uid=lease.uid)
+    except ChaosMeshError as error:
+        return [f"Lease {lease.namespace}/{lease.name}: {error}"]
+    return []

@@ -99,15 +99,17 @@ def test_a_lock_whose_holders_somebody_broke_goes_with_the_run_that_its_label_na
     assert client.list("Lease", "default") == []
 
 
-def test_an_owners_later_value_is_told_and_the_run_is_over_all_the_same(client, owner):
+def test_an_owners_later_value_is_told_until_a_person_heard_of_it_and_the_run_is_over_all_the_same(client, owner):
     made = faulted(client, owner)
     made["spec"]["http"][0]["fault"]["abort"]["httpStatus"] = 503
     client.replace(made)
     client.create(lease())
-    ended = mesh.end(client, RUN)
-    assert ended.left == ()
-    assert "neither ours nor the original" in ended.conflicts[0]
-    assert everything(client) == {"VirtualService details"}
+    for told in (False, False, True):
+        ended = mesh.end(client, RUN, told=told)
+        assert ended.left == ()
+        assert "neither ours nor the original" in ended.conflicts[0]
+        assert everything(client) == {"VirtualService details"}
+    assert mesh.end(client, RUN) == mesh.Ended()
     assert UNDO not in client.get("VirtualService", "default", "details")["metadata"].get("annotations", {})
 
 
