@@ -57,7 +57,7 @@ TABLE: tuple[Setting, ...] = (
         "config_cluster",
         "CHAOSMESH_CONFIG_CLUSTER",
         default=False,
-        help="An istiod elsewhere reads its configuration here",
+        help="The callers' istiod reads the configuration of this cluster",
     ),
     Setting("lab_block", "CHAOSMESH_LAB_BLOCK", 0, "Second byte of a lab's addresses, 64 to 254; 0: the first free"),
     Setting("tools", "CHAOSMESH_TOOLS", "", "Folder of the lab's real control plane; empty: in the user's cache"),

@@ -24,11 +24,13 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 KINDS = {
+    "Canary": Kind("flagger.app", "v1beta1", "canaries"),
     "ConfigMap": Kind("", "v1", "configmaps"),
     "Deployment": Kind("apps", "v1", "deployments"),
     "DestinationRule": Kind("networking.istio.io", "v1", "destinationrules"),
     "EnvoyFilter": Kind("networking.istio.io", "v1alpha3", "envoyfilters"),
     "Event": Kind("", "v1", "events"),
+    "Gateway": Kind("gateway.networking.k8s.io", "v1", "gateways"),
     "HTTPRoute": Kind("gateway.networking.k8s.io", "v1", "httproutes"),
     "Lease": Kind("coordination.k8s.io", "v1", "leases"),
     "Namespace": Kind("", "v1", "namespaces", namespaced=False),

@@ -19,7 +19,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh.exec_plugin import Credential, ask
 from chaosmesh_ext.mesh.transport import Access, Kubeconfig, one_line
 
-__all__ = ["basic", "read"]
+__all__ = ["basic", "context", "read"]
 
 _TOKEN_LIFE_S: Final = 60.0
 """A token file is read again after this time, as client-go does."""
@@ -57,6 +57,11 @@ def read(origin: Kubeconfig) -> Access:
         proxy=proxy,
         expires=found.expires,
     )
+
+
+def context(origin: Kubeconfig) -> str:
+    """The name of the context that is meant. Raises InvalidInput as `read` does."""
+    return origin.context or _merged(origin)[1]
 
 
 def basic(user: str, password: str) -> str:
