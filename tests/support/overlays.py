@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chaosmesh_ext.mesh import Destination, Place, Source
 from chaosmesh_ext.model import Marker, Workload
 
-__all__ = ["EVERYBODY", "RUN", "names", "place", "places", "source", "virtual_services"]
+__all__ = ["EVERYBODY", "FAULTS", "RUN", "names", "place", "places", "source", "virtual_services"]
 
 RUN = "0badcafe"
 EVERYBODY: dict[str, Any] = {"source": None, "marker": None}
@@ -67,10 +67,32 @@ _route = st.fixed_dictionaries(
 )
 
 
-def virtual_services(namespace: str = "default") -> st.SearchStrategy[dict[str, Any]]:
-    """VirtualServices for details in NAMESPACE; some of their routes are never reached, as in life."""
+FAULTS: list[dict[str, Any]] = [
+    {"delay": {"fixedDelay": "2s", "percentage": {"value": 3}}},
+    {"abort": {"httpStatus": 507, "percentage": {"value": 100}}},
+]
+"""Faults of an owner's; the second is also what `Abort(507)` says."""
+_faulted = st.builds(
+    lambda route, fault, gateways: {
+        **route,
+        "fault": fault,
+        **({"match": [{"gateways": ["bookinfo"]}]} if gateways else {}),
+    },
+    _route,
+    st.sampled_from(FAULTS),
+    st.booleans(),
+)
+
+
+def virtual_services(namespace: str = "default", *, faults: bool = False) -> st.SearchStrategy[dict[str, Any]]:
+    """VirtualServices for details in NAMESPACE; some of their routes are never reached, as in life.
+
+    FAULTS: some routes have a fault of their owner's, and some objects name gateways.
+    """
+    bound = st.sampled_from([{}, {}, {"gateways": ["mesh", "bookinfo"]}]) if faults else st.just({})
+    route = st.one_of(_route, _route, _route, _faulted) if faults else _route
     return st.builds(
-        lambda routes, hosts, labels, annotations: {
+        lambda routes, hosts, labels, annotations, gateways: {
             "apiVersion": "networking.istio.io/v1",
             "kind": "VirtualService",
             "metadata": {
@@ -79,12 +101,13 @@ def virtual_services(namespace: str = "default") -> st.SearchStrategy[dict[str, 
                 **({} if labels is None else {"labels": labels}),
                 **({} if annotations is None else {"annotations": annotations}),
             },
-            "spec": {"hosts": hosts, "http": routes},
+            "spec": {"hosts": hosts, **gateways, "http": routes},
         },
-        st.lists(_route, min_size=1, max_size=4),
+        st.lists(route, min_size=1, max_size=4),
         st.sampled_from([["details"], ["details", "other"], [f"*.{namespace}.svc.cluster.local"]]),
         st.none() | st.dictionaries(names, names, max_size=2),
         st.none() | st.dictionaries(names, names, max_size=2),
+        bound,
     )
 
 

@@ -1,0 +1,250 @@
+"""An owner who works on a VirtualService while we have faults in it, and what his work alone would have left."""
+
+from __future__ import annotations
+
+import random
+from copy import deepcopy
+from typing import Any
+
+from overlays import EVERYBODY, FAULTS, RUN, place
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.faults import Abort, Delay
+from chaosmesh_ext.mesh import Edit, View, ledger, overlay
+from chaosmesh_ext.mesh.pointer import apply
+
+__all__ = ["CELLS", "EDITS", "Two", "bare"]
+
+CELLS: list[tuple[Any, dict[str, Any]]] = [
+    (Abort(507), {}),
+    (Delay(2), {}),
+    (Abort(507), {"marker": None}),
+    (Abort(507), {"source": None, "marker": None, "match": {"headers": {"end-user": {"exact": "a"}}}}),
+    (Abort(507), EVERYBODY),
+    (Abort(507, percentage=50), EVERYBODY),
+    (Abort(507), {**EVERYBODY, "subset": "v1"}),
+]
+"""Faults and their scopes: marked, by caller, by match, for everybody."""
+
+THEIRS = {"delay": {"fixedDelay": "9s", "percentage": {"value": 1}}}
+
+
+class Two:
+    """The object as it is (`shared`), and as the owner's edits alone would have left it (`alone`).
+
+    theirs: the owner has set a fault of his own meanwhile. memory: what our run wrote, as it remembers it.
+    """
+
+    def __init__(self, owner: dict[str, Any]) -> None:
+        self.alone = deepcopy(owner)
+        self.alone["metadata"]["uid"] = "uid-1"
+        self.shared = deepcopy(self.alone)
+        self.saved = [(deepcopy(self.alone), deepcopy(self.alone))]
+        self.memory: dict[str, tuple[ledger.Entry, ...]] = {}
+        self.live: list[str] = []
+        self.theirs = False
+        self.conflicts: list[str] = []
+
+    def inject(self, which: int) -> bool:
+        """Lay one of CELLS over the object; False where that is refused."""
+        fault, scope = CELLS[which % len(CELLS)]
+        cell = str(len(self.memory) + 1)
+        where = place(cell, **scope)
+        try:
+            (change,) = overlay.plan(fault, where, View(owner=self.shared))
+        except InvalidInput:
+            return False
+        assert isinstance(change, Edit)
+        self.shared = apply(self.shared, change.compute(self.shared))
+        self.memory[cell] = tuple(one for one in ledger.entries(self.shared, RUN) if one.cell == cell)
+        self.live.append(cell)
+        return True
+
+    def undo(self, which: int) -> None:
+        """One of the live cells ends."""
+        if self.live:
+            cell = self.live.pop(which % len(self.live))
+            self._undo(cell, self.memory[cell])
+
+    def end(self, *, told: bool) -> None:
+        """The run ends."""
+        self._undo(None, tuple(entry for entries in self.memory.values() for entry in entries), told=told)
+
+    def _undo(self, cell: str | None, memory: tuple[ledger.Entry, ...], *, told: bool = False) -> None:
+        undone = ledger.undo(self.shared, RUN, cell, memory=memory, told=told)
+        assert not undone.delete
+        self.shared = apply(self.shared, undone.ops)
+        self.conflicts += undone.conflicts
+
+    # --- what the owner does ------------------------------------------------------------------------------------------
+
+    def both(self, edit) -> None:
+        for obj in (self.alone, self.shared):
+            edit(obj)
+
+    def routes(self) -> int:
+        return len(_own(self.alone))
+
+    def on_route(self, at: int, edit) -> None:
+        """Edit one route of the owner's."""
+        if count := self.routes():
+            for obj in (self.alone, self.shared):
+                edit(obj["spec"]["http"][_own(obj)[at % count]])
+
+    def save(self) -> None:
+        """Keep his own source, and export what is in the cluster."""
+        self.saved.append((deepcopy(self.alone), deepcopy(self.shared)))
+
+    def older(self, which: int, uid: str = "") -> None:
+        """Apply the source of an earlier day, which never had anything of ours."""
+        source, _ = self.saved[which % len(self.saved)]
+        self._become(source, source, uid)
+
+    def exported(self, which: int, *, whole: bool, uid: str = "") -> None:
+        """Apply what he exported, with what was ours then; whole: with label and note."""
+        source, export = deepcopy(self.saved[which % len(self.saved)])
+        if not whole:
+            for name, key in (("labels", ledger.LABEL), ("annotations", ledger.UNDO)):
+                export["metadata"].get(name, {}).pop(key, None)
+        self._become(source, export, uid)
+
+    def _become(self, alone: dict, shared: dict, uid: str) -> None:
+        now = uid or self.alone["metadata"]["uid"]
+        self.alone, self.shared = deepcopy(alone), deepcopy(shared)
+        self.alone["metadata"]["uid"] = self.shared["metadata"]["uid"] = now
+
+
+def _own(obj: dict[str, Any]) -> list[int]:
+    """Where the owner's routes are: by name, or what became of ours under another."""
+    names = [(i, str(one.get("name", ""))) for i, one in enumerate(obj["spec"]["http"])]
+    return [i for i, name in names if not name.startswith(("chaos-", "was-chaos-"))]
+
+
+def bare(obj: dict[str, Any]) -> dict[str, Any]:
+    """OBJ as an API server keeps it: a map of labels or annotations that is empty is none."""
+    meta = {key: value for key, value in obj["metadata"].items() if value != {} or key not in ("labels", "annotations")}
+    return {**obj, "metadata": meta}
+
+
+def _set(**fields: Any):
+    return lambda route: route.update(deepcopy(fields))
+
+
+def _set_theirs(two: Two, at: int) -> None:
+    two.theirs = True
+    two.on_route(at, _set(fault=THEIRS))
+
+
+def _add(two: Two, at: int) -> None:
+    count = two.routes()
+    new = {"name": f"new{at}", "route": [{"destination": {"host": "details"}}]}
+    if at % 3 == 0:
+        new["fault"] = deepcopy(FAULTS[0])
+        two.theirs = True
+
+    def edit(obj):
+        own = [*_own(obj), len(obj["spec"]["http"])]
+        obj["spec"]["http"].insert(own[at % (count + 1)], deepcopy(new))
+
+    two.both(edit)
+
+
+def _drop(two: Two, at: int) -> None:
+    count = two.routes()
+    if count > 1:  # Istio takes no VirtualService without routes
+        two.both(lambda obj: obj["spec"]["http"].pop(_own(obj)[at % count]))
+
+
+def _shuffle(two: Two, at: int) -> None:
+    order = list(range(two.routes()))
+    random.Random(at).shuffle(order)
+
+    def edit(obj):
+        http, own = obj["spec"]["http"], _own(obj)
+        moved = [http[own[i]] for i in order]
+        for i, route in zip(own, moved, strict=True):
+            http[i] = route
+
+    two.both(edit)
+
+
+def _shuffle_all(two: Two, at: int) -> None:
+    """Ours are moved about too; among themselves the owner's keep their order."""
+    places = list(range(len(two.shared["spec"]["http"])))
+    random.Random(at).shuffle(places)
+    http = two.shared["spec"]["http"]
+    own = [http[i] for i in _own(two.shared)]
+    ours = [one for i, one in enumerate(http) if i not in _own(two.shared)]
+    chosen = set(places[: len(own)])
+    two.shared["spec"]["http"] = [own.pop(0) if i in chosen else ours.pop(0) for i in range(len(http))]
+
+
+def _duplicate(two: Two, at: int) -> None:
+    count = two.routes()
+
+    def edit(obj):
+        where = _own(obj)[at % count]
+        obj["spec"]["http"].append({**deepcopy(obj["spec"]["http"][where]), "timeout": "7s"})
+
+    two.both(edit)
+
+
+def _rename_ours(two: Two, at: int) -> None:
+    """The owner takes a route of ours for one of his and gives it a better name."""
+    http = two.shared["spec"]["http"]
+    ours = [one for one in http if str(one.get("name", "")).startswith("chaos-")]
+    if ours:
+        chosen = ours[at % len(ours)]
+        chosen["name"] = f"was-{chosen['name']}"
+
+
+def _edit_ours(two: Two, at: int) -> None:
+    for one in two.shared["spec"]["http"]:
+        if str(one.get("name", "")).startswith("chaos-"):
+            one["timeout"] = f"{at}s"
+
+
+def _meta(name: str, key: str, value: str | None):
+    def edit(obj):
+        if value is not None:
+            obj["metadata"].setdefault(name, {})[key] = value
+        else:
+            obj["metadata"].get(name, {}).pop(key, None)
+
+    return edit
+
+
+def _wipe(name: str):
+    return lambda two, at: two.both(lambda obj: obj["metadata"].pop(name, None))
+
+
+EDITS: dict[str, Any] = {
+    "set a timeout": lambda two, at: two.on_route(at, _set(timeout="9s")),
+    "remove a timeout": lambda two, at: two.on_route(at, lambda route: route.pop("timeout", None)),
+    "change weights": lambda two, at: two.on_route(
+        at, _set(route=[{"destination": {"host": "details", "subset": "v1"}, "weight": at}])
+    ),
+    "change a match": lambda two, at: two.on_route(at, _set(match=[{"uri": {"prefix": f"/{at}"}}])),
+    "rename a route": lambda two, at: two.on_route(at, _set(name=f"named{at}")),
+    "set a fault of his own": _set_theirs,
+    "add a route": _add,
+    "drop a route": _drop,
+    "reorder routes": _shuffle,
+    "move ours about": _shuffle_all,
+    "duplicate a route": _duplicate,
+    "rename ours": _rename_ours,
+    "edit ours": _edit_ours,
+    "add a label": lambda two, at: two.both(_meta("labels", "team", f"sre{at}")),
+    "remove a label": lambda two, at: two.both(_meta("labels", "a", None)),
+    "add an annotation": lambda two, at: two.both(_meta("annotations", "note", f"mine{at}")),
+    "wipe the labels": _wipe("labels"),
+    "wipe the annotations": _wipe("annotations"),
+    "add a host": lambda two, at: two.both(lambda obj: obj["spec"]["hosts"].append(f"more{at}")),
+    "save": lambda two, at: two.save(),
+    "apply an older source": lambda two, at: two.older(at),
+    "apply an export": lambda two, at: two.exported(at, whole=True),
+    "apply an export without metadata": lambda two, at: two.exported(at, whole=False),
+    "delete and recreate": lambda two, at: two.older(at, uid=f"uid-{at}x"),
+    "delete and recreate from an export": lambda two, at: two.exported(at, whole=at % 2 == 0, uid=f"uid-{at}y"),
+}
+"""By name: what he may do, with a number that chooses where."""
