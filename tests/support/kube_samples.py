@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-__all__ = ["CORE", "CUSTOM", "KINDS", "path", "sample"]
+__all__ = ["CORE", "CUSTOM", "KINDS", "SOME", "path", "sample"]
 
 _POD = {"containers": [{"name": "app", "image": "app:1"}]}
 _TEMPLATE = {"metadata": {"labels": {"app": "a"}}, "spec": _POD}
@@ -61,6 +61,8 @@ _OBJECTS: dict[str, tuple[str, str, dict]] = {
 KINDS = tuple(_OBJECTS)
 CUSTOM = tuple(kind for kind, (version, _, _) in _OBJECTS.items() if "istio" in version or "gateway" in version)
 """Kinds that a real server knows from a definition."""
+SOME = ("ConfigMap", "Service", "Pod", "Deployment", "Lease", "VirtualService", "EnvoyFilter")
+"""One of each way that a real server treats kinds."""
 CORE = tuple(kind for kind in KINDS if kind not in CUSTOM)
 
 

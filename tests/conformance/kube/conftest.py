@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 from free_place import free_place
-from kube_client import KubeClient
+from kube_client import Answer, KubeClient
+from kube_samples import path, sample
 
 from chaosmesh_ext.lab import parts, tools
 
@@ -67,6 +68,18 @@ def ns(api: KubeClient, request: pytest.FixtureRequest) -> str:
     assert made.code == 201, made.raw
     api.hidden[name] = "NS"
     return name
+
+
+@pytest.fixture
+def make(api: KubeClient, ns: str):
+    """Create an object of a kind; it must be accepted."""
+
+    def made(kind: str, name: str = "one", **metadata: object) -> Answer:
+        answer = api.post(path(kind, ns), sample(kind, name, namespace=ns, **metadata))
+        assert answer.code == 201, str(answer)
+        return answer
+
+    return made
 
 
 @pytest.fixture

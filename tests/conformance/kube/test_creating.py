@@ -1,22 +1,7 @@
-"""Kubernetes API: creating and replacing objects."""
+"""Kubernetes API: creating objects."""
 
 import pytest
-from kube_samples import CUSTOM, KINDS, path, sample
-
-_OWNED = ("creationTimestamp", "generation", "resourceVersion", "uid")
-SOME = ("ConfigMap", "Service", "Pod", "Deployment", "Lease", "VirtualService", "EnvoyFilter")
-
-
-@pytest.fixture
-def make(api, ns):
-    """Create an object of a kind; it must be accepted."""
-
-    def made(kind, name="one", **metadata):
-        answer = api.post(path(kind, ns), sample(kind, name, namespace=ns, **metadata))
-        assert answer.code == 201, str(answer)
-        return answer
-
-    return made
+from kube_samples import KINDS, SOME, path, sample
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -31,7 +16,12 @@ def test_create(make, seen, kind):
     seen(f"201; {shown}")
 
 
-@pytest.mark.parametrize("kind", ["Namespace", *KINDS])
+_NO_SCHEMAS = pytest.mark.differs("the embedded API has no schemas of custom kinds, and so none of their defaults")
+
+
+@pytest.mark.parametrize(
+    "kind", ["Namespace", *(pytest.param(kind, marks=[_NO_SCHEMAS] if kind == "HTTPRoute" else []) for kind in KINDS)]
+)
 def test_what_is_filled_in(api, ns, seen, make, kind):
     """What the server fills into a new {kind} outside its metadata"""
     if kind == "Namespace":
@@ -160,81 +150,6 @@ def test_labels_and_annotations(api, ns, seen, where, what):
     seen(str(answer).replace("x" * 64, "x…"))
 
 
-_BAD_CONFIG_MAPS = {
-    "another namespace": {"metadata": {"name": "one", "namespace": "other"}},
-    "another kind": {"kind": "Service", "data": None},
-    "another version": {"apiVersion": "v2"},
-    "a resourceVersion": {"metadata": {"name": "one", "resourceVersion": "1"}},
-    "metadata that are text": {"metadata": "text"},
-    "data that are a list": {"data": [1]},
-    "data with a number": {"data": {"a": 1}},
-    "a data key with a slash": {"data": {"a/b": "c"}},
-}
-
-
-@pytest.mark.parametrize("what", _BAD_CONFIG_MAPS)
-def test_bad_config_map(api, ns, seen, what):
-    """POST of a ConfigMap with {what}"""
-    answer = api.post(path("ConfigMap", ns), sample("ConfigMap") | _BAD_CONFIG_MAPS[what])
-    assert 400 <= answer.code <= 500
-    seen(str(answer))
-
-
-_BAD_VIRTUAL_SERVICES = {
-    "another namespace": {"metadata": {"name": "one", "namespace": "other"}},
-    "another kind": {"kind": "Gateway"},
-    "no kind": {"kind": ""},
-    "another group": {"apiVersion": "v1"},
-    "no version": {"apiVersion": ""},
-    "another version": {"apiVersion": "networking.istio.io/v1beta1"},
-    "a resourceVersion": {"metadata": {"name": "one", "resourceVersion": "1"}},
-    "a spec that is text": {"spec": "text"},
-}
-
-
-@pytest.mark.parametrize("what", _BAD_VIRTUAL_SERVICES)
-def test_bad_virtual_service(api, ns, seen, what):
-    """POST of a VirtualService with {what}"""
-    answer = api.post(path("VirtualService", ns), sample("VirtualService") | _BAD_VIRTUAL_SERVICES[what])
-    assert 400 <= answer.code <= 500
-    seen(str(answer))
-
-
-_NO_OBJECTS = {
-    "half of a JSON document": (b"{", "application/json"),
-    "nothing": (b"", "application/json"),
-    "a list": (b"[]", "application/json"),
-    "half of a YAML document": (b"a: [", "application/yaml"),
-    "plain text": (b"{}", "text/plain"),
-    "a merge patch": (b"{}", "application/merge-patch+json"),
-}
-
-
-@pytest.mark.parametrize("kind", ["ConfigMap", "VirtualService"])
-@pytest.mark.parametrize("what", _NO_OBJECTS)
-def test_no_object(api, ns, seen, kind, what):
-    """A POST to {kind} of {what}"""
-    body, content_type = _NO_OBJECTS[what]
-    answer = api.post(path(kind, ns), body, content_type=content_type)
-    assert answer.code in (400, 415)
-    seen(str(answer))
-
-
-def test_yaml(api, ns, seen):
-    """A body in YAML creates an object"""
-    body = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\ndata: {a: b}\n"
-    answer = api.post(path("ConfigMap", ns), body, content_type="application/yaml")
-    assert answer.json["data"] == {"a": "b"}
-    seen(str(answer))
-
-
-def test_built_in_kinds_need_not_say_what_they_are(api, ns, seen):
-    """A ConfigMap may leave out apiVersion and kind"""
-    answer = api.post(path("ConfigMap", ns), {"metadata": {"name": "one"}})
-    assert answer.code == 201
-    seen(str(answer))
-
-
 @pytest.mark.parametrize("kind", SOME)
 def test_the_servers_own_metadata(api, ns, seen, kind):
     """uid, creationTimestamp and generation of a new {kind} are the server's alone"""
@@ -243,192 +158,6 @@ def test_the_servers_own_metadata(api, ns, seen, kind):
     assert made.meta["uid"] != "mine"
     assert made.meta["creationTimestamp"] != lies["creationTimestamp"]
     seen(f"{made}, generation {made.meta.get('generation')}, selfLink {made.meta.get('selfLink')}")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_replace(api, ns, seen, make, kind):
-    """PUT replaces a {kind}; labels do not count as a generation"""
-    made = make(kind)
-    changed = {**made.json, "metadata": {**made.meta, "labels": {"a": "b"}}}
-    answer = api.put(path(kind, ns, "one"), changed)
-    assert answer.code == 200
-    assert answer.meta["labels"] == {"a": "b"}
-    assert int(answer.version) > int(made.version)
-    seen(f"200, generation {made.meta.get('generation')} to {answer.meta.get('generation')}")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_replace_by_itself(api, ns, seen, make, kind):
-    """PUT of the same {kind} is no write"""
-    made = make(kind)
-    answer = api.put(path(kind, ns, "one"), made.json)
-    assert answer.version == made.version
-    seen("200, the same resourceVersion")
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_replace_an_old_one(api, ns, seen, make, kind):
-    """PUT of a {kind} as it was before somebody else's change"""
-    made = make(kind)
-    assert api.patch(path(kind, ns, "one"), {"metadata": {"labels": {"a": "b"}}}).code == 200
-    answer = api.put(path(kind, ns, "one"), made.json)
-    assert (answer.code, answer.json["reason"]) == (409, "Conflict")
-    seen(str(answer))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_replace_whatever_is_there(api, ns, seen, make, kind):
-    """PUT of a {kind} without a resourceVersion"""
-    made = make(kind)
-    bare = {key: value for key, value in made.meta.items() if key not in ("resourceVersion", "managedFields")}
-    answer = api.put(path(kind, ns, "one"), {**made.json, "metadata": {**bare, "labels": {"a": "b"}}})
-    seen(str(answer))
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_replace_what_is_not_there(api, ns, seen, kind):
-    """PUT of a {kind} that is not there"""
-    answer = api.put(path(kind, ns, "one"), sample(kind, namespace=ns))
-    seen(str(answer))
-
-
-_OTHERS = {
-    "another name": {"name": "two"},
-    "another namespace": {"namespace": "other"},
-    "another uid": {"uid": "another"},
-    "a resourceVersion that is none": {"resourceVersion": "text"},
-    "a deletionTimestamp": {"deletionTimestamp": "2001-01-01T00:00:00Z"},
-}
-
-
-@pytest.mark.parametrize("kind", ["ConfigMap", "Lease", "VirtualService"])
-@pytest.mark.parametrize("what", _OTHERS)
-def test_replace_with_another(api, ns, seen, make, kind, what):
-    """PUT of a {kind} with {what}"""
-    made = make(kind)
-    answer = api.put(path(kind, ns, "one"), {**made.json, "metadata": {**made.meta, **_OTHERS[what]}})
-    assert answer.code >= 400
-    seen(str(answer))
-
-
-@pytest.mark.parametrize("kind", ["ConfigMap", "VirtualService"])
-def test_lies_about_metadata(api, ns, seen, make, kind):
-    """PUT cannot change creationTimestamp and generation of a {kind}"""
-    made = make(kind)
-    lies = {"creationTimestamp": "2001-01-01T00:00:00Z", "generation": 7}
-    answer = api.put(path(kind, ns, "one"), {**made.json, "metadata": {**made.meta, **lies}})
-    assert answer.code == 200
-    seen(", ".join(f"{key} {'kept' if answer.meta.get(key) == made.meta.get(key) else 'changed'}" for key in lies))
-
-
-@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet", *CUSTOM])
-def test_generation(api, ns, seen, make, kind):
-    """A change of spec makes another generation of a {kind}"""
-    made = make(kind)
-    spec = {**made.json["spec"], **_OTHER.get(kind, {})}
-    answer = api.put(path(kind, ns, "one"), {**made.json, "spec": spec})
-    seen(f"{answer}, generation {made.meta.get('generation')} to {answer.meta.get('generation')}")
-
-
-_OTHER = {
-    "Deployment": {"replicas": 3},
-    "ReplicaSet": {"replicas": 3},
-    "VirtualService": {"hosts": ["other"]},
-    "DestinationRule": {"host": "other"},
-    "ServiceEntry": {"hosts": ["b.example"]},
-    "EnvoyFilter": {"priority": 3},
-    "AuthorizationPolicy": {"action": "DENY"},
-    "PeerAuthentication": {"mtls": {"mode": "PERMISSIVE"}},
-    "Telemetry": {"accessLogging": [{"disabled": False}]},
-    "HTTPRoute": {"hostnames": ["a.example"]},
-}
-
-
-@pytest.mark.parametrize("kind", ["Service", "Pod", "ConfigMap", "Secret", "Lease"])
-def test_generation_of_core_kinds(api, ns, seen, make, kind):
-    """Whether a change of what a {kind} holds is counted"""
-    made = make(kind)
-    change = {
-        "Service": {"spec": {"selector": {"app": "b"}}},
-        "Pod": {"spec": {"containers": [{"name": "app", "image": "app:2"}]}},
-        "Lease": {"spec": {"holderIdentity": "you"}},
-    }.get(kind, {"data": {"a": "Mg=="}})
-    content = "application/strategic-merge-patch+json"
-    answer = api.patch(path(kind, ns, "one"), change, content)
-    assert answer.code == 200
-    seen(f"generation {made.meta.get('generation')} to {answer.meta.get('generation')}")
-
-
-_CHANGES = {
-    "a Deployment's selector": ("Deployment", {"spec": {"selector": {"matchLabels": {"app": "b"}}}}),
-    "a Deployment's replicas below 0": ("Deployment", {"spec": {"replicas": -1}}),
-    "a Deployment's template's labels": ("Deployment", {"spec": {"template": {"metadata": {"labels": {"app": "b"}}}}}),
-    "a Pod's node": ("Pod", {"spec": {"nodeName": "lab"}}),
-    "a Pod's command": ("Pod", {"spec": {"containers": [{"name": "app", "image": "app:1", "command": ["x"]}]}}),
-    "a Pod's grace period": ("Pod", {"spec": {"terminationGracePeriodSeconds": 3}}),
-    "a Pod's image": ("Pod", {"spec": {"containers": [{"name": "app", "image": "app:2"}]}}),
-    "a Service's ports to none": ("Service", {"spec": {"ports": []}}),
-    "a Service's port to 70000": ("Service", {"spec": {"ports": [{"port": 70000}]}}),
-    "a Service's address": ("Service", {"spec": {"clusterIP": "10.96.3.3"}}),
-    "a Service's type to one that is none": ("Service", {"spec": {"type": "Odd"}}),
-    "a Secret's type": ("Secret", {"type": "other"}),
-    "a RoleBinding's role": ("RoleBinding", {"roleRef": {"name": "b"}}),
-    "a Lease's duration to 0": ("Lease", {"spec": {"leaseDurationSeconds": 0}}),
-    "a ConfigMap to immutable": ("ConfigMap", {"immutable": True}),
-}
-
-
-@pytest.mark.parametrize("what", _CHANGES)
-def test_fields_that_may_not_change(api, ns, seen, make, what):
-    """A change of {what}"""
-    kind, change = _CHANGES[what]
-    make(kind)
-    # the real server ends its refusal of a Pod's change in a diff of Go structs
-    seen(str(api.patch(path(kind, ns, "one"), change)).split("\\n@@")[0])
-
-
-def test_immutable_config_maps(api, ns, seen, make):
-    """An immutable ConfigMap"""
-    make("ConfigMap")
-    assert api.patch(path("ConfigMap", ns, "one"), {"immutable": True}).code == 200
-    seen(f"data: {api.patch(path('ConfigMap', ns, 'one'), {'data': {'a': '2'}})}")
-    seen(f"mutable again: {api.patch(path('ConfigMap', ns, 'one'), {'immutable': False})}")
-    seen(f"labels: {api.patch(path('ConfigMap', ns, 'one'), {'metadata': {'labels': {'a': 'b'}}})}")
-
-
-_CONTAINERS = {
-    "no container": [],
-    "no name": [{"image": "a"}],
-    "no image": [{"name": "a"}],
-    "one name twice": [{"name": "a", "image": "a"}, {"name": "a", "image": "a"}],
-    "a port of 0": [{"name": "a", "image": "a", "ports": [{"containerPort": 0}]}],
-}
-
-
-@pytest.mark.parametrize("what", _CONTAINERS)
-def test_pods_containers(api, ns, seen, what):
-    """A Pod with {what}"""
-    pod = sample("Pod")
-    pod["spec"] = {"containers": _CONTAINERS[what]}
-    answer = api.post(path("Pod", ns), pod)
-    assert answer.code == 422
-    seen(str(answer))
-
-
-@pytest.mark.parametrize("kind", ["Deployment", "ReplicaSet"])
-@pytest.mark.parametrize("wrong", ["no selector", "no template", "labels that it does not select"])
-def test_templated(api, ns, seen, kind, wrong):
-    """A {kind} with {wrong}"""
-    obj = sample(kind)
-    if wrong == "no selector":
-        del obj["spec"]["selector"]
-    elif wrong == "no template":
-        del obj["spec"]["template"]
-    else:
-        obj["spec"]["template"]["metadata"]["labels"] = {"app": "b"}
-    answer = api.post(path(kind, ns), obj)
-    assert answer.code == 422
-    seen(str(answer))
 
 
 def test_core_kinds_take_null_as_absence(api, ns, seen):
@@ -476,13 +205,3 @@ def test_headless_services(api, ns, seen):
     for body in (headless, external):
         spec = api.post(path("Service", ns), body).json["spec"]
         seen(", ".join(f"{key}={spec[key]}" for key in sorted(spec) if key not in ("ports", "selector")))
-
-
-def test_owner_references(api, ns, seen):
-    """An ownerReference needs all of apiVersion, kind, name and uid"""
-    owner = {"apiVersion": "v1", "kind": "ConfigMap", "name": "a", "uid": "b"}
-    for missing in ("", "apiVersion", "kind", "name", "uid"):
-        reference = {key: value for key, value in owner.items() if key != missing}
-        name = f"without-{missing.lower()}".strip("-")
-        answer = api.post(path("ConfigMap", ns), sample("ConfigMap", name, ownerReferences=[reference]))
-        seen(str(answer))

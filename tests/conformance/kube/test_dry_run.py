@@ -2,19 +2,7 @@
 
 import pytest
 from kube_client import JSON_PATCH, MERGE, STRATEGIC
-from kube_samples import CUSTOM, path, sample
-
-SOME = ("ConfigMap", "Service", "Pod", "Deployment", "Lease", "VirtualService", "EnvoyFilter")
-
-
-@pytest.fixture
-def make(api, ns):
-    def made(kind, name="one", **metadata):
-        answer = api.post(path(kind, ns), sample(kind, name, namespace=ns, **metadata))
-        assert answer.code == 201, str(answer)
-        return answer
-
-    return made
+from kube_samples import CUSTOM, SOME, path, sample
 
 
 @pytest.mark.parametrize("kind", SOME)
@@ -115,7 +103,7 @@ def test_no_dry_run(api, ns, seen, make, verb, word):
     """{verb} with dryRun={word}"""
     made = make("ConfigMap")
     where = path("ConfigMap", ns) if verb == "POST" else path("ConfigMap", ns, "one")
-    body = sample("ConfigMap", "two") if verb == "POST" else made.json if verb == "PUT" else {}
+    body = {"POST": sample("ConfigMap", "two"), "PUT": made.json, "PATCH": {}}.get(verb)
     content_type = MERGE if verb == "PATCH" else "application/json"
     answer = api.ask(verb, where, body, content_type=content_type, dryRun=word)
     assert answer.code >= 400
@@ -129,3 +117,11 @@ def test_generate_name(api, ns, seen):
     answer = api.post(path("ConfigMap", ns), body, dryRun="All")
     assert answer.meta["name"].startswith("made-")
     seen(f"a name of {len(answer.meta['name'])} characters")
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "VirtualService"])
+def test_a_body_speaks_for_the_query(api, ns, seen, make, kind):
+    """DELETE of a {kind} with dryRun=All in the query and other options in the body"""
+    make(kind)
+    answer = api.delete(path(kind, ns, "one"), {"propagationPolicy": "Background"}, dryRun="All")
+    seen(f"{answer}, then {api.get(path(kind, ns, 'one')).code}")

@@ -1,20 +1,10 @@
 """Kubernetes API: patches."""
 
+import re
+
 import pytest
 from kube_client import JSON_PATCH, MERGE, STRATEGIC
-from kube_samples import CORE, CUSTOM, path, sample
-
-SOME = ("ConfigMap", "Service", "Pod", "Deployment", "Lease", "VirtualService", "EnvoyFilter")
-
-
-@pytest.fixture
-def make(api, ns):
-    def made(kind, name="one", **metadata):
-        answer = api.post(path(kind, ns), sample(kind, name, namespace=ns, **metadata))
-        assert answer.code == 201, str(answer)
-        return answer
-
-    return made
+from kube_samples import CORE, CUSTOM, SOME, path, sample
 
 
 @pytest.mark.parametrize("kind", SOME)
@@ -98,7 +88,16 @@ _JSON_PATCHES = {
 }
 
 
-@pytest.mark.parametrize("what", _JSON_PATCHES)
+_WHY = pytest.mark.differs("the embedded API also says why it cannot be applied, as a cause")
+_INAPPLICABLE = (
+    "add below what is not there", "remove what is not there", "move what is not there", "a test that fails",
+    "a test of what is not there", "an unknown operation", "an operation without a path",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[_WHY] if what in _INAPPLICABLE else []) for what in _JSON_PATCHES]
+)
 def test_json_patch(api, ns, seen, make, what):
     """JSON patch of a ConfigMap: {what}"""
     make("ConfigMap")
@@ -106,12 +105,21 @@ def test_json_patch(api, ns, seen, make, what):
     if answer.code == 200:
         seen(f"200, data {answer.json.get('data')}, annotations {answer.meta.get('annotations')}")
     else:
-        seen(str(answer))
+        seen(_short(answer))
+
+
+def _short(answer):
+    """A refusal without the object that it quotes."""
+    return re.sub(r"patch: Invalid value: .*\": ", "patch: Invalid value: …: ", str(answer))
 
 
 @pytest.mark.parametrize(
     "what",
-    ["a test of the resourceVersion that holds", "a test of the resourceVersion that fails", "a route in front"],
+    [
+        "a test of the resourceVersion that holds",
+        pytest.param("a test of the resourceVersion that fails", marks=_WHY),
+        "a route in front",
+    ],
 )
 def test_json_patch_of_a_custom_kind(api, ns, seen, make, what):
     """JSON patch of a VirtualService: {what}"""
@@ -147,7 +155,14 @@ _MERGES = {
 }
 
 
-@pytest.mark.parametrize("what", _MERGES)
+_UNCHECKED = pytest.mark.differs(
+    "a real server tries to read the ConfigMap as the other kind, the embedded API ignores it"
+)
+
+
+@pytest.mark.parametrize(
+    "what", [pytest.param(what, marks=[_UNCHECKED] if what == "another kind" else []) for what in _MERGES]
+)
 def test_merge_patch(api, ns, seen, make, what):
     """Merge patch of a ConfigMap: {what}"""
     made = make("ConfigMap")
@@ -161,7 +176,7 @@ def test_merge_patch(api, ns, seen, make, what):
         same = "unchanged" if answer.version == made.version else "written"
         seen(f"200, data {answer.json.get('data')}, {same}")
     else:
-        seen(str(answer))
+        seen(_short(answer))
 
 
 @pytest.mark.parametrize("content_type", [JSON_PATCH, MERGE, STRATEGIC])

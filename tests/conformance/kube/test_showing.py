@@ -25,7 +25,7 @@ def test_include(api, ns, seen, include):
     assert api.post(path("VirtualService", ns), sample("VirtualService")).code == 201
     answer = api.get(path("VirtualService", ns), accept=TABLE, includeObject=include)
     if answer.code == 200:
-        seen(f"200, {answer.json['rows'][0].get('object', {}).get('kind')}")
+        seen(f"200, {(answer.json['rows'][0]['object'] or {}).get('kind')}")
     else:
         seen(str(answer))
 

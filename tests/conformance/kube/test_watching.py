@@ -8,16 +8,6 @@ from kube_client import TABLE
 from kube_samples import path, sample
 
 
-@pytest.fixture
-def make(api, ns):
-    def made(kind, name="one", **metadata):
-        answer = api.post(path(kind, ns), sample(kind, name, namespace=ns, **metadata))
-        assert answer.code == 201, str(answer)
-        return answer
-
-    return made
-
-
 def _told(events):
     """The events in short: word, name, and labels where there are some."""
     shown = []
@@ -79,11 +69,13 @@ def test_an_old_version(api, ns, seen, make):
     seen(_told([event]))
 
 
-def test_a_version_to_come(api, ns, seen, make):
+@pytest.mark.differs("the embedded API refuses it at once, a real one waits for the version")
+def test_a_version_to_come(api, ns, seen, side, make):
     """A watch from a version that is still to come"""
     make("VirtualService")
-    [event] = api.watch(path("VirtualService", ns), 1, resourceVersion="99999999")
-    seen(_told([event]))
+    events = api.watch(path("VirtualService", ns), 1, resourceVersion="99999999", timeoutSeconds="1")
+    assert [event["type"] for event in events] == (["ERROR"] if side == "embedded" else [])
+    seen(_told(events))
 
 
 @pytest.mark.parametrize("version", ["x", "-1"])
@@ -158,10 +150,10 @@ def test_finalizers(api, ns, seen, make):
 
 
 def test_bookmarks(api, ns, seen, make):
-    """A watch that ends tells a bookmark, if it is asked to"""
+    """A watch tells a bookmark before it ends, if it is asked to"""
     since = make("VirtualService").version
     events = api.watch(
-        path("VirtualService", ns), 9, resourceVersion=since, allowWatchBookmarks="true", timeoutSeconds="1"
+        path("VirtualService", ns), 1, resourceVersion=since, allowWatchBookmarks="true", timeoutSeconds="4"
     )
     assert [event["type"] for event in events] == ["BOOKMARK"]
     bookmark = events[0]["object"]
@@ -170,13 +162,15 @@ def test_bookmarks(api, ns, seen, make):
     seen(f"BOOKMARK {bookmark['kind']} {bookmark['apiVersion']} {sorted(bookmark['metadata'])}, none where not asked")
 
 
-def test_initial_events(api, ns, seen, make):
+@pytest.mark.differs("a real API server does it over etcd 3.5.13 or later, and the lab's is older")
+def test_initial_events(api, ns, seen, side, make):
     """sendInitialEvents tells what is there, and when that was all"""
     make("VirtualService", "a")
     make("VirtualService", "b")
     query = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
     events = api.watch(path("VirtualService", ns), 3, **query)
     last = events[-1]["object"]["metadata"]
+    assert [event["type"] for event in events] == (["ADDED", "ADDED", "BOOKMARK"] if side == "embedded" else ["ERROR"])
     seen(f"{_told(events)}, annotations {last.get('annotations')}")
 
 
@@ -224,9 +218,11 @@ def test_other_versions(api, ns, seen, make):
     seen(f"{event['type']} {event['object']['apiVersion']}")
 
 
-def test_the_deprecated_paths(api, ns, seen, make):
+@pytest.mark.differs("no client of today asks there")
+def test_the_deprecated_paths(api, ns, seen, side, make):
     """A watch at /watch/"""
     make("VirtualService")
     where = path("VirtualService", ns).replace("/v1/", "/v1/watch/")
     answer = api.get(where, timeoutSeconds="1")
-    seen(str(answer))
+    assert answer.code == (501 if side == "embedded" else 200)
+    seen(str(answer) if side == "embedded" else "200, a watch")

@@ -4,7 +4,8 @@ import datetime
 
 import pytest
 
-from chaosmesh_ext.lab.kube.embedded.columns import age, columns
+from chaosmesh_ext.lab.kube.embedded.cells import age
+from chaosmesh_ext.lab.kube.embedded.columns import columns
 from chaosmesh_ext.lab.kube.embedded.kinds import KINDS, by_kind
 
 

@@ -120,6 +120,8 @@ def etcd(program: Path, host: str, data: Path, log: Path) -> Process:
         # it elects itself: with etcd's own times that takes up to a second
         "heartbeat-interval": 10,
         "election-timeout": 100,
+        # a watch that names no version waits until the API server has heard that its cache is up to date
+        "experimental-watch-progress-notify-interval": "500ms",
         "log-level": "warn",
     }
     return Process("etcd", [str(program), "--unsafe-no-fsync", *_flags(options)], log)

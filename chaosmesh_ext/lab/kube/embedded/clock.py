@@ -7,6 +7,7 @@ import datetime
 __all__ = ["now"]
 
 
-def now() -> str:
-    """The time in UTC, to the second."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def now(ahead: int = 0) -> str:
+    """The time in UTC, to the second; AHEAD: seconds from now."""
+    at = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=ahead)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -10,10 +10,7 @@ from typing import Any
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind
 
-__all__ = ["NODE", "cluster_ip", "fill", "first_status"]
-
-NODE = "lab"
-"""The name of the only Node."""
+__all__ = ["cluster_ip", "fill", "first_status"]
 
 
 def fill(kind: Kind, obj: Obj, old: Obj | None, taken: Callable[[], Collection[str]]) -> None:
@@ -21,6 +18,8 @@ def fill(kind: Kind, obj: Obj, old: Obj | None, taken: Callable[[], Collection[s
 
     Allocated fields (a Service's addresses, a Pod's node) are carried over from OLD where OBJ leaves them out.
     """
+    if kind.name in ("ConfigMap", "Secret"):
+        _settle_data(obj)
     if not kind.custom:
         _drop_nulls(obj)
     filler = _FILLERS.get((kind.group, kind.name))
@@ -42,6 +41,15 @@ def first_status(kind: Kind) -> Obj | None:
         case "ReplicaSet":
             return {"replicas": 0}
     return None if kind.custom or not kind.status else {}
+
+
+def _settle_data(obj: Obj) -> None:
+    """In a map of texts null is the empty one, and the empty map is none."""
+    for field in ("data", "binaryData", "stringData"):
+        if obj.get(field):
+            obj[field] = {key: value or "" for key, value in obj[field].items()}
+        else:
+            obj.pop(field, None)
 
 
 def _drop_nulls(value: Any) -> None:
@@ -98,8 +106,23 @@ def _floats(image: str) -> bool:
 
 def _pod(obj: Obj) -> None:
     spec = obj.setdefault("spec", {})
-    _defaults(spec, serviceAccountName="default", nodeName=NODE, enableServiceLinks=True)
+    _defaults(spec, enableServiceLinks=True)
+    spec["tolerations"] = [*(spec.get("tolerations") or []), *(one for one in _TOLERATED if not _tolerated(spec, one))]
     _pod_spec(spec)
+
+
+_TOLERATED = tuple(
+    {"key": f"node.kubernetes.io/{what}", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    for what in ("not-ready", "unreachable")
+)
+"""What every Pod gets, unless it says otherwise of the same taint."""
+
+
+def _tolerated(spec: Obj, wanted: Obj) -> bool:
+    return any(
+        one.get("key", wanted["key"]) == wanted["key"] and one.get("effect", "NoExecute") == "NoExecute"
+        for one in spec.get("tolerations") or []
+    )
 
 
 def _templated(obj: Obj) -> None:
@@ -171,7 +194,13 @@ def _secret(obj: Obj) -> None:
 
 
 def _event(obj: Obj) -> None:
-    _defaults(obj, type="Normal", source={}, reportingComponent="", reportingInstance="")
+    _defaults(obj, source={}, reportingComponent="", reportingInstance="")
+
+
+def _endpoint_slice(obj: Obj) -> None:
+    obj["ports"] = obj.get("ports") or None
+    for endpoint in obj.get("endpoints") or []:
+        _defaults(endpoint, conditions={})
 
 
 def _role_binding(obj: Obj) -> None:
@@ -189,6 +218,7 @@ _FILLERS: dict[tuple[str, str], Callable[[Obj], None]] = {
     ("", "Service"): _service,
     ("", "Secret"): _secret,
     ("", "Event"): _event,
+    ("discovery.k8s.io", "EndpointSlice"): _endpoint_slice,
     ("apps", "Deployment"): _deployment,
     ("apps", "ReplicaSet"): _templated,
     (_RBAC, "RoleBinding"): _role_binding,

@@ -20,7 +20,7 @@ _NAMESPACE = named("Namespace")
 class DeleteOptions(msgspec.Struct, frozen=True):
     """What a DELETE asks for: preconditions ("" is none), whether dependents stay (`orphan`), and only to try it.
 
-    grace: seconds that a Pod gets to end, None for what its spec says.
+    grace: seconds that a Pod on a node gets to end, None for what its spec says; 0 takes it away at once.
     """
 
     uid: str = ""
@@ -31,7 +31,7 @@ class DeleteOptions(msgspec.Struct, frozen=True):
 
 
 class Deleted(msgspec.Struct, frozen=True):
-    """The object as it was last; `gone` is False while finalizers hold it."""
+    """The object as it was last; `gone` is False while finalizers or a Pod's node hold it."""
 
     obj: Obj
     gone: bool
@@ -46,14 +46,17 @@ def delete(store: Store, kind: Kind, obj: Obj, options: DeleteOptions) -> Delete
     if kind is _NAMESPACE and name in _IMMORTAL:
         raise forbidden(kind, name, "this namespace may not be deleted")
     _check(kind, obj, options)
-    marked = _marked(kind, obj)
+    marked = _marked(kind, obj, options.grace)
+    held = bool(obj["metadata"].get("finalizers")) or marked["metadata"]["deletionGracePeriodSeconds"] > 0
     if options.dry_run:
-        return Deleted(marked, gone=not marked["metadata"].get("finalizers"))
+        return Deleted(marked, gone=not held)
     if kind is _NAMESPACE:
         return _delete_namespace(store, marked)
-    if obj["metadata"].get("finalizers"):
-        return Deleted(obj if same(marked, obj) else store.put(kind, marked), gone=False)
-    return Deleted(_last(kind, remove(store, kind, obj, orphan=options.orphan), marked), gone=True)
+    if (held or kind.name == "Pod") and not same(marked, obj):
+        obj = store.put(kind, marked)
+    if held:
+        return Deleted(obj, gone=False)
+    return Deleted(remove(store, kind, obj, orphan=options.orphan), gone=True)
 
 
 def remove(store: Store, kind: Kind, obj: Obj, *, orphan: bool = False) -> Obj:
@@ -67,21 +70,29 @@ def remove(store: Store, kind: Kind, obj: Obj, *, orphan: bool = False) -> Obj:
     return last
 
 
-def _marked(kind: Kind, obj: Obj) -> Obj:
-    """OBJ as it is between the request to delete it and its end."""
-    if "deletionTimestamp" in obj["metadata"]:
+def _marked(kind: Kind, obj: Obj, grace: int | None) -> Obj:
+    """OBJ as it is between the request to delete it and its end; a Pod's GRACE can only become shorter."""
+    metadata = obj["metadata"]
+    seconds = _grace(obj, grace) if kind.name == "Pod" else 0
+    if "deletionTimestamp" not in metadata:
+        marks = {"deletionTimestamp": now(seconds), "deletionGracePeriodSeconds": seconds}
+        if metadata.get("generation"):
+            marks["generation"] = metadata["generation"] + 1
+    elif seconds < metadata.get("deletionGracePeriodSeconds", 0):
+        ends = min(metadata["deletionTimestamp"], now(seconds))
+        marks = {"deletionTimestamp": ends, "deletionGracePeriodSeconds": seconds}
+    else:
         return obj
-    grace = obj["spec"].get("terminationGracePeriodSeconds", 30) if kind.name == "Pod" else 0
-    metadata = {**obj["metadata"], "deletionTimestamp": now(), "deletionGracePeriodSeconds": grace}
-    return {**obj, "metadata": metadata}
+    return {**obj, "metadata": {**metadata, **marks}}
 
 
-def _last(kind: Kind, removed: Obj, marked: Obj) -> Obj:
-    """What a DELETE answers: of a Pod, that it is on its way out."""
-    if kind.name != "Pod":
-        return removed
-    version = removed["metadata"]["resourceVersion"]
-    return {**removed, "metadata": {**marked["metadata"], "resourceVersion": version}}
+def _grace(pod: Obj, asked: int | None) -> int:
+    """The seconds that POD gets to end: none where no kubelet would end it."""
+    over = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    if over or not pod["spec"].get("nodeName"):
+        return 0
+    seconds: int = pod["spec"].get("terminationGracePeriodSeconds", 30) if asked is None else asked
+    return 1 if seconds < 0 else seconds
 
 
 def _collect(store: Store, uid: str, *, orphan: bool) -> None:

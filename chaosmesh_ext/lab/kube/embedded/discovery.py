@@ -6,15 +6,19 @@ from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind, group_versions, groups
 from chaosmesh_ext.lab.kube.embedded.reviews import REVIEWS
 
-__all__ = ["VERSION", "aggregated", "api_group", "api_groups", "api_resources", "api_versions", "served"]
+__all__ = ["VERSION", "aggregated", "api_group", "api_groups", "api_resources", "api_versions", "paths", "served"]
 
 VERSION = {
     "major": "1",
-    "minor": "32",
-    "gitVersion": "v1.32.0",
+    "minor": "36",
+    "emulationMajor": "1",
+    "emulationMinor": "36",
+    "minCompatibilityMajor": "1",
+    "minCompatibilityMinor": "35",
+    "gitVersion": "v1.36.0",
     "gitCommit": "",
     "gitTreeState": "clean",
-    "buildDate": "2024-12-11T17:59:15Z",
+    "buildDate": "2026-04-22T00:00:00Z",
     "goVersion": "",
     "compiler": "",
     "platform": "linux/amd64",
@@ -30,6 +34,15 @@ _AGGREGATED = "apidiscovery.k8s.io"
 def served() -> dict[str, list[str]]:
     """Each group and its versions, those of the reviews included."""
     return groups() | {group: ["v1"] for group, _ in REVIEWS}
+
+
+def paths() -> list[str]:
+    """Every path that says what is below it."""
+    found = ["/api", "/apis", "/openapi/v3"]
+    for group, versions in served().items():
+        base = f"/apis/{group}" if group else "/api"
+        found += [base, *(f"{base}/{version}" for version in versions)]
+    return list(dict.fromkeys(found))
 
 
 def api_versions(address: str) -> Obj:
@@ -75,13 +88,19 @@ def _resources(kind: Kind) -> list[Obj]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.name,
-        "verbs": _VERBS if kind.writable else _READ,
+        "verbs": _verbs(kind),
     }
     if kind.short:
         main["shortNames"] = list(kind.short)
     if kind.categories:
         main["categories"] = list(kind.categories)
     return [main, *(_subresource(kind, *sub) for sub in subresources(kind))]
+
+
+def _verbs(kind: Kind) -> list[str]:
+    if not kind.writable:
+        return _READ
+    return [verb for verb in _VERBS if (kind.name, verb) != ("Namespace", "deletecollection")]
 
 
 def subresources(kind: Kind) -> list[tuple[str, str, str, str, list[str]]]:

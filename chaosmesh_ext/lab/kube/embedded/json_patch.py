@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from chaosmesh_ext.lab.kube.embedded.decoding import go_type
 from chaosmesh_ext.lab.kube.embedded.jsons import copied, same
-from chaosmesh_ext.lab.kube.embedded.refusals import bad_request, unprocessable_patch
+from chaosmesh_ext.lab.kube.embedded.refusals import Refused, bad_request, too_large_body, unprocessable_patch
 
 __all__ = ["LIMIT", "json_patch", "merge_patch"]
 
@@ -14,7 +15,6 @@ LIMIT = 10_000
 """Most operations in one JSON patch (Kubernetes' maxJSONPatchOperations)."""
 
 _INDEX = re.compile(r"0|[1-9][0-9]*")
-_NEEDS_VALUE = ("add", "replace", "test")
 
 
 class _CannotApply(Exception):
@@ -35,14 +35,18 @@ def merge_patch(target: Any, patch: Any) -> Any:
 
 
 def json_patch(target: Any, operations: Any) -> Any:
-    """A copy of TARGET after all OPERATIONS.
+    """A copy of TARGET after all OPERATIONS, read as Kubernetes' library reads them: what is not given is null, and
+    `replace` may add to an object.
 
     Raises Refused: 400 when OPERATIONS is no JSON patch, 413 above `LIMIT`, 422 when one cannot be applied.
     """
-    if not isinstance(operations, list) or not all(isinstance(operation, dict) for operation in operations):
-        raise bad_request("error decoding patch: a JSON patch is a list of operations")
+    if not isinstance(operations, list):
+        raise _unmarshal(operations, "[]handlers.jsonPatchOp")
     if len(operations) > LIMIT:
-        raise bad_request(f"The allowed maximum operations in a JSON patch is {LIMIT}, got {len(operations)}")
+        raise too_large_body(f"The allowed maximum operations in a JSON patch is {LIMIT}, got {len(operations)}")
+    for operation in operations:
+        if not isinstance(operation, dict):
+            raise _unmarshal(operation, "handlers.jsonPatchOp")
     document = copied(target)
     for operation in operations:
         try:
@@ -52,18 +56,20 @@ def json_patch(target: Any, operations: Any) -> Any:
     return document
 
 
+def _unmarshal(value: Any, wanted: str) -> Refused:
+    return bad_request(f"error decoding patch: json: cannot unmarshal {go_type(value)} into Go value of type {wanted}")
+
+
 def _apply(document: Any, operation: dict[str, Any]) -> Any:
     op, path = operation.get("op"), _pointer(operation.get("path"))
-    if op in _NEEDS_VALUE and "value" not in operation:
-        raise _CannotApply(f"{op} operation for path {operation['path']!r} is missing its value")
+    given = copied(operation.get("value"))
     match op:
         case "add":
-            return _add(document, path, copied(operation["value"]))
+            return _add(document, path, given)
         case "remove":
             return _remove(document, path)
         case "replace":
-            _get(document, path)
-            return copied(operation["value"]) if not path else _set(document, path, copied(operation["value"]))
+            return given if not path else _set(document, path, given)
         case "move" | "copy":
             source = _pointer(operation.get("from"), "from")
             value = copied(_get(document, source))
@@ -73,14 +79,14 @@ def _apply(document: Any, operation: dict[str, Any]) -> Any:
                 document = _remove(document, source)
             return _add(document, path, value)
         case "test":
-            _test(document, path, operation)
+            _test(document, path, given)
             return document
-    raise bad_request(f"error decoding patch: unexpected kind of operation: {op!r}")
+    raise _CannotApply(f"unexpected kind of operation: {op!r}")
 
 
 def _pointer(text: Any, field: str = "path") -> list[str]:
     if not isinstance(text, str) or (text and not text.startswith("/")):
-        raise bad_request(f"error decoding patch: {field} {text!r} is no JSON pointer")
+        raise _CannotApply(f"{field} {text!r} is no JSON pointer")
     return [token.replace("~1", "/").replace("~0", "~") for token in text.split("/")[1:]]
 
 
@@ -140,13 +146,13 @@ def _remove(document: Any, path: list[str]) -> Any:
     return document
 
 
-def _test(document: Any, path: list[str], operation: dict[str, Any]) -> None:
+def _test(document: Any, path: list[str], wanted: Any) -> None:
     try:
         found = _get(document, path)
     except _CannotApply:
         # Kubernetes' library lets a test for null pass where nothing is
-        if operation["value"] is None:
+        if wanted is None:
             return
         raise
-    if not same(found, operation["value"]):
+    if not same(found, wanted):
         raise _CannotApply(f"testing value {_shown(path)} failed")

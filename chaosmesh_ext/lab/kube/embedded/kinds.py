@@ -71,11 +71,11 @@ class Kind(msgspec.Struct, frozen=True, cache_hash=True):
 
 _ISTIO = "networking.istio.io"
 _ALL = ("v1", "v1beta1", "v1alpha3")
+_BOTH = ("v1", "v1beta1")
 _SECURITY = "security.istio.io"
 _GATEWAY_API = "gateway.networking.k8s.io"
 _RBAC = "rbac.authorization.k8s.io"
 _IN_ALL = ("all",)
-_IN_ISTIO = ("istio-io", "networking-istio-io")
 _POD_FIELDS = (
     "spec.nodeName",
     "spec.restartPolicy",
@@ -101,8 +101,12 @@ _EVENT_FIELDS = (
 )
 
 
+def _of_istio(area: str) -> tuple[str, ...]:
+    return "istio-io", f"{area}-istio-io"
+
+
 def _istio(name: str, plural: str, *short: str, versions: tuple[str, ...] = _ALL) -> Kind:
-    return _custom(name, plural, _ISTIO, *short, versions=versions, categories=_IN_ISTIO)
+    return _custom(name, plural, _ISTIO, *short, versions=versions, categories=_of_istio("networking"))
 
 
 def _custom(
@@ -119,10 +123,11 @@ def _rbac(name: str, plural: str, *, namespaced: bool) -> Kind:
 
 
 KINDS: tuple[Kind, ...] = (
-    Kind("Namespace", "namespaces", short=("ns",), namespaced=False, status=True, fields=("status.phase", "name"),
+    Kind("Namespace", "namespaces", short=("ns",), namespaced=False, status=True, fields=("status.phase",),
          names="label"),
     Kind("Node", "nodes", short=("no",), namespaced=False, status=True, fields=("spec.unschedulable",)),
-    Kind("Pod", "pods", short=("po",), status=True, returned=True, fields=_POD_FIELDS, categories=_IN_ALL),
+    Kind("Pod", "pods", short=("po",), status=True, counted=True, returned=True, fields=_POD_FIELDS,
+         categories=_IN_ALL),
     Kind("Service", "services", short=("svc",), status=True, returned=True, upsert=True, names="label",
          fields=("spec.clusterIP", "spec.type"), categories=_IN_ALL),
     Kind("ServiceAccount", "serviceaccounts", short=("sa",), returned=True),
@@ -133,7 +138,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("Deployment", "deployments", "apps", short=("deploy",), status=True, scale=True, counted=True,
          categories=_IN_ALL),
     Kind("ReplicaSet", "replicasets", "apps", short=("rs",), status=True, scale=True, counted=True,
-         fields=("status.replicas",), categories=_IN_ALL),
+         categories=_IN_ALL),
     Kind("EndpointSlice", "endpointslices", "discovery.k8s.io", counted=True),
     Kind("Lease", "leases", "coordination.k8s.io", upsert=True, unconditional=False),
     _rbac("Role", "roles", namespaced=True),
@@ -141,7 +146,7 @@ KINDS: tuple[Kind, ...] = (
     _rbac("ClusterRole", "clusterroles", namespaced=False),
     _rbac("ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     Kind("CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io", short=("crd", "crds"),
-         namespaced=False, status=True, writable=False),
+         namespaced=False, status=True, writable=False, categories=("api-extensions",)),
     _istio("VirtualService", "virtualservices", "vs"),
     _istio("DestinationRule", "destinationrules", "dr"),
     _istio("Gateway", "gateways", "gw"),
@@ -149,12 +154,16 @@ KINDS: tuple[Kind, ...] = (
     _istio("Sidecar", "sidecars"),
     _istio("WorkloadEntry", "workloadentries", "we"),
     _istio("EnvoyFilter", "envoyfilters", versions=("v1alpha3",)),
-    _custom("AuthorizationPolicy", "authorizationpolicies", _SECURITY, "ap", versions=("v1", "v1beta1")),
-    _custom("PeerAuthentication", "peerauthentications", _SECURITY, "pa", versions=("v1", "v1beta1")),
-    _custom("RequestAuthentication", "requestauthentications", _SECURITY, "ra", versions=("v1", "v1beta1")),
-    _custom("Telemetry", "telemetries", "telemetry.istio.io", "telemetry", versions=("v1", "v1alpha1")),
-    _custom("HTTPRoute", "httproutes", _GATEWAY_API, versions=("v1", "v1beta1")),
-    _custom("Gateway", "gateways", _GATEWAY_API, "gtw", versions=("v1", "v1beta1")),
+    _custom("AuthorizationPolicy", "authorizationpolicies", _SECURITY, "ap", versions=_BOTH,
+            categories=_of_istio("security")),
+    _custom("PeerAuthentication", "peerauthentications", _SECURITY, "pa", versions=_BOTH,
+            categories=_of_istio("security")),
+    _custom("RequestAuthentication", "requestauthentications", _SECURITY, "ra", versions=_BOTH,
+            categories=_of_istio("security")),
+    _custom("Telemetry", "telemetries", "telemetry.istio.io", "telemetry", versions=("v1", "v1alpha1"),
+            categories=_of_istio("telemetry")),
+    _custom("HTTPRoute", "httproutes", _GATEWAY_API, versions=_BOTH, categories=("gateway-api",)),
+    _custom("Gateway", "gateways", _GATEWAY_API, "gtw", versions=_BOTH, categories=("gateway-api",)),
 )  # fmt: skip
 """Every kind; where two share a Kind (Gateway), the first is meant by the bare name."""
 

@@ -39,6 +39,7 @@ class EmbeddedKube:
         self._server = Server(self._verbs, host, port)
         self._host = host
         seed(self._objects)
+        self._store.forget()
 
     @property
     def url(self) -> str:

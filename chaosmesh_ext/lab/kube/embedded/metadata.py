@@ -3,61 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind
 from chaosmesh_ext.lab.kube.embedded.names import NAMES, label_key, label_value
-from chaosmesh_ext.lab.kube.embedded.refusals import Cause, cannot_decode
+from chaosmesh_ext.lab.kube.embedded.refusals import Cause
 
-__all__ = ["ANNOTATIONS_LIMIT", "decoded", "go_type", "new", "update"]
+__all__ = ["ANNOTATIONS_LIMIT", "new", "update"]
 
 ANNOTATIONS_LIMIT = 256 * 1024
 """Bytes of all keys and values of an object's annotations (Kubernetes' TotalAnnotationSizeLimitB)."""
 _IMMUTABLE = "field is immutable"
 _STANDARD_FINALIZERS = ("kubernetes", "orphan", "foregroundDeletion")
-_TEXTS = ("name", "generateName", "namespace", "resourceVersion", "uid")
-
-
-def decoded(kind: Kind, obj: Obj) -> Obj:
-    """The metadata of OBJ; raises Refused (400) where they would not decode, in the words of Go's decoder."""
-    metadata = obj.get("metadata")
-    version = str(obj.get("apiVersion") or kind.version).rpartition("/")[2]
-    if not isinstance(metadata, dict):
-        raise _unmarshal(kind, version, metadata, f"{kind.name}.metadata", "v1.ObjectMeta")
-    for field in ("labels", "annotations"):
-        entries = metadata.get(field)
-        if entries is not None and not isinstance(entries, dict):
-            raise _unmarshal(kind, version, entries, f"ObjectMeta.metadata.{field}", "map[string]string")
-        for value in (entries or {}).values():
-            if not isinstance(value, str):
-                raise _unmarshal(kind, version, value, f"ObjectMeta.metadata.{field}", "string")
-    for field in _TEXTS:
-        if not isinstance(metadata.get(field) or "", str):
-            raise _unmarshal(kind, version, metadata[field], f"ObjectMeta.metadata.{field}", "string")
-    for field, type_ in (("finalizers", "[]string"), ("ownerReferences", "[]v1.OwnerReference")):
-        if not isinstance(metadata.get(field) or [], list):
-            raise _unmarshal(kind, version, metadata[field], f"ObjectMeta.metadata.{field}", type_)
-    return metadata
-
-
-def _unmarshal(kind: Kind, version: str, value: Any, field: str, wanted: str) -> Exception:
-    why = f"json: cannot unmarshal {go_type(value)} into Go struct field {field} of type {wanted}"
-    return cannot_decode(kind.name, version, kind.name, why)
-
-
-def go_type(value: Any) -> str:
-    """What Go's decoder calls a JSON value."""
-    match value:
-        case bool():
-            return "bool"
-        case str():
-            return "string"
-        case int() | float():
-            return "number"
-        case list():
-            return "array"
-    return "object"
 
 
 def new(kind: Kind, metadata: Obj) -> list[Cause]:
@@ -85,7 +42,7 @@ def update(kind: Kind, old: Obj, metadata: Obj) -> list[Cause]:
             causes.append(Cause.forbidden("metadata.finalizers", f"{why}{{{found}}}"))
     causes += [
         Cause.invalid(f"metadata.{field}", metadata[field], _IMMUTABLE)
-        for field in ("deletionTimestamp", "deletionGracePeriodSeconds")
+        for field in ("uid", "deletionTimestamp", "deletionGracePeriodSeconds")
         if metadata.get(field) is not None and metadata[field] != old.get(field)
     ]
     causes += _contents(metadata)

@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import secrets
-import uuid
 from collections.abc import Callable, Collection
 from typing import Any
 
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded import validation
-from chaosmesh_ext.lab.kube.embedded.clock import now
+from chaosmesh_ext.lab.kube.embedded.assembling import (
+    assembled,
+    counted,
+    first_metadata,
+    next_metadata,
+    settle_namespace,
+    with_new_status,
+    with_status,
+)
+from chaosmesh_ext.lab.kube.embedded.decoding import decoded
 from chaosmesh_ext.lab.kube.embedded.defaults import fill, first_status
 from chaosmesh_ext.lab.kube.embedded.deletion import Deleted, DeleteOptions, delete, remove
 from chaosmesh_ext.lab.kube.embedded.jsons import copied, same
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind, named
-from chaosmesh_ext.lab.kube.embedded.metadata import decoded
 from chaosmesh_ext.lab.kube.embedded.refusals import (
+    Cause,
     Refused,
+    Undecodable,
     already_exists,
     bad_request,
     conflict,
     forbidden,
+    no_number,
     not_found,
     not_specified_on_update,
+    unprocessable,
 )
 from chaosmesh_ext.lab.kube.embedded.store import Store
 
 __all__ = ["Objects"]
 
-_OWNED_BY_SERVER = ("resourceVersion", "uid", "creationTimestamp", "generation", "managedFields", "selfLink")
-_DELETION = ("deletionTimestamp", "deletionGracePeriodSeconds")
 _NAMESPACE, _SERVICE, _ACCOUNT = named("Namespace"), named("Service"), named("ServiceAccount")
 _SUFFIX = "bcdfghjklmnpqrstvwxz2456789"
 """What generated names end in: Kubernetes leaves out what could spell a word or be misread."""
@@ -51,16 +60,13 @@ class Objects:
     def create(self, kind: Kind, namespace: str, body: Obj, *, dry_run: bool = False, status: Obj | None = None) -> Obj:
         """Create BODY in NAMESPACE. status: the lab's own parts may give the first one."""
         metadata = dict(decoded(kind, body))
-        _settle_namespace(kind, namespace, metadata)
+        settle_namespace(kind, namespace, metadata)
         if metadata.pop("resourceVersion", ""):
             raise Refused(500, "", "resourceVersion should not be set on objects to be created")
         if not metadata.get("name") and metadata.get("generateName"):
             metadata["name"] = metadata["generateName"] + "".join(secrets.choice(_SUFFIX) for _ in range(5))
-        kept = {key: value for key, value in metadata.items() if key not in _OWNED_BY_SERVER and value is not None}
-        kept |= {"uid": str(uuid.uuid4()), "creationTimestamp": now()}
-        if kind.counted:
-            kept["generation"] = 1
-        obj = _assembled(kind, kept, body)
+        kept = first_metadata(kind, metadata)
+        obj = assembled(kind, kept, body)
         if kind.status:
             obj.pop("status", None)
             first = status if status is not None else first_status(kind)
@@ -68,9 +74,10 @@ class Objects:
                 obj["status"] = copied(first)
         self._admit(kind, namespace, kept.get("name", ""))
         fill(kind, obj, None, self._cluster_ips)
-        validation.check_new(kind, obj)
-        if self.store.get(kind, namespace, kept["name"]) is not None:
-            raise already_exists(kind, kept["name"])
+        validation.check_new(kind, obj, self._cluster_ips)
+        there = self.store.get(kind, namespace, kept["name"])
+        if there is not None:
+            raise already_exists(kind, kept["name"], ending="deletionTimestamp" in there["metadata"])
         if dry_run:
             return obj
         self.store.put(kind, obj)
@@ -80,14 +87,27 @@ class Objects:
         return obj
 
     def update(
-        self, kind: Kind, namespace: str, name: str, body: Obj, *, subresource: str = "", dry_run: bool = False
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: Obj,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+        precondition: bool = True,
     ) -> tuple[Obj, bool]:
-        """Replace the object, or its status, by BODY; the second value is whether it was created."""
+        """Replace the object, or its status, by BODY; the second value is whether it was created.
+
+        precondition: BODY's uid says which object is meant; without, it may only not change.
+        """
         metadata = dict(decoded(kind, body))
-        _settle_namespace(kind, namespace, metadata)
-        if metadata.get("name", "") != name:
+        settle_namespace(kind, namespace, metadata)
+        if not metadata.get("name"):
+            raise bad_request(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+        if metadata["name"] != name:
             raise bad_request(
-                f"the name of the object ({metadata.get('name', '')}) does not match the name on the URL ({name})"
+                f"the name of the object ({metadata['name']}) does not match the name on the URL ({name})"
             )
         old = self.store.get(kind, namespace, name)
         if old is None:
@@ -96,11 +116,14 @@ class Objects:
             _check_uid(kind, metadata, "", namespace)
             fresh = {key: value for key, value in metadata.items() if key not in ("resourceVersion", "uid")}
             return self.create(kind, namespace, {**body, "metadata": fresh}, dry_run=dry_run), True
-        _check_uid(kind, metadata, old["metadata"]["uid"], namespace)
+        if precondition:
+            _check_uid(kind, metadata, old["metadata"]["uid"], namespace)
         version = metadata.get("resourceVersion") or ""
         if version in ("", "0"):
             if not kind.unconditional:
                 raise not_specified_on_update(kind, name)
+        elif not version.isdecimal():
+            raise no_number(version, "ParseUint", code=500)
         elif version != old["metadata"]["resourceVersion"]:
             raise conflict(kind, name)
         return self.replace(kind, old, {**body, "metadata": metadata}, subresource=subresource, dry_run=dry_run), False
@@ -119,30 +142,38 @@ class Objects:
         patched = apply(self.get(kind, namespace, name))
         if not isinstance(patched, dict):
             raise bad_request(f"the patch makes {name!r} something other than an object")
-        return self.update(kind, namespace, name, patched, subresource=subresource, dry_run=dry_run)[0]
+        try:
+            return self.update(
+                kind, namespace, name, patched, subresource=subresource, dry_run=dry_run, precondition=False
+            )[0]
+        except Undecodable as error:
+            raise unprocessable(patched, error.why) from None
 
     def replace(
         self, kind: Kind, old: Obj, new: Obj, *, subresource: str = "", dry_run: bool = False, strict: bool = True
     ) -> Obj:
         """Put NEW in the place of OLD; an equal one is no write. strict: fields that may not change are refused."""
         if subresource == "status":
-            obj = _with_status(old, copied(new.get("status")))
+            obj = with_new_status(kind, old, new)
         else:
-            obj = _assembled(kind, _next_metadata(old, new), new)
+            obj = assembled(kind, next_metadata(old, new), new)
             if kind.status:
-                obj.pop("status", None)
-                obj = _with_status(obj, old.get("status"))
+                obj = with_status(obj, old.get("status"))
             fill(kind, obj, old, self._cluster_ips)
-            if strict:
-                validation.check_update(kind, old, obj)
+        if strict:
+            validation.check_update(kind, old, obj)
         if same(obj, old):
             return old
         metadata = obj["metadata"] = dict(obj["metadata"])
-        if kind.counted and not same(_wanted(kind, obj), _wanted(kind, old)):
+        if kind.counted and not same(counted(kind, obj), counted(kind, old)):
             metadata["generation"] = old["metadata"].get("generation", 0) + 1
         if dry_run:
             return obj
-        if "deletionTimestamp" in metadata and not metadata.get("finalizers"):
+        if (
+            kind is not _NAMESPACE
+            and metadata.get("deletionGracePeriodSeconds") == 0
+            and not metadata.get("finalizers")
+        ):
             return remove(self.store, kind, old)
         return self.store.put(kind, obj)
 
@@ -159,51 +190,18 @@ class Objects:
             raise not_found(_NAMESPACE, namespace)
         if "deletionTimestamp" in parent["metadata"]:
             why = f"unable to create new content in namespace {namespace} because it is being terminated"
-            raise forbidden(kind, name, why)
+            cause = Cause("NamespaceTerminating", f"namespace {namespace} is being terminated", "metadata.namespace")
+            raise forbidden(kind, name, why, [cause])
 
     def _cluster_ips(self) -> Collection[str]:
         return {obj["spec"].get("clusterIP", "") for obj in self.store.list(_SERVICE)}
 
 
-def _settle_namespace(kind: Kind, namespace: str, metadata: Obj) -> None:
-    if (metadata.get("namespace") or namespace) != namespace:
-        raise bad_request("the namespace of the provided object does not match the namespace sent on the request")
-    if kind.namespaced:
-        metadata["namespace"] = namespace
-    else:
-        metadata.pop("namespace", None)
-
-
-def _assembled(kind: Kind, metadata: Obj, body: Obj) -> Obj:
-    """A copy of BODY in the order that people expect, in the version that is stored."""
-    rest = {key: copied(value) for key, value in body.items() if key not in ("apiVersion", "kind", "metadata")}
-    return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": copied(metadata), **rest}
-
-
-def _next_metadata(old: Obj, new: Obj) -> Obj:
-    """NEW's metadata, with what is the server's alone taken from OLD; validation sees to it that the rest may be."""
-    before, after = old["metadata"], new["metadata"]
-    kept = {key: value for key, value in after.items() if key not in _OWNED_BY_SERVER and value is not None}
-    deletion = {key: before[key] for key in _DELETION if key in before}
-    return {**deletion, **kept, **{key: before[key] for key in _OWNED_BY_SERVER if key in before}}
-
-
-def _with_status(obj: Obj, status: Any) -> Obj:
-    rest = {key: value for key, value in obj.items() if key != "status"}
-    return rest if status is None else {**rest, "status": status}
-
-
-def _wanted(kind: Kind, obj: Obj) -> Obj:
-    """What `generation` counts the changes of."""
-    if kind.custom:
-        return {key: value for key, value in obj.items() if key not in ("apiVersion", "kind", "metadata", "status")}
-    return {"spec": obj.get("spec")}
-
-
 def _check_uid(kind: Kind, metadata: Obj, found: str, namespace: str) -> None:
     asked = metadata.get("uid") or found
     if asked != found:
-        key = "/".join(filter(None, ("/registry", kind.plural, namespace, metadata["name"])))
+        group = kind.group if kind.custom else ""
+        key = "/".join(filter(None, ("/registry", group, kind.plural, namespace, metadata["name"])))
         why = (
             f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
             f"Precondition failed: UID in precondition: {asked}, UID in object meta: {found}"

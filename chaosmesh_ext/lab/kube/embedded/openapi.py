@@ -20,7 +20,7 @@ PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 PROTOBUF_V2_ANSWER = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 """What it is answered in: the same without the "@", which Go's own parser of content types refuses."""
 
-_INFO = {"title": "Kubernetes", "version": "v1.32.0"}
+_INFO = {"title": "Kubernetes", "version": "v1.36.0"}
 _PATCHES = ("application/json-patch+json", "application/merge-patch+json")
 _PARAMETERS = ("dryRun", "fieldManager")
 

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 
 import msgspec
 
-from chaosmesh_ext.lab.kube.embedded.kinds import Kind, by_plural
-from chaosmesh_ext.lab.kube.embedded.refusals import no_such_path, not_implemented
+from chaosmesh_ext.lab.kube.embedded.kinds import KINDS, Kind, by_plural
+from chaosmesh_ext.lab.kube.embedded.refusals import NoSuchPage, Refused, no_such_path, not_implemented
 
 __all__ = ["Target", "target"]
 
@@ -38,16 +38,25 @@ def target(path: str) -> Target:
     elif len(parts) >= 3:
         group, version, rest = parts[1], parts[2], parts[3:]
     else:
-        raise no_such_path()
+        raise NoSuchPage
     if rest and rest[0] == "watch":
         raise not_implemented("paths with /watch/, deprecated since Kubernetes 1.11: list with ?watch=true")
     namespace = ""
     if len(rest) >= 3 and rest[0] == "namespaces" and not (len(rest) == 3 and rest[2] in _OF_NAMESPACES):
         namespace, rest = rest[1], rest[2:]
     kind = by_plural(group, version, rest[0]) if rest else None
+    nowhere = _nowhere(group)
     if kind is None or len(rest) > 3 or "" in rest or (namespace and not kind.namespaced):
-        raise no_such_path()
+        raise nowhere
     name, subresource = (*rest[1:], "", "")[:2]
     if name and kind.namespaced and not namespace:
-        raise no_such_path()
+        raise nowhere
     return Target(kind, version, namespace, name, subresource)
+
+
+def _nowhere(group: str) -> Refused:
+    """Groups that a real server has built in answer in JSON, what it only knows from definitions in plain text."""
+    return no_such_path() if group in _BUILT_IN else NoSuchPage()
+
+
+_BUILT_IN = {kind.group for kind in KINDS if not kind.custom}

@@ -61,6 +61,17 @@ _MESSAGES: dict[str, dict[int, _Field]] = {
     "ServiceAccount": _message(_META),
     "ConfigMap": _message(_META, (2, "data", "map"), (3, "binaryData", "bytesmap"), (4, "immutable", "bool")),
     "Secret": _message(_META, (2, "data", "bytesmap"), (3, "type"), (4, "stringData", "map"), (5, "immutable", "bool")),
+    "Service": _message(_META, (2, "spec", "ServiceSpec"), (3, "status", "ServiceStatus")),
+    "ServiceSpec": _message(
+        (1, "ports", "[ServicePort]"), (2, "selector", "map"), (3, "clusterIP"), (4, "type"), (7, "sessionAffinity"),
+        (8, "loadBalancerIP"), (10, "externalName"), (11, "externalTrafficPolicy"), (12, "healthCheckNodePort", "int"),
+        (13, "publishNotReadyAddresses", "bool"),
+    ),
+    "ServicePort": _message(
+        (1, "name"), (2, "protocol"), (3, "port", "int"), (4, "targetPort", "IntOrString"), (5, "nodePort", "int"),
+    ),
+    "IntOrString": _message((1, "type", "int"), (2, "intVal", "int"), (3, "strVal")),
+    "ServiceStatus": _message((1, "loadBalancer", "Nothing")),
     "SelfSubjectAccessReview": _message(_META, (2, "spec", "AccessSpec"), (3, "status", "AccessStatus")),
     "AccessSpec": _message((1, "resourceAttributes", "ResourceAttributes"), (2, "nonResourceAttributes", "PathVerb")),
     "ResourceAttributes": _message(
@@ -163,7 +174,8 @@ def _value(kind: str, raw: int | bytes) -> Any:
             return data.decode()
         case "bytes":
             return base64.b64encode(data).decode()
-    return _decoded(kind, data)
+    made = _decoded(kind, data)
+    return made.get("strVal", made.get("intVal", 0)) if kind == "IntOrString" else made
 
 
 def _entry(kind: str, data: bytes) -> dict[str, str]:

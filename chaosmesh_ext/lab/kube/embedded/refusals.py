@@ -12,22 +12,26 @@ from chaosmesh_ext.lab.kube.embedded.kinds import Kind
 
 __all__ = [
     "Cause",
+    "NoSuchPage",
     "Refused",
+    "Undecodable",
     "already_exists",
     "bad_request",
-    "cannot_decode",
     "conflict",
     "expired",
     "forbidden",
     "invalid",
     "method_not_allowed",
+    "no_number",
     "no_such_path",
     "not_found",
     "not_implemented",
     "not_specified_on_update",
     "success",
     "too_large_body",
+    "too_large_object",
     "too_large_version",
+    "unprocessable",
     "unprocessable_patch",
     "unsupported_media_type",
 ]
@@ -59,10 +63,17 @@ class Cause(msgspec.Struct, frozen=True):
         return cls("FieldValueForbidden", f"Forbidden: {why}", field)
 
     @classmethod
-    def unsupported(cls, field: str, value: str, supported: Sequence[str]) -> Cause:
+    def unsupported(cls, field: str, value: object, supported: Sequence[str]) -> Cause:
         """FIELD holds VALUE, which is none of SUPPORTED."""
         words = ", ".join(f'"{word}"' for word in supported)
-        return cls("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}', field)
+        shown = msgspec.json.encode(value).decode()
+        return cls("FieldValueNotSupported", f"Unsupported value: {shown}: supported values: {words}", field)
+
+    @classmethod
+    def mistyped(cls, field: str, found: str, wanted: str) -> Cause:
+        """FIELD, of a custom kind, holds a value of type FOUND."""
+        why = f'Invalid value: "{found}": {field} in body must be of type {wanted}: "{found}"'
+        return cls("FieldValueTypeInvalid", why, field)
 
     @classmethod
     def too_long(cls, field: str, limit: int) -> Cause:
@@ -95,6 +106,21 @@ class Refused(Exception):
         return {**status, "code": self.code}
 
 
+class NoSuchPage(Refused):
+    """404 in plain text: no API is served there."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "", "404 page not found\n")
+
+
+class Undecodable(Refused):
+    """400: a body of KIND in VERSION does not decode as the Kind WANTED, because WHY."""
+
+    def __init__(self, kind: str, version: str, wanted: str, why: str) -> None:
+        super().__init__(400, "BadRequest", f'{kind} in version "{version}" cannot be handled as a {wanted}: {why}')
+        self.why = why
+
+
 def success(kind: Kind, name: str, uid: str) -> Obj:
     """The Status that answers a DELETE."""
     details = _about(kind.plural, kind.group, name)
@@ -118,9 +144,9 @@ def no_such_path() -> Refused:
     return Refused(404, "NotFound", "the server could not find the requested resource", {})
 
 
-def already_exists(kind: Kind, name: str) -> Refused:
-    """409: an object of this name is there."""
-    message = f'{kind.resource} "{name}" already exists'
+def already_exists(kind: Kind, name: str, *, ending: bool) -> Refused:
+    """409: an object of this name is there; ending: it is being deleted."""
+    message = f'{"object is being deleted: " if ending else ""}{kind.resource} "{name}" already exists'
     return Refused(409, "AlreadyExists", message, _about(kind.plural, kind.group, name))
 
 
@@ -136,7 +162,7 @@ def conflict(kind: Kind, name: str, why: str = MODIFIED, *, by_kind: bool = Fals
 
 def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Refused:
     """422: the object does not pass validation; KIND and GROUP as the message names them."""
-    said = [f"{cause.field}: {cause.message}" for cause in causes]
+    said = list(dict.fromkeys(f"{cause.field}: {cause.message}" for cause in causes))
     text = said[0] if len(said) == 1 else f"[{', '.join(said)}]"
     qualified = f"{kind}.{group}" if group else kind
     details: Obj = {**_about(kind, group, name), "causes": [msgspec.to_builtins(cause) for cause in causes]}
@@ -145,8 +171,13 @@ def invalid(kind: str, group: str, name: str, causes: Sequence[Cause]) -> Refuse
 
 def not_specified_on_update(kind: Kind, name: str) -> Refused:
     """422: a PUT of this kind must carry the resourceVersion that it was read at."""
-    why = "Invalid value: 0x0: must be specified for an update"
+    why = "Invalid value: 0: must be specified for an update"
     return invalid(kind.plural, kind.group, name, [Cause("FieldValueInvalid", why, "metadata.resourceVersion")])
+
+
+def unprocessable(patched: object, why: str) -> Refused:
+    """422: what a patch makes of an object does not decode."""
+    return invalid("", "", "", [Cause.invalid("patch", msgspec.json.encode(patched).decode(), why)])
 
 
 def unprocessable_patch(why: str) -> Refused:
@@ -160,19 +191,25 @@ def bad_request(why: str) -> Refused:
     return Refused(400, "BadRequest", why)
 
 
-def cannot_decode(kind: str, version: str, wanted: str, why: str) -> Refused:
-    """400: a body of KIND in VERSION does not decode as the Kind WANTED."""
-    return bad_request(f'{kind} in version "{version}" cannot be handled as a {wanted}: {why}')
+def no_number(text: str, parser: str = "ParseInt", *, code: int = 400) -> Refused:
+    """400: TEXT is not the number that a parameter or a resourceVersion is (there: 500, as a real server has it)."""
+    return Refused(code, "BadRequest" if code == 400 else "", f'strconv.{parser}: parsing "{text}": invalid syntax')
 
 
-def forbidden(kind: Kind, name: str, why: str) -> Refused:
+def forbidden(kind: Kind, name: str, why: str, causes: Sequence[Cause] = ()) -> Refused:
     """403: not allowed, to anybody."""
     message = f'{kind.resource} "{name}" is forbidden: {why}'
-    return Refused(403, "Forbidden", message, _about(kind.plural, kind.group, name))
+    details = _about(kind.plural, kind.group, name)
+    if causes:
+        details["causes"] = [msgspec.to_builtins(cause) for cause in causes]
+    return Refused(403, "Forbidden", message, details)
 
 
-def method_not_allowed() -> Refused:
-    """405: the path is served, the verb is not."""
+def method_not_allowed(kind: Kind | None = None) -> Refused:
+    """405: the path is served, the verb is not; KIND is the custom one of the path."""
+    if kind is not None:
+        message = f' is not supported on resources of kind "{kind.resource}"'
+        return Refused(405, "MethodNotAllowed", message, _about(kind.plural, kind.group, ""))
     return Refused(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
@@ -181,13 +218,20 @@ def expired(asked: int, oldest: int) -> Refused:
     return Refused(410, "Expired", f"too old resource version: {asked} ({oldest})")
 
 
-def too_large_body(limit: int) -> Refused:
-    """413: more than LIMIT bytes."""
-    return Refused(413, "RequestEntityTooLarge", f"Request entity too large: limit is {limit}")
+def too_large_body(why: str) -> Refused:
+    """413: more than is taken."""
+    return Refused(413, "RequestEntityTooLarge", f"Request entity too large: {why}")
+
+
+def too_large_object() -> Refused:
+    """500: more than etcd would take."""
+    return Refused(500, "", "etcdserver: request is too large")
 
 
 def unsupported_media_type(accepted: Sequence[str]) -> Refused:
-    """415: the body's content type is none of ACCEPTED."""
+    """415: the body's content type is none of ACCEPTED; none for patches of built-in kinds, where nothing is named."""
+    if not accepted:
+        return Refused(415, "UnsupportedMediaType", "415: Unsupported Media Type")
     known = ", ".join(accepted)
     message = f"the body of the request was in an unknown format - accepted media types include: {known}"
     return Refused(415, "UnsupportedMediaType", message)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.api import CONTEXT, Obj
 
 __all__ = ["REVIEWS", "USER", "answer"]
 
-USER = "lab"
+USER = CONTEXT
 """Who every client is."""
 
 _AUTHORIZATION = "authorization.k8s.io"

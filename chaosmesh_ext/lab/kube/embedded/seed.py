@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from chaosmesh_ext.lab.kube.api import Obj
-from chaosmesh_ext.lab.kube.embedded.defaults import NODE
+from chaosmesh_ext.lab.kube.api import NODE, Obj
 from chaosmesh_ext.lab.kube.embedded.discovery import VERSION
 from chaosmesh_ext.lab.kube.embedded.kinds import KINDS, Kind, named
 from chaosmesh_ext.lab.kube.embedded.objects import Objects

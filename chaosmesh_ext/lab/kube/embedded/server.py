@@ -11,11 +11,11 @@ from aiohttp import web
 
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.kube.embedded import discovery, openapi, reviews
-from chaosmesh_ext.lab.kube.embedded.bodies import decoded
+from chaosmesh_ext.lab.kube.embedded.bodies import as_object
 from chaosmesh_ext.lab.kube.embedded.paths import target
 from chaosmesh_ext.lab.kube.embedded.refusals import (
+    NoSuchPage,
     Refused,
-    bad_request,
     method_not_allowed,
     no_such_path,
     too_large_body,
@@ -76,10 +76,12 @@ class Server:
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
             return await self._answer(request)
+        except NoSuchPage as refused:
+            return web.Response(text=str(refused), status=refused.code)
         except Refused as refused:
             return _json(refused.status(), refused.code)
         except web.HTTPRequestEntityTooLarge:
-            return _json(too_large_body(BODY_LIMIT).status(), 413)
+            return _json(too_large_body(f"limit is {BODY_LIMIT}").status(), 413)
         except ConnectionError:
             raise
         except Exception as error:
@@ -95,13 +97,15 @@ class Server:
                 raise method_not_allowed()
             return document
         if not path.startswith(("/api/", "/apis/")):
-            raise no_such_path()
+            raise NoSuchPage
         body = await request.read() if request.can_read_body else b""
         content_type = request.headers.get("Content-Type", "")
         parts = path.split("/")
         review = reviews.REVIEWS.get((parts[2], parts[4])) if len(parts) == 5 and parts[3] == "v1" else None
         if review:
-            return _review(request.method, parts[2], review, decoded(body, content_type))
+            if request.method != "POST":
+                raise method_not_allowed()
+            return _json(reviews.answer(parts[2], review, as_object(body, content_type)), 201)
         asked = Request(
             request.method, target(request.raw_path.partition("?")[0]), request.query,
             request.headers.get("Accept", ""), content_type, body,
@@ -125,7 +129,8 @@ class Server:
                 return web.Response(body=openapi.v2_protobuf(), content_type=openapi.PROTOBUF_V2_ANSWER)
             return _json(openapi.v2())
         if path.startswith("/openapi/v3/"):
-            return _found(openapi.v3(path.removeprefix("/openapi/v3/")))
+            document = openapi.v3(path.removeprefix("/openapi/v3/"))
+            return web.Response(status=404) if document is None else _json(document)
         if path in ("/api", "/apis"):
             return self._groups(path, accept)
         fixed = _FIXED.get(path)
@@ -134,9 +139,11 @@ class Server:
         parts = path.strip("/").split("/")
         if len(parts) == 2 and parts[0] in ("api", "apis"):
             core = parts[0] == "api"
-            return _found(discovery.api_resources("", parts[1]) if core else discovery.api_group(parts[1]))
+            if core:
+                return _found(discovery.api_resources("", parts[1]), no_such_path())
+            return _found(discovery.api_group(parts[1]), NoSuchPage())
         if len(parts) == 3 and parts[0] == "apis":
-            return _found(discovery.api_resources(parts[1], parts[2]))
+            return _found(discovery.api_resources(parts[1], parts[2]), NoSuchPage())
         return None
 
     def _groups(self, path: str, accept: str) -> web.Response:
@@ -168,9 +175,7 @@ class Server:
 
 
 _FIXED: dict[str, Callable[[], object]] = {
-    "/": lambda: {
-        "paths": ["/api", "/apis", *(f"/{word}" for word in _HEALTH), "/openapi/v2", "/openapi/v3", "/version"]
-    },
+    "/": lambda: {"paths": sorted(["/openapi/v2", "/version", *(f"/{word}" for word in _HEALTH), *discovery.paths()])},
     "/version": lambda: discovery.VERSION,
     "/openapi/v3": openapi.v3_index,
 }
@@ -180,15 +185,7 @@ def _json(document: object, code: int = 200) -> web.Response:
     return web.Response(body=_encode(document), status=code, content_type=_JSON)
 
 
-def _found(document: object | None) -> web.Response:
+def _found(document: object | None, refusal: Refused) -> web.Response:
     if document is None:
-        raise no_such_path()
+        raise refusal
     return _json(document)
-
-
-def _review(method: str, group: str, kind: str, body: object) -> web.Response:
-    if method != "POST":
-        raise method_not_allowed()
-    if not isinstance(body, dict):
-        raise bad_request(f"{kind}: the body is not an object")
-    return _json(reviews.answer(group, kind, body), 201)

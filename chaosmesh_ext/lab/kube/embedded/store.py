@@ -88,6 +88,10 @@ class Store:
         self._tell(Change(self.version, "DELETED", kind, last, old))
         return last
 
+    def forget(self) -> None:
+        """Remember changes from now on only."""
+        self._changes.clear()
+
     def oldest(self) -> int:
         """The oldest version from which `since` can tell everything."""
         return self._changes[0].version - 1 if self._changes else self.version

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from chaosmesh_ext.lab.kube.embedded.jsons import copied, same
-from chaosmesh_ext.lab.kube.embedded.refusals import bad_request
+from chaosmesh_ext.lab.kube.embedded.refusals import Refused, bad_request
 
 __all__ = ["strategic_merge_patch"]
 
@@ -80,7 +80,8 @@ _DEFAULT = _Shape()
 def strategic_merge_patch(kind: str, target: dict[str, Any], patch: Any) -> Any:
     """A copy of TARGET, an object of KIND, as PATCH wants it.
 
-    Raises Refused (400) when PATCH is none: not an object, an unknown directive, a list item without its key.
+    Raises Refused when PATCH is none: 400 for no object, 500 (as a real server has it) for an unknown directive or a
+    list item without its key.
     """
     if not isinstance(patch, dict):
         raise bad_request("error decoding patch: a strategic merge patch is an object")
@@ -98,7 +99,7 @@ def _merge_object(target: Any, patch: dict[str, Any], shape: _Shape) -> dict[str
         case "delete":
             return {}
         case unknown:
-            raise bad_request(f"Unknown patch type found: {unknown}")
+            raise Refused(500, "", f"unknown patch type: {unknown} in map: {_go_map(patch)}")
     merged: dict[str, Any] = target if isinstance(target, dict) else {}
     retained = patch.get(_RETAIN)
     if retained is not None:
@@ -112,7 +113,9 @@ def _merge_object(target: Any, patch: dict[str, Any], shape: _Shape) -> dict[str
         elif isinstance(value, dict):
             merged[key] = _merge_object(merged.get(key), value, inner)
         elif isinstance(value, list) and inner.key is not None:
-            merged[key] = _merge_list(merged.get(key) or [], value, inner)
+            before = merged.get(key) or []
+            wanted = patch.get(f"{_ORDER}{key}", value)
+            merged[key] = _ordered(_merge_list(before, value, inner), wanted, before, inner.key)
         else:
             merged[key] = _without_directives(value)
     _directed_lists(merged, patch, shape)
@@ -130,9 +133,8 @@ def _directed_lists(merged: dict[str, Any], patch: dict[str, Any], shape: _Shape
         if directive.startswith(_ORDER):
             field = directive.removeprefix(_ORDER)
             key = shape.fields.get(field, _DEFAULT).key
-            if key is not None and isinstance(merged.get(field), list):
-                order = [item[key] for item in wanted] if key else list(wanted)
-                merged[field] = _ordered(merged[field], order, key)
+            if key is not None and field not in patch and isinstance(merged.get(field), list):
+                merged[field] = _ordered(merged[field], wanted, merged[field], key)
 
 
 def _merge_list(target: list[Any], patch: list[Any], shape: _Shape) -> list[Any]:
@@ -144,7 +146,7 @@ def _merge_list(target: list[Any], patch: list[Any], shape: _Shape) -> list[Any]
     merged = list(target)
     for item in patch:
         if not isinstance(item, dict) or key not in item:
-            raise bad_request(f"map: {item} does not contain declared merge key: {key}")
+            raise Refused(500, "", f"map: {_go_map(item)} does not contain declared merge key: {key}")
         at = [index for index, one in enumerate(merged) if same(one.get(key), item[key])]
         if item.get(_DIRECTIVE) == "delete":
             merged = [one for index, one in enumerate(merged) if index not in at]
@@ -155,22 +157,27 @@ def _merge_list(target: list[Any], patch: list[Any], shape: _Shape) -> list[Any]
     return merged
 
 
-def _ordered(items: list[Any], order: Sequence[Any], key: str) -> list[Any]:
-    """ITEMS in the patch's ORDER; an item that it does not name stays behind the one that it stood behind."""
+def _go_map(value: Any) -> str:
+    """How Go prints a map."""
+    return f"map[{' '.join(f'{key}:{value[key]}' for key in sorted(value))}]" if isinstance(value, dict) else str(value)
+
+
+def _ordered(items: list[Any], wanted: Sequence[Any], before: Sequence[Any], key: str) -> list[Any]:
+    """ITEMS in the order of WANTED; the others keep the place that they had BEFORE, as far as that says one."""
 
     def name(item: Any) -> Any:
-        return item.get(key) if key else item
+        return _hashable(item.get(key) if key and isinstance(item, dict) else item)
 
-    rank = {_hashable(value): index for index, value in enumerate(order)}
-    placed: list[Any] = sorted(
-        (item for item in items if _hashable(name(item)) in rank), key=lambda item: rank[_hashable(name(item))]
-    )
-    for index, item in enumerate(items):
-        if _hashable(name(item)) in rank:
-            continue
-        before = items[index - 1] if index else None
-        placed.insert(placed.index(before) + 1 if before in placed else 0, item)
-    return placed
+    rank = {name(item): index for index, item in reversed(list(enumerate(wanted)))}
+    was = {name(item): index for index, item in reversed(list(enumerate(before)))}
+    named = sorted((item for item in items if name(item) in rank), key=lambda item: rank[name(item)])
+    others = sorted((item for item in items if name(item) not in rank), key=lambda item: was.get(name(item), len(was)))
+    placed: list[Any] = []
+    while named and others:
+        first, other = was.get(name(named[0])), was.get(name(others[0]))
+        behind = first is None or other is None or other > first
+        placed.append((named if behind else others).pop(0))
+    return placed + named + others
 
 
 def _hashable(value: Any) -> tuple[type, Any]:

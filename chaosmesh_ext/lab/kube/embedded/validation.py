@@ -2,66 +2,149 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
 from typing import Any
+
+import msgspec
 
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded import metadata
+from chaosmesh_ext.lab.kube.embedded.decoding import go_type
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind
-from chaosmesh_ext.lab.kube.embedded.refusals import Cause, invalid
+from chaosmesh_ext.lab.kube.embedded.names import config_key
+from chaosmesh_ext.lab.kube.embedded.refusals import Cause, invalid, too_large_object
 
 __all__ = ["check_new", "check_update"]
 
 _TEMPLATED = ("Deployment", "ReplicaSet")
-_POD_MAY_CHANGE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
+_POD_MAY_CHANGE = ("activeDeadlineSeconds", "tolerations")
+_SERVICE_TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
+_DATA_LIMIT = 1024 * 1024
+"""Bytes of a ConfigMap's or Secret's data."""
+_OBJECT_LIMIT = 1536 * 1024
+"""Bytes of a whole object (etcd's limit of a request)."""
+_IMMUTABLE = "field is immutable"
+_BLOCKING = ("FieldValueRequired", "FieldValueTypeInvalid")
+_UNCHECKED = Cause.invalid(
+    "<nil>",
+    None,
+    "some validation rules were not checked because the object was invalid; correct the existing errors to complete "
+    "validation",
+)
 
 
-def check_new(kind: Kind, obj: Obj) -> None:
-    """Raise Refused (422) unless OBJ may be stored."""
-    _raise(kind, obj, [*metadata.new(kind, obj["metadata"]), *_own_fields(kind, obj)])
+def check_new(kind: Kind, obj: Obj, taken: Callable[[], Collection[str]]) -> None:
+    """Raise Refused (422) unless OBJ may be stored; TAKEN tells the cluster IPs in use."""
+    causes = [*metadata.new(kind, obj["metadata"]), *_own_fields(kind, obj)]
+    address = obj["spec"].get("clusterIP") if kind.name == "Service" and not causes else None
+    if address not in (None, "None") and address in taken():
+        why = f"failed to allocate IP {address}: provided IP is already allocated"
+        causes.append(Cause.invalid("spec.clusterIPs", [address], why))
+    _raise(kind, obj, causes)
 
 
 def check_update(kind: Kind, old: Obj, new: Obj) -> None:
     """Raise Refused (422) unless OLD may become NEW."""
-    causes = [*metadata.update(kind, old["metadata"], new["metadata"]), *_own_fields(kind, new)]
+    causes = metadata.update(kind, old["metadata"], new["metadata"]) + _own_fields(kind, new)
     if kind.name in _TEMPLATED and old["spec"].get("selector") != new["spec"].get("selector"):
-        causes.append(Cause.invalid("spec.selector", new["spec"].get("selector"), "field is immutable"))
+        causes.append(Cause.invalid("spec.selector", new["spec"].get("selector"), _IMMUTABLE))
     if kind.name == "Pod":
         causes += _pod_update(old.get("spec") or {}, new.get("spec") or {})
-    if kind.name in ("ConfigMap", "Secret") and old.get("immutable") and _content(old) != _content(new):
-        causes.append(Cause.forbidden("data", "field is immutable when `immutable` is set"))
+    if kind.name in ("ConfigMap", "Secret"):
+        causes += _data_update(kind, old, new)
+    if kind.name == "Service" and not causes:
+        causes += _service_update(old["spec"], new["spec"])
+    if kind.name.endswith("RoleBinding") and old.get("roleRef") != new.get("roleRef"):
+        ref = {key: (new.get("roleRef") or {}).get(key[:1].lower() + key[1:], "") for key in ("Kind", "Name")}
+        group = (new.get("roleRef") or {}).get("apiGroup", "")
+        causes.append(Cause.invalid("roleRef", {"APIGroup": group, **ref}, "cannot change roleRef"))
     _raise(kind, new, causes)
 
 
-def _content(obj: Obj) -> Obj:
-    return {key: value for key, value in obj.items() if key != "metadata"}
+def _data_update(kind: Kind, old: Obj, new: Obj) -> list[Cause]:
+    causes = []
+    if old.get("immutable"):
+        changed = [field for field in ("data", "binaryData") if old.get(field) != new.get(field)]
+        changed += [] if new.get("immutable") else ["immutable"]
+        causes = [Cause.forbidden(field, "field is immutable when `immutable` is set") for field in changed]
+    if kind.name == "Secret" and old.get("type") != new.get("type"):
+        causes.append(Cause.invalid("type", new.get("type"), _IMMUTABLE))
+    return causes
+
+
+def _service_update(old: Obj, new: Obj) -> list[Cause]:
+    before = old.get("clusterIP")
+    if not before or new["type"] == "ExternalName" or new.get("clusterIP") == before:
+        return []
+    return [Cause.invalid("spec.clusterIPs[0]", [new["clusterIP"]], "may not change once set")]
 
 
 def _raise(kind: Kind, obj: Obj, causes: list[Cause]) -> None:
-    if causes:
-        raise invalid(kind.name, kind.group, obj["metadata"].get("name", ""), causes)
+    if not causes:
+        if len(msgspec.json.encode(obj)) > _OBJECT_LIMIT:
+            raise too_large_object()
+        return
+    if kind.custom and any(cause.reason in _BLOCKING for cause in causes):
+        causes = [*causes, _UNCHECKED]
+    raise invalid(kind.name, kind.group, obj["metadata"].get("name", ""), causes)
 
 
 def _own_fields(kind: Kind, obj: Obj) -> list[Cause]:
     if not isinstance(obj.get("spec", {}), dict):
+        if kind.custom:
+            return [Cause.mistyped("spec", _SCHEMA_TYPES.get(go_type(obj["spec"]), go_type(obj["spec"])), "object")]
         return [Cause.invalid("spec", obj["spec"], "must be of type object")]
     spec = obj.get("spec") or {}
     if kind.name == "Pod":
         return _pod("spec", spec)
     if kind.name in _TEMPLATED:
         return _templated(spec)
-    if kind.name == "Service" and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None":
-        return [] if spec.get("ports") else [Cause.required("spec.ports")]
+    if kind.name == "Service":
+        return _service(spec)
+    if kind.name in ("ConfigMap", "Secret"):
+        return _data(obj)
+    if kind.name == "Lease" and spec.get("leaseDurationSeconds", 1) <= 0:
+        why = "must be greater than 0"
+        return [Cause.invalid("spec.leaseDurationSeconds", spec["leaseDurationSeconds"], why)]
     return []
+
+
+_SCHEMA_TYPES = {"bool": "boolean", "number": "integer"}
+
+
+def _data(obj: Obj) -> list[Cause]:
+    causes, size = [], 0
+    for field in ("data", "binaryData"):
+        for key, value in (obj.get(field) or {}).items():
+            causes += [Cause.invalid(f"{field}[{key}]", key, why) for why in config_key(key)]
+            size += len(value)
+    return causes + ([Cause.too_long("", _DATA_LIMIT)] if size > _DATA_LIMIT else [])
+
+
+def _service(spec: Obj) -> list[Cause]:
+    causes: list[Cause] = []
+    if not spec.get("ports") and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None":
+        causes.append(Cause.required("spec.ports"))
+    for index, port in enumerate(spec.get("ports") or []):
+        for field in ("port", "targetPort"):
+            number = port.get(field)
+            if isinstance(number, int) and not 1 <= number <= 65535:
+                why = "must be between 1 and 65535, inclusive"
+                causes.append(Cause.invalid(f"spec.ports[{index}].{field}", number, why))
+    if spec.get("type") not in _SERVICE_TYPES:
+        causes.append(Cause.unsupported("spec.type", spec.get("type"), _SERVICE_TYPES))
+    return causes
 
 
 def _templated(spec: Obj) -> list[Cause]:
     wanted = (spec.get("selector") or {}).get("matchLabels") or {}
-    if not wanted and not (spec.get("selector") or {}).get("matchExpressions"):
-        return [Cause.required("spec.selector")]
-    causes: list[Cause] = []
     template = spec.get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
-    if any(labels.get(key) != value for key, value in wanted.items()):
+    labels = (template.get("metadata") or {}).get("labels")
+    causes: list[Cause] = []
+    chosen = bool(wanted or (spec.get("selector") or {}).get("matchExpressions"))
+    if not chosen:
+        causes.append(Cause.required("spec.selector"))
+    if not chosen or any((labels or {}).get(key) != value for key, value in wanted.items()):
         why = "`selector` does not match template `labels`"
         causes.append(Cause.invalid("spec.template.metadata.labels", labels, why))
     replicas = spec.get("replicas", 1)
@@ -87,6 +170,9 @@ def _pod(field: str, spec: Obj) -> list[Cause]:
         seen.add(name or "")
         if not container.get("image"):
             causes.append(Cause.required(f"{path}.image"))
+        for number, port in enumerate(container.get("ports") or []):
+            if not port.get("containerPort"):
+                causes.append(Cause.required(f"{path}.ports[{number}].containerPort"))
     return causes
 
 

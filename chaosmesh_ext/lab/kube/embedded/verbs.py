@@ -7,19 +7,31 @@ from collections.abc import Mapping
 import msgspec
 
 from chaosmesh_ext.lab.kube.api import Obj, PodLog
-from chaosmesh_ext.lab.kube.embedded.bodies import as_kind, decoded, delete_options, dry_run, flag, patcher
+from chaosmesh_ext.lab.kube.embedded.bodies import (
+    as_kind,
+    as_object,
+    delete_options,
+    dry_run,
+    flag,
+    number,
+    patcher,
+)
+from chaosmesh_ext.lab.kube.embedded.list_options import check_list, check_watch
 from chaosmesh_ext.lab.kube.embedded.objects import Objects
 from chaosmesh_ext.lab.kube.embedded.paths import Target
 from chaosmesh_ext.lab.kube.embedded.refusals import (
+    NoSuchPage,
+    Refused,
     bad_request,
     expired,
     method_not_allowed,
     no_such_path,
+    not_found,
     not_implemented,
     success,
     too_large_version,
 )
-from chaosmesh_ext.lab.kube.embedded.scale import scale, scaled
+from chaosmesh_ext.lab.kube.embedded.scale import rescaled, scale, scaled
 from chaosmesh_ext.lab.kube.embedded.selectors import Selector, selector
 from chaosmesh_ext.lab.kube.embedded.views import View, view
 from chaosmesh_ext.lab.kube.embedded.watching import Watch, WatchOptions, parsed_version
@@ -74,11 +86,11 @@ class Verbs:
         if place.subresource:
             return self._subresource(request)
         match request.method, bool(place.name):
-            case ("GET" | "HEAD", named):
-                if flag(request.query, "watch"):
-                    return self._watch(request)
-                return self._get(request) if named else self._list(request)
-            case "POST", False:
+            case (("GET" | "HEAD"), True):
+                return self._get(request)
+            case (("GET" | "HEAD"), False):
+                return self._watch(request) if flag(request.query, "watch") else self._list(request)
+            case "POST", named if place.kind.custom or not named:
                 return self._create(request)
             case "PUT", True:
                 return self._update(request)
@@ -86,9 +98,11 @@ class Verbs:
                 return self._patch(request)
             case "DELETE", True:
                 return self._delete(request)
-            case "DELETE", False:
+            case "DELETE", False if place.kind.name != "Namespace":
                 return self._delete_collection(request)
-        raise method_not_allowed()
+            case (("PUT" | "PATCH"), False) if place.kind.custom:
+                raise bad_request("name must be provided")
+        raise method_not_allowed(place.kind if place.kind.custom else None)
 
     def _view(self, request: Request) -> View:
         return view(request.target.kind, request.target.version, request.accept, request.query.get("includeObject", ""))
@@ -102,7 +116,9 @@ class Verbs:
 
     def _list(self, request: Request) -> Answer:
         """All that match, whatever the limit: a server may do that, and then gives out no `continue`."""
+        check_list(request.query)
         self._check_version(request.query)
+        number(request.query, "limit")
         if request.query.get("continue"):
             raise bad_request("continue key is not valid: this server answers whole lists and gives out none")
         store = self._objects.store
@@ -114,7 +130,10 @@ class Verbs:
         text = query.get("resourceVersion", "")
         if not text:
             return
-        asked, current = parsed_version(text), self._objects.store.version
+        try:
+            asked, current = parsed_version(text), self._objects.store.version
+        except Refused as refusal:
+            raise bad_request(f"invalid resource version: {refusal}") from None
         if asked > current:
             raise too_large_version(asked, current)
         if query.get("resourceVersionMatch") == "Exact" and asked != current:
@@ -122,25 +141,23 @@ class Verbs:
 
     def _watch(self, request: Request) -> Watch:
         query = request.query
-        seconds = query.get("timeoutSeconds", "")
-        if seconds and not seconds.isdecimal():
-            raise bad_request(f'timeoutSeconds: strconv.ParseInt: parsing "{seconds}": invalid syntax')
+        check_watch(query)
         options = WatchOptions(
             since=parsed_version(query.get("resourceVersion") or "0"),
-            timeout=float(seconds) or _WATCH_TIMEOUT if seconds else _WATCH_TIMEOUT,
+            timeout=float(number(query, "timeoutSeconds") or _WATCH_TIMEOUT),
             bookmarks=flag(query, "allowWatchBookmarks"),
             initial=flag(query, "sendInitialEvents"),
         )
         return Watch(self._objects.store, request.target, _selector(request), self._view(request), options)
 
     def _body(self, request: Request) -> Obj:
-        return as_kind(request.target.kind, request.target.version, decoded(request.body, request.content_type))
+        return as_kind(request.target.kind, request.target.version, request.body, request.content_type)
 
     def _create(self, request: Request) -> Answer:
         place = request.target
         if place.kind.namespaced and not place.namespace:
             raise method_not_allowed()
-        tried = dry_run(request.query)
+        tried = dry_run(request.query, "CreateOptions")
         obj = self._objects.create(place.kind, place.namespace, self._body(request), dry_run=tried)
         return self._one(request, obj, 201)
 
@@ -152,7 +169,7 @@ class Verbs:
             place.name,
             self._body(request),
             subresource=subresource,
-            dry_run=dry_run(request.query),
+            dry_run=dry_run(request.query, "UpdateOptions"),
         )
         return self._one(request, obj, 201 if created else 200)
 
@@ -165,7 +182,7 @@ class Verbs:
             place.name,
             patched,
             subresource=subresource,
-            dry_run=dry_run(request.query),
+            dry_run=dry_run(request.query, "PatchOptions"),
         )
         return self._one(request, obj)
 
@@ -180,7 +197,7 @@ class Verbs:
     def _delete_collection(self, request: Request) -> Answer:
         place = request.target
         if place.kind.namespaced and not place.namespace:
-            raise method_not_allowed()
+            raise NoSuchPage if place.kind.custom else method_not_allowed()
         options = delete_options(request.query, request.body, request.content_type)
         store = self._objects.store
         deleted = [
@@ -201,7 +218,7 @@ class Verbs:
             return self._evict(request)
         if (kind.name == "Pod" and sub in _OF_PODS) or (kind.name, sub) in _KNOWN:
             raise not_implemented(f"{kind.plural}/{sub}")
-        raise no_such_path()
+        raise not_found(kind, request.target.name) if kind.custom else no_such_path()
 
     def _status(self, request: Request) -> Answer:
         match request.method:
@@ -220,16 +237,14 @@ class Verbs:
             case "GET":
                 return Answer(200, scale(old))
             case "PUT":
-                wanted = decoded(request.body, request.content_type)
+                new = scaled(old, as_object(request.body, request.content_type))
             case "PATCH":
-                wanted = patcher(place.kind, request.body, request.content_type)(scale(old))
+                new = rescaled(old, patcher(place.kind, request.body, request.content_type))
             case _:
                 raise method_not_allowed()
-        if not isinstance(wanted, dict):
-            raise bad_request("Scale: the body is not an object")
-        obj, _ = self._objects.update(
-            place.kind, place.namespace, place.name, scaled(old, wanted), dry_run=dry_run(request.query)
-        )
+        options = "PatchOptions" if request.method == "PATCH" else "UpdateOptions"
+        tried = dry_run(request.query, options)
+        obj, _ = self._objects.update(place.kind, place.namespace, place.name, new, dry_run=tried)
         return Answer(200, scale(obj))
 
     def _log(self, request: Request) -> Text:
@@ -243,14 +258,16 @@ class Verbs:
         names = [one.get("name") for one in pod["spec"].get("containers") or []]
         if container and container not in names:
             raise bad_request(f"container {container} is not valid for pod {place.name}")
-        lines = self.pod_log(pod, container).splitlines(keepends=True)
-        tail = request.query.get("tailLines", "")
-        return Text("".join(lines[len(lines) - min(int(tail), len(lines)) :] if tail.isdecimal() else lines))
+        if not container and len(names) > 1:
+            choices = f"choose one of: [{' '.join(names)}]"
+            raise bad_request(f"a container name must be specified for pod {place.name}, {choices}")
+        tail = number(request.query, "tailLines")
+        lines = self.pod_log(pod, container or names[0]).splitlines(keepends=True)
+        return Text("".join(lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]))
 
     def _evict(self, request: Request) -> Answer:
         place = request.target
-        said = decoded(request.body, request.content_type)
-        options = said.get("deleteOptions") if isinstance(said, dict) else None
+        options = as_object(request.body, request.content_type).get("deleteOptions")
         wanted = delete_options(request.query, msgspec.json.encode(options or {}), "")
         self._objects.delete(place.kind, place.namespace, place.name, wanted)
         return Answer(201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})

@@ -10,10 +10,11 @@ import msgspec
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.columns import columns
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind
-from chaosmesh_ext.lab.kube.embedded.refusals import Refused
+from chaosmesh_ext.lab.kube.embedded.refusals import Refused, bad_request
 
 __all__ = ["View", "in_version", "view"]
 
+_TYPE = ("apiVersion", "kind")
 _META = "meta.k8s.io/v1"
 _JSON = ("application/json", "application/*", "*/*", "")
 
@@ -45,13 +46,15 @@ class View(msgspec.Struct, frozen=True):
         return in_version(self.kind, obj, self.version)
 
     def many(self, objects: Sequence[Obj], version: int) -> Obj:
-        """A list of objects, read at resourceVersion VERSION."""
+        """A list of objects, read at resourceVersion VERSION; those of built-in kinds do not say their type again."""
         match self.shape:
             case "Table":
                 return self._table(objects, str(version))
             case "PartialObjectMetadata":
                 return _list("PartialObjectMetadataList", _META, version, [_metadata(obj) for obj in objects])
         items = [in_version(self.kind, obj, self.version) for obj in objects]
+        if not self.kind.custom:
+            items = [{key: value for key, value in obj.items() if key not in _TYPE} for obj in items]
         return _list(f"{self.kind.name}List", self.kind.api_version_of(self.version), version, items)
 
     def _table(self, objects: Sequence[Obj], version: str, *, headed: bool = True) -> Obj:
@@ -75,18 +78,18 @@ class View(msgspec.Struct, frozen=True):
         }
 
     def _row(self, obj: Obj, cells: list[Any]) -> Obj:
-        row: Obj = {"cells": cells}
-        if self.include == "Object":
-            row["object"] = in_version(self.kind, obj, self.version)
-        elif self.include == "Metadata":
-            row["object"] = _metadata(obj)
-        return row
+        match self.include:
+            case "Object":
+                return {"cells": cells, "object": in_version(self.kind, obj, self.version)}
+            case "Metadata":
+                return {"cells": cells, "object": _metadata(obj)}
+        return {"cells": cells, "object": None}
 
 
 def view(kind: Kind, version: str, accept: str, include: str) -> View:
     """The first way that the Accept header names and the lab has.
 
-    Raises Refused (406) when there is none.
+    Raises Refused: 406 when there is none, 400 when a Table cannot carry what INCLUDE says.
     """
     for wanted in accept.lower().split(","):
         media, *parameters = [part.strip() for part in wanted.split(";")]
@@ -94,11 +97,15 @@ def view(kind: Kind, version: str, accept: str, include: str) -> View:
         if media not in _JSON or (named.get("as") and named.get("v", "v1") != "v1"):
             continue
         shape = _SHAPES.get(named.get("as", ""))
+        if shape == "Table" and include not in _INCLUDED:
+            why = f"includeObject: Invalid value: \"{include}\": must be 'Metadata', 'Object', 'None', or empty"
+            raise bad_request(f"Unable to convert to Table as requested: {why}")
         if shape is not None:
             return View(kind, version, shape, include or "Metadata")
     raise Refused(406, "NotAcceptable", "only the following media types are accepted: application/json")
 
 
+_INCLUDED = ("", "Metadata", "Object", "None")
 _SHAPES = {
     "": "",
     "table": "Table",

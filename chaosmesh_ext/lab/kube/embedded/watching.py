@@ -9,7 +9,7 @@ import msgspec
 
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.paths import Target
-from chaosmesh_ext.lab.kube.embedded.refusals import bad_request, expired, too_large_version
+from chaosmesh_ext.lab.kube.embedded.refusals import Refused, expired, no_number, too_large_version
 from chaosmesh_ext.lab.kube.embedded.selectors import Selector
 from chaosmesh_ext.lab.kube.embedded.store import Change, Store
 from chaosmesh_ext.lab.kube.embedded.views import View
@@ -20,10 +20,9 @@ _INITIAL_END = "k8s.io/initial-events-end"
 
 
 def parsed_version(text: str) -> int:
-    """A resourceVersion as a number; raises Refused (400) for any other text."""
+    """A resourceVersion as a number; raises Refused (500, as a real server's watch) for any other text."""
     if not text.isdecimal():
-        why = f'strconv.ParseUint: parsing "{text}": invalid syntax'
-        raise bad_request(f'resourceVersion: Invalid value: "{text}": {why}')
+        raise Refused(500, "", f'resourceVersion: Invalid value: "{text}": {no_number(text, "ParseUint")}')
     return int(text)
 
 
@@ -126,21 +125,26 @@ class Watch:
         return self._select(obj)
 
     def _told(self, change: Change) -> Obj | None:
-        """The event that CHANGE is to this client: an object that leaves the selection is DELETED to it."""
+        """The event that CHANGE is to this client: an object that leaves the selection is DELETED, as it was."""
         if change.kind is not self._place.kind:
             return None
         was = change.old is not None and self._chosen(change.old)
         chosen = change.type != "DELETED" and self._chosen(change.obj)
         if chosen:
             return self._event("MODIFIED" if was else "ADDED", change.obj)
-        return self._event("DELETED", change.obj) if was else None
+        if not was or change.old is None:
+            return None
+        if change.type == "DELETED":
+            return self._event("DELETED", change.obj)
+        metadata = {**change.old["metadata"], "resourceVersion": change.obj["metadata"]["resourceVersion"]}
+        return self._event("DELETED", {**change.old, "metadata": metadata})
 
     def _event(self, word: str, obj: Obj) -> Obj:
         headed, self._headed = self._headed, False
         return {"type": word, "object": self._view.one(obj, headed=headed)}
 
     def _bookmark(self, version: int, annotations: dict[str, str] | None = None) -> Obj:
-        metadata: Obj = {"resourceVersion": str(version), "creationTimestamp": None}
+        metadata: Obj = {"resourceVersion": str(version)}
         if annotations:
             metadata["annotations"] = annotations
         kind = self._place.kind
