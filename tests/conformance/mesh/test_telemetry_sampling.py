@@ -89,11 +89,11 @@ def _arrived(headers, sent, spans):
     """What arrived of the trace: the ids that are the mesh's own are not named."""
     found = []
     parts = headers.get("traceparent", "").split("-")
-    if len(parts) == 4:
+    if parts != [""] and headers["traceparent"] == sent.get("traceparent"):
+        found.append("traceparent as given")
+    elif len(parts) == 4:
         known = {TRACE: "the given trace"} | {one["trace"]: "that trace" for one in spans.values()}
         found.append(f"traceparent of {known.get(parts[1], 'a new trace')} with flags {parts[3]}")
-    elif parts != [""]:
-        found.append(f"traceparent '{headers['traceparent']}'")
     if "tracestate" in headers:
         found.append(f"tracestate '{headers['tracestate']}'")
     identifier = headers["x-request-id"]
