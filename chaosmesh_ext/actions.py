@@ -168,6 +168,8 @@ def _json(struct: msgspec.Struct) -> Dict[str, Any]:
 def _counted(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Iterator[Run]:
     """The current run; what goes wrong in it is remembered, because Chaos Toolkit goes on after a failed action."""
     run = current_run()
+    if not run.controlled:
+        run.interrupt = _interrupt
     try:
         if configuration:
             run.settings = settings_of(configuration)

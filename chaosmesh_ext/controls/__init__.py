@@ -76,7 +76,14 @@ def before_experiment_control(
     session = _session
     if session is None or session.refused:
         return
+    from chaosmesh_ext.controls.length import length
+    from chaosmesh_ext.run import current_run
+
     session.interrupts.install()
+    run = current_run()
+    run.experiment = str(context.get("title", ""))
+    run.length = length(context)
+    run.interrupt = lambda _error: session.interrupts.stop()
     empty = _empty_entries(context.get("configuration") or {}, configuration or {})
     if empty:
         session.refused = f"{'; '.join(empty)}; nothing was injected"
@@ -164,6 +171,8 @@ def after_experiment_control(context: Any, state: dict[str, Any], **_rest: Any) 
     from chaosmesh_ext.run import current_run
 
     run = current_run()
+    if run.stopped and session.interrupts.first is None and state["status"] == "interrupted":
+        state["status"] = "aborted"  # not by a person: why is among the run's problems
     problems = [*session.problems, *(Problem(text.exit_code, str(text)) for text in run.problems)]
     outcome = judge(state, problems, run.token)
     state[SECTION] = msgspec.to_builtins(outcome)

@@ -34,6 +34,7 @@ class Interrupts:
         self._open = False
         self._pending: int | None = None
         self._raised = 0.0
+        self._ours = False
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
@@ -64,9 +65,18 @@ class Interrupts:
         """From here on a signal only waits for the next `allow`."""
         self._open = False
 
+    def stop(self) -> None:
+        """End what runs as a SIGTERM would, from another thread; where signals were not taken over, nothing."""
+        if signal.SIGTERM in self._before:
+            self._ours = True
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
-        self.first = self.first or name
+        if self._ours and number == signal.SIGTERM:
+            self._ours, name = False, "the run was stopped"
+        else:
+            self.first = self.first or name
         if self._open and time.monotonic() - self._raised > _AGAIN:
             self._raise(number)
         if not self._raised:

@@ -74,6 +74,9 @@ class Run:
         self.traces = traces
         self.problems: list[Problem] = []
         self.controlled = False
+        self.experiment = ""
+        self.length: float | None = None
+        self.interrupt: Callable[[ChaosMeshError], None] = _nobody
         self._client: Client | None = None
         self._traffic: Traffic | None = None
         self._guard = Guard(self._emergency)
@@ -89,6 +92,11 @@ class Run:
     def marker(self) -> Marker:
         """What requests carry now: the newest live cell's, else the control's."""
         return Marker(self.token, self._live[-1].id if self._live else CONTROL)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was ended before its end: nothing is injected any more."""
+        return self._stopped
 
     @property
     def client(self) -> Client:
@@ -347,3 +355,7 @@ class Run:
         if problem not in self.problems:
             self.problems.append(problem)
         return problem
+
+
+def _nobody(error: ChaosMeshError) -> None:
+    """Nothing else is to be ended because of ERROR."""
