@@ -323,6 +323,7 @@ class _Run:
     """Stands for a run, to see that it is closed and what its closing means."""
 
     token = "1f0c9a2e"
+    stopped = False
 
     def __init__(self, error=None):
         self.problems, self.closed, self.controlled, self.error = [], 0, False, error
