@@ -250,7 +250,9 @@ class Client:
 
         Raises Unauthorized when they are NEEDED and cannot be read.
         """
-        with self._renewing:
+        if not self._renewing.acquire(blocking=needed):
+            return False  # another thread is at it
+        try:
             if self._held is not used:
                 return True  # by another thread
             old, pool = used
@@ -270,6 +272,8 @@ class Client:
                 ) from error
             self._held = (new, pool)
             return pool is not used[1] or (new.authorization, new.headers) != (old.authorization, old.headers)
+        finally:
+            self._renewing.release()
 
 
 def _refusal(answer: urllib3.BaseHTTPResponse, access: Access, what: str) -> errors.ChaosMeshError:

@@ -18,8 +18,8 @@ from chaosmesh_ext.errors import InvalidInput
 
 __all__ = ["Access", "Kubeconfig", "Origin", "Secrets", "ServiceAccount", "one_line"]
 
-_EARLY_S: Final = 10.0
-"""Credentials are renewed this long before they expire: a request and two clocks of one machine take less."""
+_EARLY_S: Final = 30.0
+"""Credentials are renewed this long before they expire: plugins take seconds, and a watchdog asks only every ten."""
 
 
 class Kubeconfig(msgspec.Struct, frozen=True, tag=True):
