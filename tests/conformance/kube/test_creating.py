@@ -137,6 +137,7 @@ _BAD_ENTRIES = {
     "a value with a blank": ("ok", "a b"),
     "a value of 64 characters": ("ok", "x" * 64),
     "a number": ("ok", 1),
+    "null": ("ok", None),
     "a prefix with a capital": ("Example.com/ok", "c"),
 }
 

@@ -63,7 +63,7 @@ def test_a_generated_name_has_five_letters_more(objects):
             "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.'",
         ),
         (NAMESPACE, "a.b", "a lowercase RFC 1123 label must consist of"),
-        (SERVICE, "9lives", "a DNS-1035 label must consist of"),
+        (SERVICE, "a.b", "a lowercase RFC 1123 label must consist of"),
         (MAP, "x" * 254, "must be no more than 253 characters"),
         (MAP, "", "Required value: name or generateName is required"),
     ],
@@ -83,7 +83,7 @@ def test_a_name_that_dns_could_not_carry_is_invalid(kind, name, part, objects, r
         ({"labels": {"a b": "c"}}, 422),
         ({"labels": {"a": "-"}}, 422),
         ({"labels": {"a": 1}}, 400),
-        ({"annotations": {"a": None}}, 400),
+        ({"annotations": {"a": []}}, 400),
         ({"annotations": {"chaosmesh-ext/undo": "x" * 262_144}}, 422),
         ({"namespace": "other"}, 400),
         ({"finalizers": "x"}, 400),
@@ -128,7 +128,7 @@ def test_a_custom_object_cannot_be_put_without_its_resource_version(objects, vir
     status = refusal(objects.update, VS, "default", "details", virtual_service())
     assert status["code"] == 422
     assert status["message"] == (
-        'virtualservices.networking.istio.io "details" is invalid: metadata.resourceVersion: Invalid value: 0x0: '
+        'virtualservices.networking.istio.io "details" is invalid: metadata.resourceVersion: Invalid value: 0: '
         "must be specified for an update"
     )
 
@@ -184,11 +184,32 @@ def test_status_and_the_rest_are_written_by_their_own_paths_only(objects, virtua
     assert (status["spec"]["hosts"], status["status"]) == (["other"], {"seen": True})
 
 
-def test_what_the_server_gave_cannot_be_changed(objects, virtual_service):
+def test_what_the_server_gave_cannot_be_changed(objects, virtual_service, refusal):
     old = objects.create(VS, "default", virtual_service())
-    patch = {"metadata": {"creationTimestamp": "2001-01-01T00:00:00Z", "deletionTimestamp": "2001-01-01T00:00:00Z"}}
+    patch = {"metadata": {"creationTimestamp": "2001-01-01T00:00:00Z", "generation": 7}}
     new = objects.patch(VS, "default", "details", lambda obj: merge_patch(obj, patch))
     assert new["metadata"] == old["metadata"]
+    for field, value in (("deletionTimestamp", "2001-01-01T00:00:00Z"), ("uid", "mine")):
+        patch = {"metadata": {field: value}}
+        status = refusal(objects.patch, VS, "default", "details", lambda obj, patch=patch: merge_patch(obj, patch))
+        assert (status["code"], status["details"]["causes"][0]["field"]) == (422, f"metadata.{field}")
+
+
+def test_a_pod_on_a_node_goes_when_its_kubelet_lets_it_go(objects, pod):
+    objects.create(POD, "default", {**pod(), "spec": {**pod()["spec"], "nodeName": "lab"}})
+    marked = objects.delete(POD, "default", "details-v1-abc", DeleteOptions(grace=20))
+    assert (marked.gone, marked.obj["metadata"]["deletionGracePeriodSeconds"]) == (False, 20)
+    labelled = objects.patch(
+        POD, "default", "details-v1-abc", lambda obj: merge_patch(obj, {"metadata": {"labels": {"a": "b"}}})
+    )
+    ends = labelled["metadata"]["deletionTimestamp"]
+    assert ends == marked.obj["metadata"]["deletionTimestamp"]
+    for grace, left in ((25, 20), (None, 20), (5, 5)):
+        again = objects.delete(POD, "default", "details-v1-abc", DeleteOptions(grace=grace))
+        assert (again.gone, again.obj["metadata"]["deletionGracePeriodSeconds"]) == (False, left)
+        assert again.obj["metadata"]["deletionTimestamp"] <= ends
+    assert objects.delete(POD, "default", "details-v1-abc", DeleteOptions(grace=0)).gone
+    assert objects.store.get(POD, "default", "details-v1-abc") is None
 
 
 def test_a_dry_run_answers_and_writes_nothing(objects, virtual_service):
@@ -245,7 +266,8 @@ def test_a_namespace_goes_with_all_that_is_in_it(objects, virtual_service, pod):
     objects.store.listen(lambda change: told.append((change.type, change.kind.name)))
     assert objects.delete(NAMESPACE, "", "shop").gone
     assert told[0] == ("MODIFIED", "Namespace")
-    assert set(told[1:-1]) == {("DELETED", "Pod"), ("DELETED", "VirtualService"), ("DELETED", "ServiceAccount")}
+    gone = {("DELETED", "Pod"), ("DELETED", "VirtualService"), ("DELETED", "ServiceAccount")}
+    assert set(told[1:-1]) == {("MODIFIED", "Pod"), *gone}
     assert told[-1] == ("DELETED", "Namespace")
 
 

@@ -41,6 +41,9 @@ def assembled(kind: Kind, metadata: Obj, body: Obj) -> Obj:
     """A copy of BODY in the order that people expect, in the version that is stored."""
     rest = {key: copied(value) for key, value in body.items() if key not in ("apiVersion", "kind", "metadata")}
     kept = {key: value for key, value in metadata.items() if value or key not in _LEFT_OUT_EMPTY}
+    for field in ("labels", "annotations"):
+        if field in kept:
+            kept[field] = {key: value or "" for key, value in kept[field].items()}
     return {"apiVersion": kind.api_version, "kind": kind.name, "metadata": copied(kept), **rest}
 
 
