@@ -13,6 +13,7 @@ from overlays import RUN, virtual_services
 from owners import CELLS, EDITS, Two, bare
 
 from chaosmesh_ext.mesh import ledger
+from chaosmesh_ext.mesh.ground import for_mesh
 
 EXAMPLES = int(os.environ.get("CHAOSMESH_EXAMPLES", "1"))
 
@@ -24,7 +25,10 @@ life = st.lists(st.one_of(edit, edit, edit, inject, undo), max_size=12)
 
 
 def play(owner, steps) -> Two:
-    two = Two(owner)
+    return play_on(Two(owner), steps)
+
+
+def play_on(two: Two, steps) -> Two:
     for what, at in steps:
         if what == "inject":
             two.inject(at)
@@ -35,7 +39,7 @@ def play(owner, steps) -> Two:
     return two
 
 
-@settings(max_examples=600 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=400 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(virtual_services(faults=True), inject, life)
 def test_injecting_and_undoing_leaves_what_the_owners_edits_alone_would_have_left(owner, first, steps):
     """No edit of his is lost and nothing of ours stays, whatever he does and whenever each of several cells ends."""
@@ -46,3 +50,75 @@ def test_injecting_and_undoing_leaves_what_the_owners_edits_alone_would_have_lef
     assert ledger.runs_in(two.shared) == set()
     if not two.theirs:
         assert two.conflicts == []
+
+
+HARMLESS = ("add a label", "remove a label", "add an annotation", "save")
+quiet = st.lists(st.one_of(st.tuples(st.sampled_from(HARMLESS), number), inject, undo), max_size=8)
+
+
+@settings(max_examples=200 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(virtual_services(faults=True), inject, quiet)
+def test_a_cell_that_ends_leaves_the_other_cells_as_they_are(owner, first, steps):
+    """And what an owner does beside our faults is no reason to stop a run."""
+    two = play(owner, [first, *steps])
+    if two.live:
+        assert ledger.disturbed(two.shared, RUN) == ""
+        assert {entry.cell for entry in ledger.entries(two.shared, RUN)} == set(two.live)
+    assert two.conflicts == []
+
+
+@settings(max_examples=200 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(virtual_services(faults=True), inject, life)
+def test_a_fault_that_is_called_undisturbed_stands_on_what_it_was_put_on(owner, first, steps):
+    """Every owner's route up to the last that a fault of ours touches is what it was; every fault of ours is there."""
+    two = Two(owner)
+    if not two.inject(first[1]):
+        return
+    before = two.alone["spec"]
+    play_on(two, [step for step in steps if step[0] not in ("inject", "undo")])
+    if ledger.disturbed(two.shared, RUN):
+        return
+    after = two.alone["spec"]
+    assert [before.get(key) for key in ("hosts", "gateways")] == [after.get(key) for key in ("hosts", "gateways")]
+    (entry,) = two.memory["1"]
+    last = last_touched(two.shared, entry)
+    assert meshed(two.alone)[:last] == meshed({"spec": before})[:last]
+    assert all(one in [route.get("name") for route in two.shared["spec"]["http"]] for one in entry.routes)
+
+
+def meshed(obj) -> list[dict]:
+    return [one for one in obj["spec"]["http"] if for_mesh(one)]
+
+
+def last_touched(obj, entry) -> int:
+    """How many of the owner's routes for the mesh there are up to the last that ENTRY touches."""
+    count = last = 0
+    refines = False
+    values = [field.set for field in entry.fields]
+    for route in obj["spec"]["http"]:
+        if route.get("name") in entry.routes:
+            refines = True
+        elif for_mesh(route):
+            count += 1
+            if refines or route.get("fault") in values:
+                last = count
+            refines = False
+    return last
+
+
+@settings(max_examples=200 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(virtual_services(faults=True), inject, life)
+def test_undoing_again_changes_nothing_and_says_the_same(owner, first, steps):
+    """Runner, watchdog and janitor may all undo one run; a conflict is findable until a person heard of it."""
+    two = play(owner, [first, *steps])
+    two.conflicts.clear()
+    two.end(told=False)
+    once, said = two.shared, list(two.conflicts)
+    two.end(told=False)
+    assert two.shared == once
+    assert two.conflicts == [*said, *said]
+    assert two.shared["spec"] == two.alone["spec"]
+    assert bool(said) == (RUN in ledger.runs_in(two.shared))
+    two.end(told=True)
+    assert two.conflicts == [*said, *said, *said]
+    assert bare(two.shared) == bare(two.alone)
