@@ -11,6 +11,7 @@ from chaosmesh_ext.mesh.locks import Holder, Locked, lock
 from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
+from chaosmesh_ext.mesh.watchdog import Watchdog
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 from chaosmesh_ext.mesh.writes import Holding, holdings, put, take_out
 
@@ -36,6 +37,7 @@ __all__ = [
     "Source",
     "Survey",
     "View",
+    "Watchdog",
     "Witness",
     "connect",
     "disturbed",
