@@ -308,12 +308,42 @@ def test_a_signal_in_the_rollbacks_of_a_whole_run_does_not_break_them(bench):
     assert process.returncode == 0, output
 
 
-def test_arguments_to_the_control_are_refused(bench):
-    code, _, output = bench.run(
-        control=False, controls=[{**OURS, "provider": {**OURS["provider"], "arguments": {"strict": True}}}]
-    )
+def guarded(*guardrails, **more):
+    return [{**OURS, "provider": {**OURS["provider"], "arguments": {"guardrails": list(guardrails), **more}}}]
+
+
+def test_each_mistake_in_the_controls_arguments_is_told(bench):
+    wrong = {"name": "errors", "promql": "up", "abve": 1}
+    code, _, output = bench.run(control=False, controls=guarded(wrong, {"promql": "up", "above": 1}, strict=True))
     assert code == 1
-    assert "takes no arguments" in output
+    for words in (
+        "argument strict is unknown",
+        "(errors): it has no limit",
+        "(errors): abve is unknown",
+        "has no name",
+    ):
+        assert words in output
+
+
+def test_guardrails_that_nobody_can_ask_refuse_the_experiment(bench):
+    """No Prometheus is known: the experiment would run unguarded."""
+    code, journal, output = bench.run(
+        control=False,
+        controls=guarded({"name": "errors", "promql": "up", "above": "${most}"}),
+        configuration={"most": 1},
+        method=[activity("touched", "touch", path=bench.path("touched"))],
+    )
+    assert code == 1, output
+    assert not bench.exists("touched")
+    assert "PROMETHEUS_URL is not set" in journal["chaosmesh-ext"]["problems"][0]
+
+
+def test_the_journal_tells_of_guardrails(bench):
+    rail = {**probe("three", 3, 3), "frequency": 0.5}
+    code, journal, output = bench.run(control=False, controls=guarded(rail), method=[probe("a", 1, 1)])
+    assert code == 0, output
+    [fact] = journal["chaosmesh-ext"]["guardrails"]
+    assert (fact["name"], fact["crossed"]) == ("three", False)
 
 
 # --- closing the run --------------------------------------------------------------------------------------------------
@@ -324,6 +354,7 @@ class _Run:
 
     token = "1f0c9a2e"
     stopped = False
+    guardrails = None
 
     def __init__(self, error=None):
         self.problems, self.closed, self.controlled, self.error = [], 0, False, error

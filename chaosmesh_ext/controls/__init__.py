@@ -7,7 +7,7 @@
 Chaos Toolkit alone ignores the tolerance of a probe in the method, calls an experiment whose action failed completed,
 skips rollbacks after a failure, and loses a SIGTERM inside an activity. With this control a plain `chaos run` exits 1
 wherever `chaos mesh run` exits 1 to 5, and the journal has a section ``chaosmesh-ext``: verdict, exit_code, unmet,
-problems, run.
+problems, run, guardrails. Its one argument is `guardrails`: see `chaosmesh_ext.run.guardrail_specs`.
 """
 
 # chaoslib is imported late: `chaos` itself loads the command group of this package at every start.
@@ -23,6 +23,7 @@ from chaosmesh_ext.settings import TABLE
 
 if TYPE_CHECKING:
     from chaosmesh_ext.controls.session import Session
+    from chaosmesh_ext.run import Run
 
 __all__ = [
     "after_activity_control",
@@ -43,14 +44,18 @@ _session: "Session | None" = None
 
 
 def validate_control(control: Mapping[str, Any]) -> None:
-    """Refuse arguments: this control takes none."""
+    """Refuse arguments other than `guardrails`, and guardrails that make no sense: one line for each mistake."""
+    if not control.get("provider", {}).get("arguments"):
+        return
     from chaoslib.exceptions import InvalidActivity
 
-    if control.get("provider", {}).get("arguments"):
-        raise InvalidActivity(f"control '{control.get('name')}': {__name__} takes no arguments; remove them")
+    from chaosmesh_ext.controls.guardrails import wrong
+
+    if lines := wrong(control):
+        raise InvalidActivity("\n".join(f"control '{control.get('name')}': {line}" for line in lines))
 
 
-def configure_control(event_registry: Any = None) -> None:
+def configure_control(event_registry: Any = None, **_rest: Any) -> None:
     """Follow the experiment from its start. Declared twice (settings and experiment, say) it still works once."""
     global _session  # noqa: PLW0603 - Chaos Toolkit knows controls as modules; there is one experiment a process
     if _session is not None and _session.event_registry is event_registry:
@@ -66,9 +71,14 @@ def configure_control(event_registry: Any = None) -> None:
 
 
 def before_experiment_control(
-    context: Mapping[str, Any], configuration: Mapping[str, Any] | None = None, **_rest: Any
+    context: Mapping[str, Any],
+    configuration: Mapping[str, Any] | None = None,
+    secrets: Mapping[str, Any] | None = None,
+    guardrails: Any = None,
+    **_rest: Any,
 ) -> None:
-    """Take the signals over, and refuse an experiment whose configuration has an empty `env` entry.
+    """Take the signals over, and refuse an experiment whose configuration has an empty `env` entry, or whose guardrails
+    cannot be asked.
 
     A refusal leaves by SystemExit, because Chaos Toolkit swallows every exception of a control but that, and with the
     code that also skips the rollbacks: nothing at all has been done, so nothing is to be undone.
@@ -85,6 +95,8 @@ def before_experiment_control(
     run.length = length(context)
     run.interrupt = lambda _error: session.interrupts.stop()
     empty = _empty_entries(context.get("configuration") or {}, configuration or {})
+    if guardrails and not empty:
+        empty = _unasked(run, guardrails, configuration, secrets)
     if empty:
         session.refused = f"{'; '.join(empty)}; nothing was injected"
         _logger.critical(session.refused)
@@ -176,6 +188,8 @@ def after_experiment_control(context: Any, state: dict[str, Any], **_rest: Any) 
     problems = [*session.problems, *(Problem(text.exit_code, str(text)) for text in run.problems)]
     outcome = judge(state, problems, run.token)
     state[SECTION] = msgspec.to_builtins(outcome)
+    if run.guardrails is not None:
+        state[SECTION]["guardrails"] = run.guardrails.facts()
     if outcome.exit_code and state["status"] == "completed":
         state["status"] = "failed"
     _report(outcome)
@@ -201,6 +215,21 @@ def _empty_entries(entries: Mapping[str, Any], configuration: Mapping[str, Any])
         for name, entry in entries.items()
         if isinstance(entry, Mapping) and entry.get("type") == "env" and _is_empty(configuration.get(name))
     ]
+
+
+def _unasked(
+    run: "Run", guardrails: Any, configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None
+) -> list[str]:
+    """Give RUN its GUARDRAILS; why they cannot be asked."""
+    from chaosmesh_ext.actions import settings_of
+    from chaosmesh_ext.controls.guardrails import asker
+    from chaosmesh_ext.run.guardrails import Guardrails
+
+    try:
+        run.guardrails = Guardrails(guardrails, settings_of(configuration or {}), probe=asker(configuration, secrets))
+    except ChaosMeshError as error:
+        return [str(error)]
+    return []
 
 
 def _is_empty(value: Any) -> bool:

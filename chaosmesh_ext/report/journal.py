@@ -131,7 +131,14 @@ def _completed(each: dict[str, Any], journal: Mapping[str, Any]) -> dict[str, An
     ]
     problems = list(dict.fromkeys([*each.get("problems", ()), *_lines(section.get("problems"))]))
     gravest = max(_said(each, section, experiment), key=lambda verdict: verdict.gravity)
-    return {**each, "proofs": proofs, "problems": problems, "verdict": gravest.value, "experiment": experiment}
+    return {
+        **each,
+        "proofs": proofs,
+        "problems": problems,
+        "verdict": gravest.value,
+        "experiment": experiment,
+        "guardrails": _guardrails(section.get("guardrails")),
+    }
 
 
 def _section(journal: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -153,6 +160,22 @@ def _said(each: Mapping[str, Any], section: Mapping[str, Any], experiment: Mappi
         yield Verdict.INCONCLUSIVE
     if experiment["deviated"] or experiment["unmet"]:
         yield Verdict.WEAKNESS_FOUND
+
+
+def _guardrails(items: Any) -> list[dict[str, Any]]:
+    """Each guardrail's name, what it calls crossed, whether it was, and what was seen last."""
+    found = []
+    for item in items if isinstance(items, list) else ():
+        if isinstance(item, Mapping):
+            samples = item.get("samples")
+            seen = [
+                str(one.get("seen", ""))
+                for one in (samples if isinstance(samples, list) else ())
+                if isinstance(one, Mapping)
+            ]
+            words = {"name": str(item.get("name", "?")), "allows": str(item.get("allows", ""))}
+            found.append({**words, "crossed": bool(item.get("crossed")), "seen": seen[-3:]})
+    return found
 
 
 def _lines(items: Any) -> list[str]:

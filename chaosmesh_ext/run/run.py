@@ -27,6 +27,7 @@ from chaosmesh_ext.mesh import Client, Fault, Holding, Place
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
 from chaosmesh_ext.run.growing import Growing, plans_for
+from chaosmesh_ext.run.guardrails import Guardrails
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Live, Proof, Prover
 from chaosmesh_ext.run.provers import prover_for
@@ -76,6 +77,7 @@ class Run:
         self.controlled = False
         self.experiment = ""
         self.length: float | None = None
+        self.guardrails: Guardrails | None = None
         self.interrupt: Callable[[ChaosMeshError], None] = _nobody
         self._client: Client | None = None
         self._traffic: Traffic | None = None

@@ -128,3 +128,15 @@ def test_a_damaged_document_is_refused_with_the_key(doc, journal, path, value, n
     inner[path[-1]] = value
     with pytest.raises(InvalidInput, match=named):
         from_journal(journal((broken, {})))
+
+
+def test_guardrails_are_shown_with_what_they_saw_last(doc, journal):
+    rail = {"name": "few|errors", "allows": "rate above 0.5", "crossed": True, "samples": [{"seen": "0.7 <b>"}, 3]}
+    made = {**journal((doc, {})), "chaosmesh-ext": {"verdict": "aborted", "guardrails": [rail, "no mapping"]}}
+    [found] = from_journal(made)
+    assert found["guardrails"] == [
+        {"name": "few|errors", "allows": "rate above 0.5", "crossed": True, "seen": ["0.7 <b>"]}
+    ]
+    assert "| `few\\|errors` | `rate above 0.5` | **crossed** | `0.7 <b>` |" in markdown.render(found)
+    [without] = from_journal(journal((doc, {})))
+    assert "## Guardrails" not in markdown.render(without)
