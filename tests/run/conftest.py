@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
+from allowed import as_lab, caller
 
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 from chaosmesh_ext.mesh import connect
@@ -74,6 +75,8 @@ class Mesh:
     def apply(self, *objs: dict) -> None:
         for obj in objs:
             self.call(self.kube.apply(obj))
+            if "status" in obj:
+                self.call(self.kube.patch_status(obj, obj["status"]))
 
     def objects(self, kind: str) -> list[dict]:
         return self.call(self.kube.list(kind))
@@ -161,6 +164,8 @@ def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
     there = Mesh()
     labels = {"app": "productpage", "version": "v1"}
     there.apply(
+        *as_lab(),
+        caller("productpage-v1-x", labels),
         _service("productpage"),
         _service("details"),
         _service("reviews"),
