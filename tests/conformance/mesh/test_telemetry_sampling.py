@@ -45,6 +45,22 @@ CASES = {
 }
 
 
+SILENCED = {case for case, headers in CASES.items() if headers.get("traceparent") == UNSAMPLED} | {
+    "a traceparent of zeros",
+    "a traceparent that is none",
+    "an x-request-id that is no UUID",
+}
+"""What is not traced even where everything is."""
+ASKED = {
+    "x-client-trace-id",
+    "x-client-trace-id and a traceparent",
+    "an x-request-id of a call traced by chance",
+    "an x-request-id of a call whose trace was forced",
+    "an x-request-id of a call whose trace was asked for",
+}
+"""What is traced even where nothing is."""
+
+
 @pytest.fixture(scope="module")
 def quiet_mesh(side, tmp_path_factory) -> Iterator[Mesh]:
     """A mesh that traces no call by chance."""
@@ -105,13 +121,17 @@ def _arrived(headers, sent, spans):
 @pytest.mark.parametrize("case", CASES)
 def test_in_a_mesh_that_traces_everything(mesh, seen, case):
     """Where all calls are traced, an application sends {case}"""
-    seen(told(mesh, CASES[case]))
+    found = told(mesh, CASES[case])
+    assert found.startswith("not traced") == (case in SILENCED)
+    seen(found)
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_in_a_mesh_that_traces_nothing(quiet_mesh, seen, case):
     """Where no call is traced by chance, an application sends {case}"""
-    seen(told(quiet_mesh, CASES[case]))
+    found = told(quiet_mesh, CASES[case])
+    assert found.startswith("CLIENT and SERVER") == (case in ASKED)
+    seen(found)
 
 
 FORWARDED = {
@@ -136,6 +156,7 @@ def test_what_an_application_passes_on(seen, request, sampling, case):
     mesh.call("details-v1", HOST, headers={name: arrived[name] for name in FORWARDED[case] if name in arrived})
     flushed(mesh, "details-v1")
     spans = [one for one in mesh.otlp.spans if one["tags"].get("guid:x-client-trace-id") != "flush"]
+    assert bool(spans) == (sampling.startswith("all") or "x-request-id" in FORWARDED[case])
     if not spans:
         seen("the next call is not traced")
         return
