@@ -296,17 +296,6 @@ def test_a_route_that_cannot_take_a_fault_is_refused_with_the_reason(make, route
     refused(make.virtual_service(http=[route]), words)
 
 
-def test_what_argo_or_flagger_drives_is_refused(make):
-    owner = make.virtual_service()
-    canary = {"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "name": "details"}
-    refused({**owner, "metadata": {**owner["metadata"], "ownerReferences": [canary]}}, "Flagger")
-    rollout = {
-        "metadata": {"name": "details", "namespace": "default"},
-        "spec": {"strategy": {"canary": {"trafficRouting": {"istio": {"virtualService": {"name": "details"}}}}}},
-    }
-    refused(owner, "Argo Rollouts", view=View(owner=owner, rollouts=(rollout,)))
-
-
 def test_an_http_route_that_owns_the_host_is_refused():
     refused({}, "HTTPRoute default/details", view=View(http_route="default/details"))
 

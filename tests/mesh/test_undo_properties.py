@@ -6,6 +6,7 @@ CHAOSMESH_EXAMPLES multiplies the examples, for a soak.
 from __future__ import annotations
 
 import os
+from copy import deepcopy
 
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
@@ -74,7 +75,7 @@ def test_a_fault_that_is_called_undisturbed_stands_on_what_it_was_put_on(owner, 
     two = Two(owner)
     if not two.inject(first[1]):
         return
-    before = two.alone["spec"]
+    before = deepcopy(two.alone["spec"])
     play_on(two, [step for step in steps if step[0] not in ("inject", "undo")])
     if ledger.disturbed(two.shared, RUN):
         return
