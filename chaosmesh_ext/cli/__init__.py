@@ -15,6 +15,7 @@ __all__ = ["mesh"]
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "halt": ("chaosmesh_ext.cli.halt:halt", "Stop every run of the cluster, and refuse new ones."),
+    "janitor": ("chaosmesh_ext.cli.janitor:janitor", "Undo what runs left that are over, once or for ever."),
     "lab": ("chaosmesh_ext.cli.lab:lab", "A real mesh on this machine: start, stop, describe, use."),
     "recover": ("chaosmesh_ext.cli.recover:recover", "Undo what runs left in the mesh, from any machine."),
     "report": ("chaosmesh_ext.cli.report:report", "Write the reports again, from journals, without any mesh."),

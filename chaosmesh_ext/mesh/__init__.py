@@ -5,18 +5,22 @@ from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
 from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
+from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
 from chaosmesh_ext.mesh.lease import LeaseLost, RunLease, renew, time_text
-from chaosmesh_ext.mesh.ledger import Disturbed, disturbed, entries
+from chaosmesh_ext.mesh.ledger import LABEL, Disturbed, disturbed, entries
 from chaosmesh_ext.mesh.locks import Holder, Locked, lock
 from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
 from chaosmesh_ext.mesh.watchdog import Watchdog
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
-from chaosmesh_ext.mesh.writes import Holding, holdings, put, take_out
+from chaosmesh_ext.mesh.writes import CARRIED_BY, Holding, holdings, put, take_out
 
 __all__ = [
+    "CARRIED_BY",
     "CARRIERS",
+    "JANITOR",
+    "LABEL",
     "NOBODY",
     "Change",
     "Client",
@@ -30,6 +34,7 @@ __all__ = [
     "Halt",
     "Holder",
     "Holding",
+    "Leadership",
     "LeaseLost",
     "Locked",
     "Place",
@@ -46,6 +51,7 @@ __all__ = [
     "halt",
     "halted",
     "holdings",
+    "janitor_alive",
     "let_go",
     "lock",
     "place",

@@ -9,15 +9,15 @@ from typing import Any, Final
 
 import msgspec
 
-from chaosmesh_ext.errors import Conflict, NotFound
+from chaosmesh_ext.errors import Conflict
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.lease import time_text
+from chaosmesh_ext.mesh.system import MANAGED, create_there
 
 __all__ = ["HALT", "Halt", "halt", "halted", "resume", "whoami"]
 
 HALT: Final = "chaosmesh-halt"
 """The ConfigMap's name."""
-_MANAGED: Final = {"app.kubernetes.io/managed-by": "chaosmesh-ext"}
 
 
 class Halt(msgspec.Struct, frozen=True):
@@ -45,12 +45,10 @@ def halt(client: Client, namespace: str, by: str, reason: str) -> Halt:
     wanted = Halt(by, time_text(client.server_time()), reason)
     while True:
         try:
-            client.create(_object(namespace, wanted))
+            create_there(client, _object(namespace, wanted))
         except Conflict:
             if there := halted(client, namespace):
                 return there
-        except NotFound:
-            _make(client, namespace)
         else:
             return wanted
 
@@ -77,18 +75,6 @@ def whoami() -> str:
     return f"{user}@{socket.gethostname()}"
 
 
-def _make(client: Client, namespace: str) -> None:
-    obj: Obj = {
-        "apiVersion": "v1",
-        "kind": "Namespace",
-        "metadata": {"name": namespace, "labels": dict(_MANAGED)},
-    }
-    try:
-        client.create(obj)
-    except Conflict:
-        return
-
-
 def _read(obj: Obj) -> Halt:
     data: dict[str, Any] = obj.get("data") or {}
     return Halt(
@@ -102,6 +88,6 @@ def _object(namespace: str, wanted: Halt) -> Obj:
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
-        "metadata": {"name": HALT, "namespace": namespace, "labels": dict(_MANAGED)},
+        "metadata": {"name": HALT, "namespace": namespace, "labels": dict(MANAGED)},
         "data": msgspec.to_builtins(wanted),
     }

@@ -77,11 +77,15 @@ class RunLease(msgspec.Struct, frozen=True):
 
     def expired(self, now: float) -> str:
         """Why the run is over at NOW, the server's time; empty while it is not."""
-        if now > self.deadline + _ROUNDING:
-            return f"its deadline passed at {time_text(self.deadline)}"
+        if why := self.passed(now):
+            return why
         if now > self.renewed + self.duration + _ROUNDING:
             return f"{self.holder or 'its runner'} has not renewed it since {time_text(self.renewed)}"
         return ""
+
+    def passed(self, now: float) -> str:
+        """As `expired`, by the deadline alone."""
+        return f"its deadline passed at {time_text(self.deadline)}" if now > self.deadline + _ROUNDING else ""
 
     def object(self) -> Obj:
         """As it is created."""

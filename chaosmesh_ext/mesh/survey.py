@@ -43,18 +43,21 @@ class Survey(msgspec.Struct, frozen=True):
     whole: bool = True
 
 
-def survey(client: Client, namespaces: Collection[str] = (), *, labels: str = "") -> Survey:
+def survey(
+    client: Client, namespaces: Collection[str] = (), *, kinds: Collection[str] = CARRIED_BY, labels: str = ""
+) -> Survey:
     """What runs have in the cluster now, or in NAMESPACES where the account may not list the whole cluster.
 
-    LABELS: a label selector for the objects that hold faults; with it, what an owner applied again from a copy is not
-    found. Raises Forbidden where the account may not even look there.
+    KINDS: of the objects that hold faults; with none only Leases and locks are asked for. LABELS: a label selector for
+    those objects; with it, what an owner applied again from a copy is not found. Raises Forbidden where the account may
+    not even look there.
 
     Objects are asked for before Leases: a run's Lease is there before its first object and goes after its last one, so
     an object that has none here has none.
     """
     objects: dict[str, list[Obj]] = {}
     whole = True
-    for kind in (*CARRIED_BY, "Lease"):
+    for kind in (*kinds, "Lease"):
         chosen = LABEL if kind == "Lease" else labels
         try:
             objects[kind] = everywhere(client, kind, (), labels=chosen)
@@ -64,7 +67,7 @@ def survey(client: Client, namespaces: Collection[str] = (), *, labels: str = ""
             objects[kind] = everywhere(client, kind, namespaces, labels=chosen)
             whole = False
     growing: dict[str, _Growing] = {}
-    for kind in CARRIED_BY:
+    for kind in kinds:
         for obj in objects[kind]:
             for run in ledger.runs_in(obj):
                 growing.setdefault(run, _Growing()).hold(run, kind, obj)

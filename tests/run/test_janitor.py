@@ -1,0 +1,448 @@
+"""The janitor, on a real API and real clocks; Leases live 1 s here."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import cycle
+
+import pytest
+import yaml
+from api_server import ApiServer
+from leftovers import OTHER, RUN, baked_in, fault, held, lease, lock, owner
+from numbered_api import NumberedApi, answering, half, hanging, reset
+
+from chaosmesh_ext import mesh
+from chaosmesh_ext.mesh import Client, RunLease, connect, janitor_alive
+from chaosmesh_ext.run.janitor import Janitor, Swept, sweep
+
+SYSTEM = "chaosmesh-system"
+DURATION = 1.0
+
+
+class Cluster:
+    """A Kubernetes API behind a proxy that can fail. client: goes past the proxy."""
+
+    def __init__(self, folder, monkeypatch) -> None:
+        self.api = ApiServer()
+        self.proxy = NumberedApi(self.api.kube.kubeconfig()["clusters"][0]["cluster"]["server"])
+        self.api.call(self.proxy.start())
+        self.client = self._client(folder / "direct", self.proxy.upstream, monkeypatch)
+        self._client(folder / "proxied", self.proxy.url, monkeypatch)
+
+    def _client(self, file, url: str, monkeypatch) -> Client:
+        config = self.api.kube.kubeconfig()
+        config["clusters"][0]["cluster"]["server"] = url
+        file.write_text(yaml.safe_dump(config))
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        return connect()
+
+    def close(self) -> None:
+        self.api.call(self.proxy.stop())
+        self.api.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch) -> Iterator[Cluster]:
+    there = Cluster(tmp_path, monkeypatch)
+    there.client.create(owner())
+    yield there
+    there.close()
+
+
+@contextmanager
+def janitor(told: list[Swept] | None = None) -> Iterator[Callable[[], None]]:
+    """One that watches; what it yields lets it end."""
+    stop = threading.Event()
+    one = Janitor(connect, system=SYSTEM, duration=DURATION, tell=(told if told is not None else []).append)
+    thread = threading.Thread(target=one.watch, args=(stop,))
+    thread.start()
+
+    def end() -> None:
+        stop.set()
+        thread.join(10)
+        assert not thread.is_alive()
+
+    try:
+        yield end
+    finally:
+        end()
+
+
+@contextmanager
+def renewed(client: Client, kept: RunLease) -> Iterator[None]:
+    """A runner that renews its Lease."""
+    stop = threading.Event()
+
+    def renew() -> None:
+        lease = kept
+        while not stop.wait(DURATION / 3):
+            lease = mesh.renew(client, lease)
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def until(condition: Callable[[], object], seconds: float = 8.0) -> float:
+    """Wait for it; how long it took."""
+    began = time.monotonic()
+    while not condition():
+        assert time.monotonic() - began < seconds, "it never came"
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+def leads(client: Client) -> str:
+    obj = client.find("Lease", SYSTEM, mesh.JANITOR)
+    return obj["spec"]["holderIdentity"] if obj else ""
+
+
+def remains(client: Client) -> Callable[[], bool]:
+    return lambda: not held(client)
+
+
+# --- one shot ---------------------------------------------------------------------------------------------------------
+
+
+def test_one_sweep_ends_what_is_over_by_the_servers_time_and_nothing_else(cluster):
+    client = cluster.client
+    for run, times in (("11111111", {"renewed": -9.0}), ("22222222", {"deadline": -9.0}), (RUN, {})):
+        lease(client, run, **times, duration=DURATION if times.get("renewed") else 60)
+        fault(client, run, host=run)
+    fault(client, OTHER)
+    swept = list(sweep(client))
+    assert [(one.run, one.left) for one in swept] == [("0ddba11c", ()), ("11111111", ()), ("22222222", ())]
+    assert [one.why.split(" at ")[0].split(" since ")[0] for one in swept] == [
+        "its Lease is missing", "sre@desk:1 has not renewed it", "its deadline passed",
+    ]  # fmt: skip
+    assert held(client) == {f"EnvoyFilter chaos-{RUN}-1", f"Lease chaosmesh-run-{RUN}"}
+    assert list(sweep(client)) == []
+
+
+# --- whose Lease is over ----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_not_renewed_is_gone_soon_after_its_lease_is_over(cluster):
+    """Goal: within 5 s of the Lease's end; here a tick is a fifth of a second."""
+    client = cluster.client
+    lease(client, duration=DURATION)
+    lock(client)
+    fault(client)
+    fault(client, cell="2", carrier="virtualservice")
+    told: list[Swept] = []
+    with janitor(told):
+        took = until(remains(client))
+    assert DURATION < took < DURATION + 2
+    [swept] = told
+    assert (swept.run, swept.why) == (RUN, "sre@desk:1 has not renewed it for 1 s")
+    assert swept.undone == (f"EnvoyFilter default/chaos-{RUN}-1", "VirtualService default/details")
+    assert client.get("VirtualService", "default", "details")["spec"] == owner()["spec"]
+
+
+def test_a_run_that_lives_is_left_alone(cluster):
+    client = cluster.client
+    kept = lease(client, duration=DURATION)
+    fault(client)
+    lock(client)
+    told: list[Swept] = []
+    with renewed(client, kept), janitor(told):
+        time.sleep(3 * DURATION)
+    assert told == []
+    assert len(held(client)) == 3
+
+
+def test_times_that_were_written_by_a_wrong_clock_expire_nothing_that_is_renewed(cluster):
+    """What counts is that the Lease changes, not what it says."""
+    client = cluster.client
+    stop = threading.Event()
+    kept = lease(client, duration=DURATION, renewed=-9e6)
+    fault(client)
+
+    def renew() -> None:
+        version = kept.version
+        while not stop.wait(DURATION / 3):
+            text = mesh.time_text(client.server_time() - 9e6)
+            ops = [{"op": "add", "path": "/spec/renewTime", "value": text}]
+            version = client.json_patch("Lease", "default", kept.name, ops, version=version)["metadata"][
+                "resourceVersion"
+            ]
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with janitor():
+            time.sleep(3 * DURATION)
+        assert len(held(client)) == 2
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_run_whose_deadline_passed_is_ended_though_it_is_renewed(cluster):
+    """A runner that hangs may well renew for ever."""
+    client = cluster.client
+    told: list[Swept] = []
+    kept = lease(client, duration=60, deadline=-9)
+    fault(client)
+    stop = threading.Event()
+
+    def renew() -> None:
+        current = kept
+        while not stop.wait(DURATION / 3):
+            try:
+                current = mesh.renew(client, current)
+            except mesh.LeaseLost:
+                return
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with janitor(told):
+            until(remains(client))
+    finally:
+        stop.set()
+        thread.join()
+    assert told[0].why.startswith("its deadline passed at ")
+
+
+@pytest.mark.parametrize("left", [fault, lock])
+def test_what_has_no_lease_is_given_the_time_of_one_and_then_taken_out(cluster, left):
+    client = cluster.client
+    left(client)
+    with janitor():
+        took = until(remains(client))
+    assert DURATION < took < DURATION + 2.5
+
+
+def test_a_run_that_gets_its_lease_in_time_goes_on(cluster):
+    """Seen between two writes of a run that opens."""
+    client = cluster.client
+    fault(client)
+    told: list[Swept] = []
+    with janitor(told):
+        time.sleep(DURATION / 2)
+        kept = lease(client, duration=DURATION)
+        with renewed(client, kept):
+            time.sleep(3 * DURATION)
+            assert held(client) == {f"EnvoyFilter chaos-{RUN}-1", f"Lease chaosmesh-run-{RUN}"}
+            assert told == []
+
+
+def test_routes_that_an_owner_baked_in_are_found_by_name(cluster):
+    client = cluster.client
+    fault(client, carrier="virtualservice")
+    baked_in(client)
+    with janitor():
+        until(lambda: client.get("VirtualService", "default", "details")["spec"] == owner()["spec"])
+
+
+# --- several janitors -------------------------------------------------------------------------------------------------
+
+
+def test_one_leads_and_another_follows_at_once_when_it_ends(cluster):
+    client = cluster.client
+    with janitor() as first:
+        until(lambda: leads(client))
+        one = leads(client)
+        with janitor():
+            time.sleep(2 * DURATION)
+            assert leads(client) == one
+            assert janitor_alive(client, SYSTEM) == ""
+            first()
+            until(lambda: leads(client) not in ("", one), seconds=DURATION)
+        assert client.get("Lease", SYSTEM, mesh.JANITOR)["spec"]["leaseTransitions"] == 1
+    assert leads(client) == ""
+    assert "it was stopped" in janitor_alive(client, SYSTEM)
+
+
+def test_another_takes_over_from_one_that_died(cluster):
+    """Nobody gives the Lease up; it is over when it has not changed for its duration."""
+    client = cluster.client
+    dead = mesh.Leadership(SYSTEM, "dead@desk:1", DURATION)
+    assert dead.keep(client)
+    began = time.monotonic()
+    with janitor():
+        until(lambda: leads(client) != "dead@desk:1")
+        assert time.monotonic() - began > DURATION
+        assert not dead.held()
+        assert not dead.keep(client)
+        lease(client, duration=DURATION)
+        fault(client)
+        until(remains(client))
+
+
+def test_of_many_that_begin_at_once_one_leads(cluster):
+    client = cluster.client
+    found: list[bool] = []
+    together = threading.Barrier(5)
+
+    def one(number: int) -> None:
+        candidate = mesh.Leadership(SYSTEM, f"janitor-{number}", 15)
+        own = connect()
+        together.wait()
+        found.append(candidate.keep(own))
+
+    threads = [threading.Thread(target=one, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [False] * 4 + [True]
+    assert leads(client).startswith("janitor-")
+
+
+def test_whoever_asks_hears_whether_a_janitor_lives(cluster):
+    client = cluster.client
+    assert "there is none" in janitor_alive(client, SYSTEM)
+    leadership = mesh.Leadership(SYSTEM, "one@desk:1", DURATION)
+    leadership.keep(client)
+    assert janitor_alive(client, SYSTEM) == ""
+    until(lambda: "one@desk:1 has not renewed" in janitor_alive(client, SYSTEM))
+
+
+# --- what fails -------------------------------------------------------------------------------------------------------
+
+
+def test_it_survives_an_api_that_fails_in_every_way_and_goes_on(cluster):
+    client = cluster.client
+    told: list[Swept] = []
+    ways = cycle([answering(503), answering(429, headers={"Retry-After": "1"}), answering(401), reset, half])
+    with janitor(told):
+        until(lambda: leads(client))
+        cluster.proxy.begin()
+        cluster.proxy.treat = lambda exchange: next(ways)
+        lease(client, duration=DURATION)
+        fault(client)
+        until(lambda: cluster.proxy.count > 5, seconds=20)
+        assert len(held(client)) == 2
+        cluster.proxy.treat = lambda exchange: None
+        until(remains(client), seconds=10)
+    assert told[-1].run == RUN
+    assert any(swept.error for swept in told)
+
+
+def test_an_error_that_stays_is_not_said_again_and_again(cluster):
+    cluster.proxy.treat = lambda exchange: answering(503)
+    told: list[Swept] = []
+    with janitor(told):
+        until(lambda: cluster.proxy.count > 3)
+    assert len(told) == 1
+
+
+def test_what_could_not_be_removed_is_tried_again(cluster):
+    client = cluster.client
+    refused = Counter()
+
+    def treat(exchange):
+        if exchange.method == "DELETE" and "envoyfilters" in exchange.path and refused["n"] < 3:
+            refused["n"] += 1
+            return answering(403, "no")
+        return None
+
+    cluster.proxy.treat = treat
+    lease(client, duration=DURATION)
+    lock(client)
+    fault(client)
+    told: list[Swept] = []
+    with janitor(told):
+        until(remains(client))
+    assert [bool(swept.left) for swept in told] == [True, False]
+    assert f"EnvoyFilter default/chaos-{RUN}-1" in told[0].left[0]
+
+
+def test_a_conflict_is_told_once(cluster):
+    """Its note stays for a person to see; nothing is written or said again and again."""
+    client = cluster.client
+    lease(client, duration=DURATION)
+    fault(client, carrier="virtualservice", marker=None, source=None)
+    obj = client.get("VirtualService", "default", "details")
+    obj["spec"]["http"][0]["fault"]["abort"]["httpStatus"] = 503
+    client.replace(obj)
+    told: list[Swept] = []
+    with janitor(told):
+        until(lambda: told)
+        time.sleep(4 * DURATION)
+        cluster.proxy.begin()
+        time.sleep(DURATION)
+        assert [exchange for exchange in cluster.proxy.log if exchange.writes and "leases" not in exchange.path] == []
+    assert len([swept for swept in told if swept.run]) == 1
+    assert "neither ours nor the original" in told[0].conflicts[0]
+
+
+def test_it_asks_little(cluster):
+    """Five ticks a Lease: Leases at each, objects by label three times, its own Lease three times."""
+    client = cluster.client
+    with janitor():
+        until(lambda: leads(client))
+        time.sleep(DURATION)
+        cluster.proxy.begin()
+        time.sleep(3 * DURATION)
+        asked = list(cluster.proxy.log)
+    assert len(asked) <= 3 * (6 + 2 * 4 + 2 * 4)
+    assert all("labelSelector" in exchange.target for exchange in asked if exchange.path.endswith("services"))
+
+
+# --- as a process -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(cluster, tmp_path) -> Iterator[subprocess.Popen[str]]:
+    """`chaos mesh janitor --watch`, whose clock tells the year 2096."""
+    program = "import sys, time; real = time.time; time.time = lambda: real() + 2.2e9\nfrom chaosmesh_ext.cli import mesh; mesh(sys.argv[1:])"
+    started = subprocess.Popen(
+        [sys.executable, "-c", program, "janitor", "--watch"],
+        env={**os.environ, "CHAOSMESH_LEASE_DURATION": "1"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    yield started
+    if started.poll() is None:
+        started.kill()
+    started.communicate()
+
+
+def test_a_sigterm_ends_it_cleanly_and_a_wrong_clock_is_no_matter(cluster, process):
+    client = cluster.client
+    until(lambda: leads(client), 20)
+    kept = lease(client, OTHER, duration=DURATION, deadline=600)
+    fault(client, OTHER)
+    with renewed(client, kept):
+        lease(client, duration=DURATION)
+        fault(client, host="ratings")
+        until(lambda: len(held(client)) == 2)
+        time.sleep(DURATION)
+        assert held(client) == {f"EnvoyFilter chaos-{OTHER}-1", f"Lease chaosmesh-run-{OTHER}"}
+        assert janitor_alive(client, SYSTEM) == ""
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, err) == (0, "")
+    assert out == (
+        f"ended {RUN}: sre@desk:1 has not renewed it for 1 s; clean again: EnvoyFilter default/chaos-{RUN}-1\n"
+    )
+    assert leads(client) == ""
+
+
+def test_a_sigterm_ends_it_while_the_api_hangs(cluster, process):
+    client = cluster.client
+    until(lambda: leads(client), 20)
+    cluster.proxy.treat = lambda exchange: hanging
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    began = time.monotonic()
+    process.communicate(timeout=25)
+    assert process.returncode == 0
+    assert time.monotonic() - began < 10
