@@ -4,6 +4,7 @@ from chaosmesh_ext.mesh import envoyfilter, overlay
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
+from chaosmesh_ext.mesh.events import announce
 from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
 from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
 from chaosmesh_ext.mesh.lease import LeaseLost, RunLease, renew, time_text
@@ -44,6 +45,7 @@ __all__ = [
     "View",
     "Watchdog",
     "Witness",
+    "announce",
     "connect",
     "disturbed",
     "end",
