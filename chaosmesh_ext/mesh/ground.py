@@ -6,7 +6,7 @@ no longer what it was proven to be: the run ends inconclusive and rolls back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from chaosmesh_ext.mesh.notes import (
 )
 from chaosmesh_ext.mesh.pointer import ABSENT, apply, join, look
 
-__all__ = ["Disturbed", "bare", "disturbed", "for_mesh", "grounded"]
+__all__ = ["Disturbed", "bare", "disturbed", "for_mesh", "grounded", "values"]
 
 Obj = dict[str, Any]
 
@@ -37,10 +37,10 @@ class Disturbed(Inconclusive):
 
 def grounded(obj: Obj, entry: Entry, record: Record) -> Entry:
     """ENTRY with what it stands on in OBJ, the object as ENTRY leaves it. RECORD: what else of the run is in it."""
-    known = [*record.entries, entry]
-    fields = tuple(_placed(obj, field, known) for field in entry.fields)
+    ours = values([*record.entries, entry])
+    fields = tuple(_placed(obj, field, ours) for field in entry.fields)
     entry = msgspec.structs.replace(entry, fields=fields)
-    steps = _steps(obj, entry, known, created=record.created)
+    steps = _steps(obj, entry, ours, created=record.created)
     if not record.created:
         touched = {place[1] for field in fields if (place := in_list(field.at))}
         last = 0
@@ -70,30 +70,29 @@ def disturbed(obj: Obj | None, run: str, *, uid: str = "") -> str:
         return "the note of what is ours in it is gone: somebody applied another copy"
     if look(obj, join("metadata", "labels", LABEL)) != run:
         return f"our label {LABEL} is gone"
-    return next(filter(None, (_changed(obj, entry, record) for entry in record.entries)), "")
+    ours = values(record.entries)
+    return next(filter(None, (_changed(obj, entry, ours, created=record.created) for entry in record.entries)), "")
 
 
-def _changed(obj: Obj, entry: Entry, record: Record) -> str:
+def _changed(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool) -> str:
     names = route_names(obj)
     for name in entry.routes:
         if names.count(name) != 1:
             return f"our route {name} " + ("is there twice" if name in names else "is gone")
-    now = [item for item, _ in _steps(obj, entry, record.entries, created=record.created)]
+    now = [item for item, _ in _steps(obj, entry, ours, created=created)]
     for number, was in enumerate(entry.refines):
         if number < len(now) and now[number] == was:
             continue
         if number == 0:
-            return "its spec changed" if record.created else "its hosts, gateways or exportTo changed"
+            return "its spec changed" if created else "its hosts, gateways or exportTo changed"
         name = was.partition("=")[0]
         if name != was and not any(item == was for item in now):
             return f"our route {name} was edited"
         if was in now:
             return "its routes were put in another order, or one was added before ours"
         return f"the owner's route {_number(entry, number)}, on which ours stands, was edited or removed"
-    for field in entry.fields:
-        if not _stands(obj, field, record.entries):
-            return f"our value of {field.at} is gone"
-    return ""
+    gone = _gone(obj, entry.fields, ours)
+    return f"our value of {gone} is gone" if gone else ""
 
 
 def _number(entry: Entry, number: int) -> int:
@@ -101,18 +100,29 @@ def _number(entry: Entry, number: int) -> int:
     return sum("=" not in item for item in entry.refines[1 : number + 1])
 
 
-def _stands(obj: Obj, field: Field, known: Sequence[Entry]) -> bool:
-    place = in_list(field.at)
-    if place is None or not field.on:
-        return bool(look(obj, field.at) == field.set)
-    where, _, suffix = place
-    elements = look(obj, where)
-    return isinstance(elements, list) and any(
-        look(one, suffix) == field.set and digest(bare(one, known, suffix)) == field.on for one in elements
-    )
+def _gone(obj: Obj, fields: Iterable[Field], ours: list[tuple[str, Any]]) -> str:
+    """The first of FIELDS whose value is not where it was put; empty where all are."""
+    seen: dict[tuple[str, str], set[tuple[str, str]]] = {}
+    for field in fields:
+        place = in_list(field.at)
+        if place is None:
+            if look(obj, field.at) != field.set:
+                return field.at
+            continue
+        where, _, suffix = place
+        if (where, suffix) not in seen:
+            found = look(obj, where)
+            seen[where, suffix] = {
+                (digest(bare(one, ours, suffix)), digest(look(one, suffix)))
+                for one in (found if isinstance(found, list) else ())
+                if look(one, suffix) is not ABSENT
+            }
+        if (field.on, digest(field.set)) not in seen[where, suffix]:
+            return field.at
+    return ""
 
 
-def _placed(obj: Obj, field: Field, known: Sequence[Entry]) -> Field:
+def _placed(obj: Obj, field: Field, ours: list[tuple[str, Any]]) -> Field:
     """FIELD with what its element is known by."""
     place = in_list(field.at)
     if place is None:
@@ -120,22 +130,21 @@ def _placed(obj: Obj, field: Field, known: Sequence[Entry]) -> Field:
     where, index, suffix = place
     elements = look(obj, where)
     others = [look(one, suffix) for other, one in enumerate(elements) if other != index]
-    ours = [one.set for entry in known for one in entry.fields]
+    known = [value for _, value in ours]
     return msgspec.structs.replace(
         field,
-        on=digest(bare(elements[index], known, suffix)),
+        on=digest(bare(elements[index], ours, suffix)),
         name=str(elements[index].get("name", "")),
-        beside=tuple(sorted({digest(value) for value in others if value is not ABSENT and value not in ours})),
+        beside=tuple(sorted({digest(value) for value in others if value is not ABSENT and value not in known})),
     )
 
 
-def _steps(obj: Obj, entry: Entry, known: Iterable[Entry], *, created: bool) -> list[tuple[str, int]]:
+def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool) -> list[tuple[str, int]]:
     """What decides where ENTRY's fault is met, each with its index in the list of routes (-1: the head).
 
     First the head; then the routes for the mesh in their order, the owner's as digests without what is ours, ENTRY's
     own with their names before an equals sign. Other cells' routes do not count: they come and go.
     """
-    known = list(known)
     spec = obj.get("spec") or {}
     keys = set(spec) - {"http"} if created else {"hosts", "gateways", "exportTo"}
     steps = [(digest({key: spec[key] for key in sorted(keys) if key in spec}), -1)]
@@ -144,14 +153,20 @@ def _steps(obj: Obj, entry: Entry, known: Iterable[Entry], *, created: bool) -> 
         if name in entry.routes:
             steps.append((f"{name}={digest({key: value for key, value in route.items() if key != 'name'})}", index))
         elif not run_of(name) and for_mesh(route):
-            steps.append((digest(bare(route, known)), index))
+            steps.append((digest(bare(route, ours)), index))
     return steps
 
 
-def bare(element: Obj, known: Iterable[Entry], always: str = "") -> Obj:
-    """ELEMENT of a list without the fields that KNOWN entries set, and without what is at ALWAYS."""
-    pairs = [(place[2], field.set) for entry in known for field in entry.fields if (place := in_list(field.at))]
-    for suffix, value in pairs:
+def values(known: Iterable[Entry]) -> list[tuple[str, Any]]:
+    """What KNOWN entries set in elements of lists: place in the element, and value; each once."""
+    fields = [field for entry in known for field in entry.fields]
+    found = {(place[2], digest(field.set)): field.set for field in fields if (place := in_list(field.at))}
+    return [(suffix, value) for (suffix, _), value in found.items()]
+
+
+def bare(element: Obj, ours: Iterable[tuple[str, Any]], always: str = "") -> Obj:
+    """ELEMENT of a list without OURS (`values`), and without what is at ALWAYS."""
+    for suffix, value in ours:
         if look(element, suffix) == value:
             element = apply(element, [{"op": "remove", "path": suffix}])
     if always and look(element, always) is not ABSENT:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
-__all__ = ["ABSENT", "Op", "apply", "join", "look", "split"]
+__all__ = ["ABSENT", "Op", "apply", "join", "look", "perform", "split"]
 
 Op = dict[str, Any]
 """One operation of a JSON patch: add, remove, replace or test."""
@@ -59,21 +59,26 @@ def apply(document: Any, ops: Iterable[Op]) -> Any:
     """
     document = deepcopy(document)
     for op in ops:
-        *way, last = split(op["path"])
-        holder = look(document, join(*way))
-        if op["op"] == "test":
-            if look(document, op["path"]) != op["value"]:
-                raise ValueError(f"the test of {op['path']} failed")
-            continue
-        if not isinstance(holder, dict | list) or (op["op"] != "add" and look(document, op["path"]) is ABSENT):
-            raise ValueError(f"nothing is at {op['path']}")
-        if isinstance(holder, list):
-            _in_list(holder, op, last)
-        elif op["op"] == "remove":
-            del holder[last]
-        else:
-            holder[last] = deepcopy(op["value"])
+        perform(document, op)
     return document
+
+
+def perform(document: Any, op: Op) -> None:
+    """Change DOCUMENT by OP, in place; raises ValueError as `apply` does."""
+    *way, last = split(op["path"])
+    holder = look(document, join(*way))
+    if op["op"] == "test":
+        if look(document, op["path"]) != op["value"]:
+            raise ValueError(f"the test of {op['path']} failed")
+        return
+    if not isinstance(holder, dict | list) or (op["op"] != "add" and look(document, op["path"]) is ABSENT):
+        raise ValueError(f"nothing is at {op['path']}")
+    if isinstance(holder, list):
+        _in_list(holder, op, last)
+    elif op["op"] == "remove":
+        del holder[last]
+    else:
+        holder[last] = deepcopy(op["value"])
 
 
 def _in_list(holder: list[Any], op: Op, key: str) -> None:

@@ -7,11 +7,12 @@ by markers. An edit to a route of ours goes with that route. A value equal to ou
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import deepcopy
 from typing import Any
 
 import msgspec
 
-from chaosmesh_ext.mesh.ground import bare
+from chaosmesh_ext.mesh.ground import bare, values
 from chaosmesh_ext.mesh.notes import (
     LABEL,
     UNDO,
@@ -30,7 +31,7 @@ from chaosmesh_ext.mesh.notes import (
     text,
     unreadable,
 )
-from chaosmesh_ext.mesh.pointer import ABSENT, Op, apply, join, look
+from chaosmesh_ext.mesh.pointer import ABSENT, Op, join, look, perform
 
 __all__ = ["Undone", "undo"]
 
@@ -86,13 +87,13 @@ class _Hand:
     """Operations, each computed on the object as the ones before left it."""
 
     def __init__(self, obj: Obj, run: str) -> None:
-        self.obj, self.run = obj, run
+        self.obj, self.run = deepcopy(obj), run
         self.ops: list[Op] = []
         self.conflicts: list[str] = []
 
     def do(self, op: str, path: str, value: Any = ABSENT) -> None:
         step: Op = {"op": op, "path": path} if value is ABSENT else {"op": op, "path": path, "value": value}
-        self.obj = apply(self.obj, [step])
+        perform(self.obj, step)
         self.ops.append(step)
 
     # --- routes -------------------------------------------------------------------------------------------------------
@@ -142,7 +143,8 @@ class _Hand:
         known = [*mine, *rest]
         fields = [field for entry in known for field in entry.fields]
         own = sum(len(entry.fields) for entry in mine)
-        places = _claims(self.obj, fields, known)
+        elements = _Elements(self.obj, known)
+        places = elements.claims(fields)
         lost: list[Field] = []
         said: set[str] = set()
         for number, field in enumerate(fields[:own]):
@@ -152,7 +154,7 @@ class _Hand:
                 else:
                     self.do("remove", at)
         for number, field in enumerate(fields[:own]):
-            changed = "" if places[number] else _changed(self.obj, field, known)
+            changed = "" if places[number] else elements.changed(field)
             if changed:
                 lost.append(field)
                 if changed not in said:
@@ -216,60 +218,72 @@ def _shape(route: Obj) -> str:
     return digest({key: value for key, value in route.items() if key != "name"})
 
 
-def _claims(obj: Obj, fields: Sequence[Field], known: Sequence[Entry]) -> list[list[str]]:
-    """By field, the places that hold its value now: the likeliest first for each, then copies that the owner made.
+class _Elements:
+    """The places where fields may be now, and what is known of the elements of lists that bear them.
 
-    An element of a list is known again by its content, by its name, by its place; an owner may have changed all three,
-    and then any place that holds our value is one of ours.
+    An element is known again by its content, by its name, by its place; an owner may have changed all three.
     """
-    pairs = [
-        (likeness, number, at)
-        for number, field in enumerate(fields)
-        for at, likeness in _places(obj, field, known)
-        if look(obj, at) == field.set
-    ]
-    pairs.sort(key=lambda pair: -pair[0])
-    found: list[list[str]] = [[] for _ in fields]
-    taken: set[str] = set()
-    for copies in (False, True):
-        for _, number, at in pairs:
-            if at not in taken and (copies or not found[number]):
-                taken.add(at)
-                found[number].append(at)
-    return found
 
+    def __init__(self, obj: Obj, known: Sequence[Entry]) -> None:
+        self._obj = obj
+        self._ours = values(known)
+        self._digests: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
 
-def _places(obj: Obj, field: Field, known: Sequence[Entry]) -> list[tuple[str, int]]:
-    """Where FIELD may be now, and how like the place is to the one where it was set: 0–7."""
-    place = in_list(field.at)
-    if place is None:
-        return [(field.at, 7)]
-    where, was, suffix = place
-    elements = look(obj, where)
-    return [
-        (
-            join(*where.split("/")[1:], index) + suffix,
-            4 * (digest(bare(element, known, suffix)) == field.on)
-            + 2 * (field.name != "" and element.get("name") == field.name)
-            + (index == was),
-        )
-        for index, element in enumerate(elements if isinstance(elements, list) else ())
-        if isinstance(element, dict) and not run_of(str(element.get("name", "")))
-    ]
+    def places(self, field: Field) -> list[tuple[str, int]]:
+        """Where FIELD may be, and how like the place is to the one where it was set: 0–7."""
+        place = in_list(field.at)
+        if place is None:
+            return [(field.at, 7)]
+        where, was, suffix = place
+        first = f"{where}/{was}{suffix}"
+        return [
+            (at, 4 * (shape == field.on) + 2 * (field.name != "" and name == field.name) + (at == first))
+            for at, shape, name in self._elements(where, suffix)
+        ]
 
+    def _elements(self, where: str, suffix: str) -> list[tuple[str, str, str]]:
+        if (where, suffix) not in self._digests:
+            found = look(self._obj, where)
+            self._digests[where, suffix] = [
+                (f"{where}/{index}{suffix}", digest(bare(element, self._ours, suffix)), str(element.get("name", "")))
+                for index, element in enumerate(found if isinstance(found, list) else ())
+                if isinstance(element, dict) and not run_of(str(element.get("name", "")))
+            ]
+        return self._digests[where, suffix]
 
-def _changed(obj: Obj, field: Field, known: Sequence[Entry]) -> str:
-    """Where somebody else has put another value into FIELD, whose own is nowhere; empty where nobody has."""
-    places = _places(obj, field, known)
-    home = [at for at, likeness in sorted(places, key=lambda place: -place[1]) if likeness > 1]
-    for at in home[:1] or [at for at, _ in places]:
-        now = look(obj, at)
-        if now is ABSENT or (field.was and now == field.was[0]):
-            continue
-        if not home and digest(now) in field.beside:
-            continue
-        return at
-    return ""
+    def claims(self, fields: Sequence[Field]) -> list[list[str]]:
+        """By field, the places that hold its value now: the likeliest first for each, then copies that the owner made.
+
+        Any place that holds our value is one of ours.
+        """
+        pairs = [
+            (likeness, number, at)
+            for number, field in enumerate(fields)
+            for at, likeness in self.places(field)
+            if look(self._obj, at) == field.set
+        ]
+        pairs.sort(key=lambda pair: -pair[0])
+        found: list[list[str]] = [[] for _ in fields]
+        taken: set[str] = set()
+        for copies in (False, True):
+            for _, number, at in pairs:
+                if at not in taken and (copies or not found[number]):
+                    taken.add(at)
+                    found[number].append(at)
+        return found
+
+    def changed(self, field: Field) -> str:
+        """Where somebody else has put another value into FIELD, whose own is nowhere; empty where nobody has."""
+        places = self.places(field)
+        home = [at for at, likeness in sorted(places, key=lambda place: -place[1]) if likeness > 1]
+        for at in home[:1] or [at for at, _ in places]:
+            now = look(self._obj, at)
+            if now is ABSENT or (field.was and now == field.was[0]):
+                continue
+            if not home and digest(now) in field.beside:
+                continue
+            return at
+        return ""
 
 
 def _short(value: Any) -> str:
