@@ -34,7 +34,9 @@ def test_what_an_object_owns_goes_with_it_unless_orphaned(objects, pod, deployme
     for orphan, left in ((False, []), (True, ["details-v1-abc"])):
         owner = objects.create(DEPLOYMENT, "default", deployment())
         reference = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "x", "uid": owner["metadata"]["uid"]}
-        objects.create(POD, "default", pod(ownerReferences=[reference]))
+        owned = pod()
+        owned["metadata"]["ownerReferences"] = [reference]
+        objects.create(POD, "default", owned)
         objects.delete(DEPLOYMENT, "default", "details-v1", DeleteOptions(orphan=orphan))
         assert [obj["metadata"]["name"] for obj in objects.store.list(POD)] == left
     assert "ownerReferences" not in objects.store.list(POD)[0]["metadata"]

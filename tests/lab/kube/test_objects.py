@@ -24,10 +24,6 @@ def config_map(name="settings", **data):
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
-def with_metadata(obj, **metadata):
-    return {**obj, "metadata": {**obj["metadata"], **metadata}}
-
-
 def test_a_new_object_gets_what_the_server_gives(objects, virtual_service):
     sent = {**virtual_service(uid="mine", generation=7, managedFields=[{}]), "status": {"x": 1}}
     made = objects.create(VS, "default", sent)
