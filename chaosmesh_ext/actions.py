@@ -24,6 +24,7 @@ from chaosmesh_ext.mesh import Fault, connect
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import Run, current_run
 from chaosmesh_ext.run import recover as recover_runs
+from chaosmesh_ext.run.guard import share
 from chaosmesh_ext.settings import TABLE, Settings, load
 
 __all__ = ["inject_abort", "inject_delay", "recover"]
@@ -68,7 +69,7 @@ def inject_delay(
     Returns the proof: carrier, objects, live_after (seconds), traces, cell.
     """
     with _counted(configuration, secrets) as run:
-        fault = Delay(_seconds(fixed_delay), _percentage(percentage, requests, source, match))
+        fault = Delay(_seconds(fixed_delay), share(percentage, requests, source, match))
         return _inject(
             run, fault, destination, source, subset, namespace, match, requests, url, request_headers, carrier, prove
         )
@@ -100,7 +101,7 @@ def inject_abort(
     `inject_delay`.
     """
     with _counted(configuration, secrets) as run:
-        fault = Abort(http_status, grpc_status, _percentage(percentage, requests, source, match))
+        fault = Abort(http_status, grpc_status, share(percentage, requests, source, match))
         return _inject(
             run, fault, destination, source, subset, namespace, match, requests, url, request_headers, carrier, prove
         )
@@ -232,19 +233,3 @@ def _seconds(value: float | str) -> float:
         return float(value)
     except ValueError:
         return -seconds(value[1:]) if value.startswith("-") else seconds(value)
-
-
-def _percentage(
-    percentage: float | str | None, requests: str, source: str | None, match: Mapping[str, Any] | None
-) -> float:
-    """100 where it is absent; 0 is kept. Everybody's requests from everywhere need it said (D5)."""
-    if percentage is None:
-        if requests == "all" and not source and not match:
-            raise InvalidInput(
-                "requests: all, without source and match, would hit every caller: say how many with percentage"
-            )
-        return 100.0
-    try:
-        return float(percentage)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"percentage {percentage!r} is not a number: give one from 0 to 100, e.g. 30") from None

@@ -12,6 +12,7 @@ from chaoslib.discovery.discover import discover_actions
 
 from chaosmesh_ext import actions, errors
 from chaosmesh_ext.run import current_run, reset_run
+from chaosmesh_ext.run.guard import share
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +73,9 @@ def test_a_delay_may_be_written_as_people_write_it(written, seconds):
 
 
 def test_absent_means_everybody_and_zero_means_nobody():
-    assert actions._percentage(None, "marked", None, None) == 100
-    assert actions._percentage(None, "all", "productpage-v1", None) == 100
-    assert actions._percentage(0, "all", None, None) == 0
+    assert share(None, "marked", None, None) == 100
+    assert share(None, "all", "productpage-v1", None) == 100
+    assert share(0, "all", None, None) == 0
 
 
 def test_an_experiments_configuration_goes_before_the_environment(monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from chaosmesh_ext.cli.consent import consent
 from chaosmesh_ext.errors import InvalidInput
 
 __all__ = ["run"]
@@ -55,6 +56,8 @@ def _variables(_ctx: click.Context, _param: click.Parameter, value: tuple[str, .
 )
 @click.option("--fail-fast", is_flag=True, help="Stop when the steady state is gone during the method.")
 @click.option("--no-verify-tls", is_flag=True, help="Do not verify the certificate of an experiment's URL.")
+@click.option("--dry-run", is_flag=True, help="Write nothing: show what would be written, and what would be refused.")
+@consent
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON on standard output.")
 @click.pass_context
 def run(
@@ -68,6 +71,7 @@ def run(
     hypothesis_frequency: float,
     fail_fast: bool,
     no_verify_tls: bool,
+    dry_run: bool,
     as_json: bool,
 ) -> None:
     """Run EXPERIMENT, a file or a URL, as `chaos run` does; the rollbacks always run, whatever happens.
@@ -92,7 +96,7 @@ def run(
     verbose = bool((ctx.find_root().params or {}).get("verbose"))
     if not verbose:
         quiet(logging.getLogger("chaostoolkit"))
-    if out is not None:
+    if out is not None and not dry_run:
         reports.directory(out)
     progress = Progress(Console(stderr=as_json))
     experiments.readable_variables(var_file)
@@ -100,6 +104,8 @@ def run(
     settings = _settings(ctx, control_file)
     loaded = experiments.with_control(experiments.load(experiment, settings, verify_tls=not no_verify_tls))
     experiments.validate(loaded, experiment)
+    if dry_run:
+        ctx.exit(_rehearse(loaded, (var, var_file), as_json=as_json))
     held = Held()
     journal = _execute(
         loaded,
@@ -128,6 +134,21 @@ def run(
         files = {path.name: str(path) for path in written}
         click.echo(json.dumps({**section, "files": files, "findings": findings}, ensure_ascii=False))
     ctx.exit(section["exit_code"])
+
+
+def _rehearse(experiment: dict[str, Any], variables: tuple[dict[str, Any], tuple[str, ...]], *, as_json: bool) -> int:
+    """Show what EXPERIMENT would write; the exit code of the first refusal."""
+    import msgspec
+    from chaoslib import merge_vars
+
+    from chaosmesh_ext.cli.dry_run import rehearse, show
+
+    token, steps, left_out = rehearse(experiment, *merge_vars(variables[0], list(variables[1])))
+    if as_json:
+        click.echo(json.dumps({"run": token, "steps": msgspec.to_builtins(steps), "left_out": left_out}))
+    else:
+        click.echo("\n".join(show(token, steps, left_out)))
+    return next((step.exit_code for step in steps if step.exit_code), 0)
 
 
 def _settings(ctx: click.Context, control_files: tuple[str, ...]) -> dict[str, Any]:

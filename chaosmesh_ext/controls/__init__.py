@@ -33,6 +33,7 @@ __all__ = [
     "before_hypothesis_control",
     "cleanup_control",
     "configure_control",
+    "refusals",
     "validate_control",
 ]
 
@@ -94,7 +95,7 @@ def before_experiment_control(
     run.experiment = str(context.get("title", ""))
     run.length = length(context)
     run.interrupt = lambda _error: session.interrupts.stop()
-    empty = _empty_entries(context.get("configuration") or {}, configuration or {})
+    empty = refusals(context, configuration or {})
     if guardrails and not empty:
         empty = _unasked(run, guardrails, configuration, secrets)
     if empty:
@@ -206,13 +207,14 @@ def cleanup_control() -> None:
     session.interrupts.restore()
 
 
-def _empty_entries(entries: Mapping[str, Any], configuration: Mapping[str, Any]) -> list[str]:
+def refusals(experiment: Mapping[str, Any], configuration: Mapping[str, Any]) -> list[str]:
+    """Which `env` entries of EXPERIMENT are empty in its loaded CONFIGURATION, and what to do about each."""
     helps = {setting.variable: setting.help for setting in TABLE}
     return [
         f"{entry.get('key')} is empty (configuration entry {name}"
         f"{': ' + helps[entry['key']] if entry.get('key') in helps else ''}); "
         f'set it, e.g. with `export {entry.get("key")}=...`, or for a lab `eval "$(chaos mesh lab env)"`'
-        for name, entry in entries.items()
+        for name, entry in (experiment.get("configuration") or {}).items()
         if isinstance(entry, Mapping) and entry.get("type") == "env" and _is_empty(configuration.get(name))
     ]
 
@@ -221,12 +223,10 @@ def _unasked(
     run: "Run", guardrails: Any, configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None
 ) -> list[str]:
     """Give RUN its GUARDRAILS; why they cannot be asked."""
-    from chaosmesh_ext.actions import settings_of
-    from chaosmesh_ext.controls.guardrails import asker
-    from chaosmesh_ext.run.guardrails import Guardrails
+    from chaosmesh_ext.controls.guardrails import guarded
 
     try:
-        run.guardrails = Guardrails(guardrails, settings_of(configuration or {}), probe=asker(configuration, secrets))
+        run.guardrails = guarded(guardrails, configuration, secrets)
     except ChaosMeshError as error:
         return [str(error)]
     return []

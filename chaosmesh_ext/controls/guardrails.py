@@ -8,9 +8,9 @@ from typing import Any
 
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.run.guardrail_specs import mistakes
-from chaosmesh_ext.run.guardrails import Ask
+from chaosmesh_ext.run.guardrails import Ask, Guardrails
 
-__all__ = ["asker", "wrong"]
+__all__ = ["asker", "declared", "guarded", "wrong"]
 
 
 def wrong(control: Mapping[str, Any]) -> list[str]:
@@ -31,6 +31,22 @@ def wrong(control: Mapping[str, Any]) -> list[str]:
             except ChaosException as error:
                 found.append(f"guardrail {spec['name']}: {' '.join(str(error).split())}")
     return found
+
+
+def declared(experiment: Mapping[str, Any]) -> list[Any]:
+    """The guardrails of the control of ours that EXPERIMENT declares."""
+    for control in experiment.get("controls") or ():
+        provider = control.get("provider") or {}
+        if provider.get("module") == "chaosmesh_ext.controls" and (provider.get("arguments") or {}).get("guardrails"):
+            return list(provider["arguments"]["guardrails"])
+    return []
+
+
+def guarded(specs: Any, configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Guardrails:
+    """The guardrails that SPECS, with their variables filled in, say. Raises InvalidInput."""
+    from chaosmesh_ext.actions import settings_of
+
+    return Guardrails(specs, settings_of(configuration or {}), probe=asker(configuration, secrets))
 
 
 def asker(

@@ -1,6 +1,6 @@
 """A run's life: open, inject, prove, undo, close; and recovery from any other process."""
 
-from chaosmesh_ext.run.current import current_run, reset_run
+from chaosmesh_ext.run.current import current_run, reset_run, use_run
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Proof
 from chaosmesh_ext.run.recovery import Injection, Injections, Recovered, injections, recover, runs, undo_runs
@@ -20,4 +20,5 @@ __all__ = [
     "reset_run",
     "runs",
     "undo_runs",
+    "use_run",
 ]

@@ -6,7 +6,7 @@ import threading
 
 from chaosmesh_ext.run.run import Run
 
-__all__ = ["current_run", "reset_run"]
+__all__ = ["current_run", "reset_run", "use_run"]
 
 _lock = threading.Lock()
 _run: Run | None = None
@@ -19,6 +19,13 @@ def current_run() -> Run:
         if _run is None:
             _run = Run()
         return _run
+
+
+def use_run(run: Run) -> None:
+    """Make RUN the one of this process, in place of one that has not begun."""
+    global _run  # noqa: PLW0603 - as above
+    with _lock:
+        _run = run
 
 
 def reset_run() -> None:
