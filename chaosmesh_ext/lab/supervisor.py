@@ -17,7 +17,7 @@ import socket
 import sys
 import time
 import zlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -97,13 +97,14 @@ class Lab:
         objects = contents(self._options.topology, self._options.name)
         apps = AppHost(self._directory / "logs")
         await self._begin(apps)
-        network = self._claim(pods_of(objects))
-        control = network.control
-        progress(f"addresses 127.{network.block}.0.0/16")
         # the largest import of all, half a second: the application host imports its own meanwhile
         controlplane = part("controlplane", self._options.control_plane)
         stores, api = part("traces", self._options.traces), part("kube", controlplane.KUBE)
-        _require([name for one in (api, controlplane, stores) for name in getattr(one, "TOOLS", ())])
+        parts = (api, controlplane, stores)
+        _require([name for one in parts for name in getattr(one, "TOOLS", ())])
+        network = self._claim(pods_of(objects), {port for one in parts for port in getattr(one, "PORTS", ())})
+        control = network.control
+        progress(f"addresses 127.{network.block}.0.0/16")
         place = Place(control, self._directory, self._options.sampling)
         authority = Authority()
         traces: Traces = stores.create(place)
@@ -170,8 +171,9 @@ class Lab:
         self._parts.append(prometheus)
         self.env["PROMETHEUS_URL"] = prometheus.url
 
-    def _claim(self, pods: int) -> Network:
-        """The first block of addresses that has room for PODS; labs of one name try the same one first.
+    def _claim(self, pods: int, ports: Collection[int]) -> Network:
+        """The first block of addresses that has room for PODS, and its parts' PORTS; labs of one name try the same one
+        first.
 
         A socket keeps other labs out of it for as long as this process lives, also before its parts listen.
         """
@@ -188,7 +190,7 @@ class Lab:
                 check_free([(network.control, CLAIM_PORT)])
                 claim.bind((network.control, CLAIM_PORT))
                 claim.listen(1)
-                check_free(_addresses(network, pods))
+                check_free(_addresses(network, pods, ports))
             except (OSError, LabError):
                 claim.close()
                 if block == blocks[-1]:
@@ -239,9 +241,10 @@ def _require(names: Iterable[str]) -> None:
         require(names)
 
 
-def _addresses(network: Network, pods: int) -> Iterator[tuple[str, int]]:
-    """What a lab of so many Pods will want of NETWORK."""
-    for port in (API_PORT, XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT):
+def _addresses(network: Network, pods: int, ports: Collection[int]) -> Iterator[tuple[str, int]]:
+    """What a lab of so many Pods, whose parts take PORTS, will want of NETWORK."""
+    usual = (API_PORT, XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT)
+    for port in sorted({*usual, *ports}):
         yield network.control, port
     for index in range(1, min(pods, 254) + 1):
         yield network.pod(index).outbound, ADMIN_PORT

@@ -1,8 +1,8 @@
 """What the rest of the lab asks of its control plane, whichever it is.
 
 A module beside this one is a control plane when it has ``KUBE``, the name of the Kubernetes API that it needs, and
-``create(place: Place, kube: Kube, authority: Authority, otlp: tuple[str, int]) -> ControlPlane``. It may have
-``TOOLS``: which of `lab.tools` it needs.
+``create(place: Place, kube: Kube, authority: Authority, otlp: tuple[str, int]) -> ControlPlane``.
+It may have ``TOOLS``, which of `lab.tools` it needs, and ``PORTS``, those of the control address that it takes.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import Process
 from chaosmesh_ext.lab.traces.api import Traces
 
-__all__ = ["TOOLS", "Jaeger", "create"]
+__all__ = ["PORTS", "TOOLS", "Jaeger", "create"]
 
 TOOLS = ("jaeger",)
 
@@ -28,6 +28,7 @@ _LISTENERS = {
     "query.grpc-server": 16685,
 }
 """Every port that it opens, by the flag that says where; only the first two are asked for, none can be switched off."""
+PORTS = tuple(_LISTENERS.values())
 
 _MAX_TRACES = 5_000
 """Jaeger counts traces and not spans: so many of ten Envoy spans each take 300 MB (measured)."""
@@ -75,7 +76,7 @@ class Jaeger:
 
     async def start(self) -> None:
         """Start it and wait until it answers; raises LabError when a port is taken, or with its last words."""
-        check_free((self._host, port) for port in _LISTENERS.values())
+        check_free((self._host, port) for port in PORTS)
         await self._process.start()
         timeout = aiohttp.ClientTimeout(total=1, ceil_threshold=60)
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as client:

@@ -65,6 +65,24 @@ def test_a_port_that_is_taken_is_named_with_the_command_that_finds_its_holder(re
     assert f"`ss -ltnp 'sport = :{port}'` names it" in line
 
 
+def test_a_block_that_somebody_has_a_port_of_is_left_for_the_next(remains):
+    """Nobody asked for that block: a lab finds another by itself."""
+
+    def chosen() -> str:
+        process = start(remains.state_home, "moving")
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+        return first.removeprefix("  addresses 127.").partition(".")[0]
+
+    block = chosen()
+    with contextlib.closing(socket.socket()) as holder:
+        holder.bind((f"127.{block}.0.1", 15014))  # istiod's, for metrics
+        holder.listen()
+        assert chosen() not in ("", block)
+    assert remains.nothing()
+
+
 @pytest.mark.parametrize(
     ("name", "script", "line"),
     [

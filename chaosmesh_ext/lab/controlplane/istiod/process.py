@@ -14,12 +14,13 @@ from chaosmesh_ext.lab.network import XDS_PORT, check_free
 from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import Process
 
-__all__ = ["HTTP_PORT", "WEBHOOK_PORT", "Istiod"]
+__all__ = ["HTTP_PORT", "PORTS", "WEBHOOK_PORT", "Istiod"]
 
 HTTP_PORT = 8080
 WEBHOOK_PORT = 15017
 _MONITORING_PORT = 15014
 _CONTROLZ_PORT = 9876
+PORTS = (XDS_PORT, HTTP_PORT, WEBHOOK_PORT, _MONITORING_PORT, _CONTROLZ_PORT)
 
 _ENVIRONMENT = {
     # upstream Envoy has neither of these filters
@@ -65,7 +66,7 @@ class Istiod:
     async def start(self, kubeconfig: dict[str, Any], mesh: dict[str, Any], timeout: float = 30.0) -> None:
         """Write its files and start it; raises LabError: a port is taken, or it died, with its last words."""
         control = self._place.control
-        check_free((control, port) for port in (XDS_PORT, HTTP_PORT, WEBHOOK_PORT, _MONITORING_PORT, _CONTROLZ_PORT))
+        check_free((control, port) for port in PORTS)
         certificate = self._authority.server(control)
         files = {
             "kubeconfig": json.dumps(kubeconfig).encode(),

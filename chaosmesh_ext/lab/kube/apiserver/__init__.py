@@ -2,10 +2,10 @@
 
 from chaosmesh_ext.lab import tools
 from chaosmesh_ext.lab.kube.api import Kube
-from chaosmesh_ext.lab.kube.apiserver.kube import ApiServer
+from chaosmesh_ext.lab.kube.apiserver.kube import PORTS, ApiServer
 from chaosmesh_ext.lab.place import Place
 
-__all__ = ["TOOLS", "ApiServer", "create"]
+__all__ = ["PORTS", "TOOLS", "ApiServer", "create"]
 
 TOOLS = ("etcd", "kube-apiserver", "istiod")
 """The last for the resource definitions that come with it."""

@@ -24,7 +24,9 @@ from chaosmesh_ext.lab.network import API_PORT, ETCD_PEER_PORT, ETCD_PORT, KUBEL
 from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import Process
 
-__all__ = ["ApiServer"]
+__all__ = ["PORTS", "ApiServer"]
+
+PORTS = (API_PORT, KUBELET_PORT, ETCD_PORT, ETCD_PEER_PORT)
 
 _START_S = 60.0
 """Seconds that a start may take: it computes for 5, which two idle cores do in 3 to 4, and busy ones in 20."""
@@ -59,7 +61,7 @@ class ApiServer(Objects):
         Raises LabError: a port is taken, a program died (with its last words), or a definition was refused.
         """
         host = self._place.control
-        check_free((host, port) for port in (API_PORT, KUBELET_PORT, ETCD_PORT, ETCD_PEER_PORT))
+        check_free((host, port) for port in PORTS)
         try:
             async with asyncio.timeout(_START_S):
                 await self._start(host)
