@@ -13,10 +13,11 @@ from typing import Any
 from chaosmesh_ext.errors import Forbidden, InvalidInput
 from chaosmesh_ext.mesh import Client, Fault, Place, overlay
 from chaosmesh_ext.mesh.discovery import SYSTEM_NAMESPACES
+from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.surroundings import ALLOW, Caller, Surroundings, under_way
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["allow", "allow_context", "allow_namespace", "share"]
+__all__ = ["allow", "allow_context", "allow_namespace", "allow_without_janitor", "share"]
 
 
 def share(percentage: float | str | None, requests: str, source: str | None, match: Mapping[str, Any] | None) -> float:
@@ -57,6 +58,7 @@ def allow(
     _radius(place, fault, settings, live)
     allow_context(around, settings)
     labels = {namespace: allow_namespace(around, namespace, settings) for namespace in spaces}
+    allow_without_janitor(around, settings)
     _control_plane(place, around, settings, carrier, labels[place.namespace])
     _callers(place, around, carrier, labels[place.namespace])
     _releases(place, around, spaces)
@@ -103,6 +105,21 @@ def allow_namespace(around: Surroundings, namespace: str, settings: Settings) ->
             f"{ALLOW}=true`, or in every namespace with CHAOSMESH_ANY_NAMESPACE=true"
         )
     return labels
+
+
+def allow_without_janitor(around: Surroundings, settings: Settings) -> None:
+    """Raise InvalidInput where nobody would undo what a dead runner and its watchdog leave, unless that is meant."""
+    if around.lab or settings.without_janitor:
+        return
+    try:
+        why = janitor_alive(around.client, settings.system_namespace)
+    except Forbidden as error:
+        why = f"whether one does may not be read ({error})"
+    if why:
+        raise InvalidInput(
+            f"no janitor looks after this cluster: {why}; install one (manifests/janitor/) or run `chaos mesh janitor "
+            "--watch`, or, when it is meant, say --without-janitor or set CHAOSMESH_WITHOUT_JANITOR=true"
+        )
 
 
 def _radius(place: Place, fault: Fault, settings: Settings, live: Iterable[Place]) -> None:

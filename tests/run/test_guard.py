@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from chaosmesh_ext import errors
 from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import Client, Place, connect
 from chaosmesh_ext.mesh import place as resolve
+from chaosmesh_ext.mesh.lease import time_text
 from chaosmesh_ext.mesh.surroundings import Surroundings, under_way
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
@@ -69,6 +71,12 @@ def istiod(*, ready: int = 1, env: dict[str, str] | None = None, **labels: str) 
     }
 
 
+def janitor(renewed: float = 0.0) -> dict[str, Any]:
+    spec = {"holderIdentity": "pod-1", "leaseDurationSeconds": 15, "renewTime": time_text(time.time() + renewed)}
+    meta = {"name": "chaosmesh-janitor", "namespace": "chaosmesh-system"}
+    return {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": meta, "spec": spec}
+
+
 def service(name: str, space: str = "default", **meta: Any) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
@@ -92,7 +100,16 @@ def deployment() -> dict[str, Any]:
 def cluster(tmp_path, monkeypatch) -> Iterator[Cluster]:
     """A cluster with Istio in sidecar mode, where productpage-v1 calls details in default, which allows faults."""
     there = Cluster()
-    there.put(namespace(), istiod(), service("details"), service("reviews"), deployment(), caller("page-1", PAGE))
+    there.put(
+        namespace(),
+        namespace("chaosmesh-system"),
+        janitor(),
+        istiod(),
+        service("details"),
+        service("reviews"),
+        deployment(),
+        caller("page-1", PAGE),
+    )
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(there.server.kube.kubeconfig()))
     monkeypatch.setenv("KUBECONFIG", str(file))
@@ -227,6 +244,17 @@ def test_callers_without_sidecars_are_told_how_to_get_them(cluster):
     cluster.refuses("page-2 of productpage-v1 in default have no sidecar .*istio-injection=enabled.*rollout restart")
 
 
+def test_without_a_live_janitor_it_must_be_meant(cluster):
+    """Where the runner's whole machine dies, nobody else undoes."""
+    cluster.put(janitor(renewed=-30))
+    cluster.refuses("no janitor looks after this cluster: pod-1 has not renewed .*--without-janitor")
+    cluster.remove("Lease", "chaosmesh-janitor", "chaosmesh-system")
+    cluster.refuses("no janitor looks after this cluster: there is none")
+    cluster.allow(settings=Settings(without_janitor=True))
+    cluster.put(*as_lab())
+    cluster.allow()
+
+
 def waypoint() -> list[dict[str, Any]]:
     gateway = {
         "apiVersion": "gateway.networking.k8s.io/v1",
@@ -313,4 +341,4 @@ def test_what_does_not_change_is_asked_once_a_run(cluster, monkeypatch):
     assert all(line.startswith("GET ") for line in asked)
     once = [line for line in asked if "kube-system" in line or "deployments" in line]
     assert len(once) == len(set(once)) == 2
-    assert len(asked) <= 12
+    assert len(asked) <= 14
