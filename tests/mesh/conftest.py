@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from api_server import ApiServer
+from watched import Ground
 
 from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import Client, Destination, Place, Source, connect
@@ -60,6 +61,14 @@ def kubeconfig(api: ApiServer, tmp_path, monkeypatch) -> str:
     file.write_text(yaml.safe_dump(api.kube.kubeconfig()))
     monkeypatch.setenv("KUBECONFIG", str(file))
     return str(file)
+
+
+@pytest.fixture
+def ground(tmp_path) -> Iterator[Ground]:
+    """A mesh for runners with watchdogs."""
+    there = Ground(tmp_path)
+    yield there
+    there.close()
 
 
 @pytest.fixture

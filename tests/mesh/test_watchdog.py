@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import fcntl
 import os
 import signal
@@ -11,19 +9,11 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from numbered_api import answering, hanging, reset
 from watched import RUN, Ground, lives, until
-
-
-@pytest.fixture
-def ground(tmp_path) -> Iterator[Ground]:
-    there = Ground(tmp_path)
-    yield there
-    there.close()
-
 
 STEPS = {
     "before the first write": [],
@@ -272,7 +262,7 @@ class TestEnd:
         began = time.monotonic()
         runner.do("close")
         assert time.monotonic() - began < 2
-        assert not os.path.exists(f"/proc/{runner.watchdog}")
+        assert not Path(f"/proc/{runner.watchdog}").exists()
         assert runner.do("state") == {"took_over": "", "died": ""}
         assert not list((ground.folder / "state").rglob("watchdog-*"))
         runner.do("close")
@@ -355,5 +345,3 @@ class TestStart:
         runner.do("create", "1")
         runner.signal()
         until(ground.clean)
-        with contextlib.suppress(asyncio.TimeoutError):
-            until(lambda: not lives(runner.watchdog))

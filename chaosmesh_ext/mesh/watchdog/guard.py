@@ -85,7 +85,7 @@ class Guard:
                     self._released_at = time.monotonic()
                     if isinstance(message, say.Abandon) and not self._over:
                         self._over = "the runner could not undo all of it"
-                    self._ear.tell(say.Released())
+                    self._ear.tell(say.Released(stays=bool(self._over or self._book.unanswered)))
 
     def _judge(self) -> None:
         """Whether it is time to take over, and why."""

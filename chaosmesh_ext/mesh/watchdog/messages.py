@@ -146,7 +146,9 @@ class Over(_Message, frozen=True):
 
 
 class Released(_Message, frozen=True):
-    """It ends, or, where answers are missing, when these writes cannot arrive any more."""
+    """It ends; where it STAYS, when nothing is left and the writes without an answer cannot arrive any more."""
+
+    stays: bool = False
 
 
 FromWatchdog = Ready | Failed | Heard | Over | Released

@@ -40,7 +40,7 @@ class Watchdog:
         self._sending = threading.Lock()
         self._number = 0
         self._heard: set[int] = set()
-        self._ready = self._released = self._ended = False
+        self._ready = self._released = self._stays = self._ended = False
         self._over = self._failed = ""
         self._reader = threading.Thread(target=self._read, name="chaosmesh-watchdog", daemon=True)
         self._reader.start()
@@ -150,9 +150,10 @@ class Watchdog:
         self._send(say.Beat())
 
     def close(self) -> None:
-        """Nothing is left to undo. Returns when it has ended, in two seconds at most.
+        """Nothing is left to undo. Returns when it has ended, or after two seconds.
 
-        Where an answer never came, it stays as long as that write might arrive.
+        Where an answer never came, it stays as long as that write might arrive; where it has taken over, until all is
+        undone.
         """
         self._leave(say.Bye())
 
@@ -168,12 +169,9 @@ class Watchdog:
         return self._process.stdin
 
     def _leave(self, word: say.Bye | say.Abandon) -> None:
-        """Say the last WORD. One that did not even hear it is of no use to anybody."""
-        if not (self._send(word) and self._wait(lambda: self._released, END_S)) and not self._over:
-            self._kill()
-            return
-        if isinstance(word, say.Bye):
-            self._reader.join(END_S if not self._over else 0)
+        """Say the last WORD, and wait for what follows from it; a watchdog that is slow will read it yet."""
+        if self._send(word) and self._wait(lambda: self._released, END_S) and not self._stays:
+            self._reader.join(END_S)
 
     def _send(self, message: Any) -> bool:
         """Whether it was sent."""
@@ -210,7 +208,7 @@ class Watchdog:
             case say.Heard():
                 self._heard.add(message.number)
             case say.Released():
-                self._released = True
+                self._released, self._stays = True, message.stays
             case say.Over():
                 self._over = message.why
             case say.Failed():
