@@ -40,7 +40,7 @@ def play_on(two: Two, steps) -> Two:
     return two
 
 
-@settings(max_examples=400 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300 * EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(virtual_services(faults=True), inject, life)
 def test_injecting_and_undoing_leaves_what_the_owners_edits_alone_would_have_left(owner, first, steps):
     """No edit of his is lost and nothing of ours stays, whatever he does and whenever each of several cells ends."""
