@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+import msgspec
+
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound, ServerError, Unreachable
-from chaosmesh_ext.mesh import Client, Fault, Holding, Place
+from chaosmesh_ext.mesh import Client, Fault, Holding, Place, Witness
 from chaosmesh_ext.model import Answer, Injected
 from chaosmesh_ext.run.proof import Prover
 
@@ -21,18 +23,21 @@ class Growing:
     """A cell of the run, from its first write on.
 
     injected: None until the fault is written, and again once it was rolled back. holdings: the objects that carry it.
-    unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
+    uids: theirs. unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
+    leaving: it is being undone.
     """
 
     def __init__(self, place: Place, fault: Fault, prover: Prover | None) -> None:
         self.id, self.place, self.fault, self.prover = place.cell, place, fault, prover
         self.injected: Injected | None = None
         self.holdings: list[Holding] = []
+        self.uids: dict[str, str] = {}
         self.answers: list[Answer] = []
         self.unanswered = False
         self.proven = False
+        self.leaving = False
 
-    def write(self, client: Client, plans: Plans) -> tuple[float, str, str]:
+    def write(self, client: Client, plans: Plans, witness: Witness) -> tuple[float, str, str]:
         """Write the first of PLANS that the cluster takes: when it answered, the carrier, and what it stands in for.
 
         Raises why the last one that was tried could not be written, InvalidInput where none could be.
@@ -46,7 +51,7 @@ class Growing:
                 continue
             try:
                 for change in plan:
-                    self._put(client, change)
+                    self._put(client, change, witness)
             except (Forbidden, NotFound) as error:
                 # not permitted, or not served: nothing was written, and the next carrier may do
                 why.append(f"{name}: {error}")
@@ -55,12 +60,12 @@ class Growing:
             return time.time(), name, "; ".join(why)
         raise last or InvalidInput("no carrier is known")
 
-    def _put(self, client: Client, change: mesh.Change) -> None:
+    def _put(self, client: Client, change: mesh.Change, witness: Witness) -> None:
         holding = Holding(self.place.run, *change.target, isinstance(change, mesh.Create))
         self.holdings.append(holding)
         self.unanswered = True
         try:
-            mesh.put(client, change)
+            obj = mesh.put(client, change, witness=witness)
         except (Unreachable, ServerError):
             raise  # it may have been written all the same, or be written yet
         except ChaosMeshError:
@@ -68,6 +73,19 @@ class Growing:
             self.unanswered = False
             raise
         self.unanswered = False
+        ours = tuple(entry for entry in mesh.entries(obj, self.place.run) if entry.cell == self.id)
+        self.holdings[-1] = msgspec.structs.replace(holding, entries=ours)
+        self.uids[str(holding)] = obj["metadata"]["uid"]
+
+    def disturbed(self, client: Client) -> str:
+        """What somebody changed under the fault, while it is live; empty where it stands as it was written."""
+        if not self.proven:
+            return ""
+        for holding in self.holdings:
+            obj = client.find(holding.kind, holding.namespace, holding.name)
+            if change := mesh.disturbed(obj, holding.run, uid=self.uids.get(str(holding), "")):
+                return "" if self.leaving else f"{holding}: {change}"
+        return ""
 
 
 def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced: Sequence[Growing]) -> Plans:

@@ -1,6 +1,6 @@
 """A run: what was injected, what met it, and how it comes out again. No fault is injected without one (D3).
 
-Its life: the first injection opens it (`_open` is the one place for that), each injection is proven or rolled back,
+Its life: the first injection opens it (`run.opened`: Lease, watchdog, keeper), each injection is proven or rolled back,
 each undo is proven too, and closing it undoes what is left. Everything else of Kubernetes is in `mesh`.
 """
 
@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -21,17 +23,22 @@ from chaosmesh_ext.errors import (
     Inconclusive,
     InvalidInput,
     LeftBehind,
-    Unreachable,
 )
-from chaosmesh_ext.mesh import Client, Fault, Holding, Place
+from chaosmesh_ext.mesh import Client, Fault, Place
+from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
+from chaosmesh_ext.run import guard
+from chaosmesh_ext.run.audit import allowed
 from chaosmesh_ext.run.growing import Growing, plans_for
 from chaosmesh_ext.run.guardrails import Guardrails
+from chaosmesh_ext.run.keeper import refuse_halted
+from chaosmesh_ext.run.opened import Opened
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Live, Proof, Prover
 from chaosmesh_ext.run.provers import prover_for
-from chaosmesh_ext.run.signals import Guard
+from chaosmesh_ext.run.removal import at_once, remove, seen_gone
+from chaosmesh_ext.run.signals import Signals
 from chaosmesh_ext.run.traffic import Errand, Traffic, whole_url
 from chaosmesh_ext.settings import Settings, load
 
@@ -57,7 +64,9 @@ class Run:
     """One run. Not meant for several threads, but for `send`.
 
     token: eight hex digits that tell it from all others. problems: what went wrong, one line each, with an exit code.
-    controlled: whether our Chaos Toolkit control looks after it, and so makes its failures count.
+    controlled: whether our Chaos Toolkit control looks after it, and so makes its failures count. experiment: its
+    title. length: seconds that the experiment is expected to take, or None. interrupt: called from another thread when
+    the run was stopped (halted, say) and rolled back, to end the experiment too.
     """
 
     def __init__(
@@ -80,9 +89,13 @@ class Run:
         self.guardrails: Guardrails | None = None
         self.interrupt: Callable[[ChaosMeshError], None] = _nobody
         self._client: Client | None = None
+        self._surroundings: Surroundings | None = None
         self._traffic: Traffic | None = None
-        self._guard = Guard(self._emergency)
-        self._opened = self._closed = self._stopped = False
+        self._signals = Signals(self._emergency)
+        self._opened: Opened | None = None
+        self._closed = False
+        self._stopped: ChaosMeshError | None = None
+        self._stopping = threading.Lock()
         self._control: list[Answer] = []
         self._cells: list[Growing] = []
         self._live: list[Growing] = []
@@ -98,7 +111,7 @@ class Run:
     @property
     def stopped(self) -> bool:
         """Whether it was ended before its end: nothing is injected any more."""
-        return self._stopped
+        return self._stopped is not None
 
     @property
     def client(self) -> Client:
@@ -155,28 +168,40 @@ class Run:
         """
         if self._closed:
             raise Inconclusive(f"the run {self.token} is closed: nothing is injected any more")
-        if self._stopped:
-            raise Aborted(f"the run {self.token} was stopped: nothing is injected any more")
+        self._refuse_stopped("nothing is injected any more")
         carrier = carrier or self.settings.carrier
         if carrier not in ("auto", *mesh.CARRIERS):
             raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
         place = mesh.place(self.client, scope, run=self.token, cell=str(len(self._cells) + 1))
         replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
+        self._surroundings = self._surroundings or Surroundings(self.client)
+        guard.allow(
+            self.client,
+            place,
+            fault,
+            settings=self.settings,
+            live=[cell.place for cell in self._live if cell not in replaced],
+            carrier=carrier,
+            surroundings=self._surroundings,
+        )
         plans = plans_for(self.client, fault, place, carrier, replaced)
+        refuse_halted(self.client, self.settings.system_namespace)
         prover = self._prover(fault, place, url, request_headers or {}) if prove else None
         self._undo(replaced)
         if prover:
             self._control += prover.before()
-        self._open()
+        opened = self._open(place)
+        opened.lock(self.client, place)
         cell = Growing(place, fault, prover)
         self._cells.append(cell)
         self._live.append(cell)
         try:
             self._namespaces |= {place.namespace, place.destination.namespace} - {""}
-            written, name, replaces = cell.write(self.client, plans)
+            written, name, replaces = cell.write(self.client, plans, opened.witness)
             cell.injected = fault.facts(place.destination.service, place.sources, place.subset, name)
-            if self._stopped:
-                raise Aborted(f"the run {self.token} was stopped while it injected; the fault was removed")
+            # once more: whoever halted between the first look and the write has not been heard yet
+            refuse_halted(self.client, self.settings.system_namespace)
+            self._refuse_stopped("the fault was removed")
             live = prover.live(written) if prover else Live("nothing", None, (), 0)
         except BaseException as error:
             self._roll_back(cell, error)
@@ -205,16 +230,22 @@ class Run:
 
         Raises LeftBehind, naming what is left and how to recover it.
         """
-        return self._undo(list(self._live), sweep=self._opened)
+        return self._undo(list(self._live), sweep=self._opened is not None)
 
     def close(self) -> None:
-        """Undo what is left, and inject nothing any more. Again is no error; raises LeftBehind."""
+        """Undo what is left, and inject nothing any more. Again is no error; raises LeftBehind.
+
+        Where something is left, the run's Lease stays, so that the watchdog and the janitor go on trying.
+        """
         try:
-            if self._opened and not self._closed:
-                self.undo()
+            if self._opened is not None and not self._closed:
+                self._opened.end(self.client, self.undo, self._namespaces)
+                self._audit()
         finally:
             self._closed = True
-            self._guard.uninstall()
+            if self.guardrails is not None:
+                self.guardrails.stop()
+            self._signals.uninstall()
             if self._traffic is not None:
                 self._traffic.close()
                 self._traffic = None
@@ -237,11 +268,60 @@ class Run:
 
     # --- how it does it -----------------------------------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _open(self, place: Place) -> Opened:
         """Before the first write: whatever ends this process, the faults go first."""
-        if not self._opened:
-            self._opened = True
-            self._guard.install()
+        if self._opened is None:
+            if self.guardrails is not None:
+                self.guardrails.check()
+            self._signals.install()
+            self._opened = Opened.open(
+                self.client,
+                self.token,
+                place.namespace,
+                settings=self.settings,
+                experiment=self.experiment,
+                length=self.length,
+                connect=self.connect,
+                disturbed=self._disturbed,
+                stop=self._stop,
+            )
+            if self.guardrails is not None:
+                self.guardrails.start(self._stop)
+        return self._opened
+
+    def _audit(self) -> None:
+        """Whether anybody met the faults whom they were not meant for; that is a problem, and so is not to know."""
+        if self.problems or self._opened is None or (audit := self._opened.audit) is None:
+            return
+        late: Counter[str] = Counter()
+        for cell in self._cells:
+            late += cell.prover.met_late if cell.prover else Counter()
+        everybody = [cell.place.destination.service for cell in self._cells if cell.place.marker is None]
+        sources = {cell.place.source.name for cell in self._cells if cell.place.source}
+        try:
+            for namespace in {cell.place.namespace for cell in self._cells}:
+                for line in audit.strangers(allowed(self.cells(), everybody, late), sources, namespace):
+                    self.problems.append(Problem(f"the run's faults were not met by its own requests alone: {line}"))
+        except ChaosMeshError as error:
+            self.problems.append(Problem(f"whom else the faults met is not known: {error}"))
+
+    def _disturbed(self, client: Client) -> str:
+        return next(filter(None, (cell.disturbed(client) for cell in list(self._live))), "")
+
+    def _refuse_stopped(self, what: str) -> None:
+        if self._stopped is not None:
+            raise type(self._stopped)(f"the run {self.token} was stopped: {self._stopped}; {what}")
+
+    def _stop(self, error: ChaosMeshError) -> None:
+        """End the run because of ERROR; from the keeper's threads and the guardrails'."""
+        with self._stopping:
+            if self._stopped is not None or self._closed:
+                return
+            self._stopped = error
+        self.failed(error)
+        _logger.critical("the run %s is stopped: %s", self.token, error)
+        self._emergency()
+        self.interrupt(error)
 
     def _sender(self) -> Traffic:
         if self._traffic is None:
@@ -265,7 +345,7 @@ class Run:
             settings=self.settings,
             traces=self.traces,
             traffic=self._sender(),
-            stopped=lambda: self._stopped,
+            stopped=lambda: self._stopped is not None,
         )
 
     def _roll_back(self, cell: Growing, error: BaseException) -> None:
@@ -286,65 +366,21 @@ class Run:
 
     def _undo(self, cells: Sequence[Growing], *, sweep: bool = False) -> Undone:
         """Take CELLS out; SWEEP: and whatever else bears this run's name, when no other cell is live."""
-        objects: list[str] = []
-        left: list[str] = []
-        for cell in reversed(cells):
-            for holding in cell.holdings:
-                self._take_out(holding, cell.id, objects, left)
-        if sweep and not [cell for cell in self._live if cell not in cells]:
-            try:
-                for holding in mesh.holdings(self.client, self._namespaces, run=self.token):
-                    self._take_out(holding, None, objects, left)
-            except ChaosMeshError as error:
-                left.append(str(error))
-        if left:
-            raise LeftBehind(
-                f"run {self.token} left something in the mesh: {'; '.join(dict.fromkeys(left))}; look at it with "
-                f"kubectl, and recover: chaos mesh recover --run {self.token}"
-            )
-        self._live = [cell for cell in self._live if cell not in cells]
-        gone = [after for cell in cells if (after := self._gone(cell)) is not None]
-        ids = tuple(cell.id for cell in cells)
-        return Undone(tuple(dict.fromkeys(objects)), ids, max(gone, default=None))
-
-    def _take_out(self, holding: Holding, cell: str | None, objects: list[str], left: list[str]) -> None:
-        try:
-            left += mesh.take_out(self.client, holding, cell)
-        except ChaosMeshError as error:
-            left.append(f"{holding}: {error}")
-        else:
-            objects.append(str(holding))
-
-    @staticmethod
-    def _gone(cell: Growing) -> float | None:
-        """See that CELL's fault is gone, where it was seen to be there."""
-        if cell.prover is None or not cell.proven:
-            return None
-        try:
-            return cell.prover.gone()
-        except Unreachable as error:
-            raise LeftBehind(
-                f"the fault on {cell.place} was removed, but could not be shown to be gone: {error}"
-            ) from error
+        rest = [cell for cell in self._live if cell not in cells]
+        removed = remove(self.client, self.token, cells, self._namespaces, sweep=sweep and not rest)
+        if not removed.failed:
+            self._live = rest  # a conflict is for a person: to try again would change nothing
+        removed.check(self.token)
+        gone = [after for cell in cells if (after := seen_gone(cell)) is not None]
+        return Undone(removed.objects, tuple(cell.id for cell in cells), max(gone, default=None))
 
     def _emergency(self) -> None:
         """Take everything out on a connection of its own; the run's may be in the middle of something."""
-        if self._closed or not self._opened:
+        if self._closed or self._opened is None:
             return
-        self._stopped = True
-        left: list[str] = []
-        deadline = time.time() + (_UNANSWERED if any(cell.unanswered for cell in self._cells) else 0.0)
-        try:
-            client = self.connect()
-            while True:
-                for holding in mesh.holdings(client, self._namespaces, run=self.token):
-                    left += mesh.take_out(client, holding)
-                if time.time() >= deadline:
-                    break
-                time.sleep(0.2)
-        except ChaosMeshError as error:
-            left.append(str(error))
-        if left:
+        self._stopped = self._stopped or Aborted("its process was ended")
+        late = _UNANSWERED if any(cell.unanswered for cell in self._cells) else 0.0
+        if left := at_once(self.connect, self.token, self._namespaces, time.time() + late):
             # not through logging: a signal may have interrupted it
             sys.stderr.write(
                 f"run {self.token} left something in the mesh: {'; '.join(left)}; "

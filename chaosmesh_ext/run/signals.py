@@ -13,14 +13,14 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Final
 
-__all__ = ["Guard"]
+__all__ = ["Signals"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE: Final = 20.0
 """Seconds that a signal waits for the faults to be removed."""
 
 
-class Guard:
+class Signals:
     """Stands in front of the handlers that are there: removes the faults, then lets them do what they did."""
 
     def __init__(self, remove: Callable[[], None]) -> None:

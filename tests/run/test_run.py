@@ -230,7 +230,12 @@ def test_a_conflict_is_left_behind_and_named_with_how_to_recover(run, mesh, owne
     client.json_patch("VirtualService", "default", "details", theirs, version=now["metadata"]["resourceVersion"])
     with pytest.raises(errors.LeftBehind, match=rf"/spec/http/0/fault is now .* chaos mesh recover --run {run.token}"):
         run.undo()
+    # the owner's value stays, and so does the note, until a person was told
+    assert written(mesh) == [f"{run.token} VirtualService default/details"]
+    with pytest.raises(errors.LeftBehind, match="/spec/http/0/fault is now"):
+        recover(connect(), run.token)
     assert written(mesh) == []
+    assert mesh.objects("VirtualService")[0]["spec"]["http"][0]["fault"]["delay"]["fixedDelay"] == "9s"
 
 
 def test_another_process_recovers_what_a_run_left(run, mesh, owner):

@@ -1,0 +1,120 @@
+"""What an open run holds beside its faults: the Lease, the watchdog, the keeper and the host locks (D3).
+
+It is there before the first fault is written, and goes after the last one: first the faults, then the locks, then the
+Lease. Whoever sees a fault can thus find the Lease of its run, or knows that the run is over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from typing import Final, Self, TypeVar
+
+from chaosmesh_ext import mesh
+from chaosmesh_ext.errors import ChaosMeshError, LeftBehind
+from chaosmesh_ext.mesh import Client, Place, RunLease, Watchdog, Witness
+from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.run.audit import Audit
+from chaosmesh_ext.run.keeper import Keeper
+from chaosmesh_ext.settings import Settings
+
+__all__ = ["Opened"]
+
+_MARGIN: Final = 120.0
+"""Seconds on top of what an experiment is expected to take."""
+T = TypeVar("T")
+
+
+class Opened:
+    """An open run.
+
+    witness: what every write of the run must go through. audit: counts everybody's faulted calls since the run was
+    opened, where there are metrics and traces.
+    """
+
+    def __init__(self, run: str, watchdog: Watchdog, audit: Audit | None) -> None:
+        self.run, self.audit = run, audit
+        self.witness = Witness(watchdog)
+        self._watchdog = watchdog
+        self._keeper: Keeper | None = None
+        self._locked: dict[tuple[str, str], bool] = {}
+
+    @classmethod
+    def open(
+        cls,
+        client: Client,
+        run: str,
+        namespace: str,
+        *,
+        settings: Settings,
+        experiment: str,
+        length: float | None,
+        connect: Callable[[], Client],
+        disturbed: Callable[[Client], str],
+        stop: Callable[[ChaosMeshError], None],
+    ) -> Self:
+        """Open RUN with its Lease in NAMESPACE.
+
+        LENGTH: seconds that the experiment should take; without it the run may take the setting max_run. DISTURBED:
+        what somebody changed under a fault, or nothing. STOP ends the run, from another thread. Raises what the API
+        refuses; nothing is left then.
+        """
+        most = settings.max_run
+        length = most if length is None else min(length + _MARGIN, most)
+        audit = None
+        if settings.prometheus_url and settings.jaeger_url:
+            audit = Audit(Prometheus(settings.prometheus_url))
+        opened = cls(run, Watchdog.start(client.access, run=run, deadline=length), audit)
+        try:
+            now = client.server_time()
+            lease = RunLease(
+                run, namespace, f"{mesh.whoami()}:{os.getpid()}", settings.lease_duration, now, now + length, experiment
+            )
+            made = opened.witness.create(client, lease.object())
+        except BaseException:
+            opened._watchdog.close()
+            raise
+        opened._keeper = Keeper(
+            RunLease.read(made) or lease,
+            watchdog=opened._watchdog,
+            connect=connect,
+            system=settings.system_namespace,
+            length=length,
+            disturbed=disturbed,
+            stop=stop,
+        )
+        opened._keeper.start()
+        return opened
+
+    def lock(self, client: Client, place: Place) -> None:
+        """Lock the host of PLACE for this run's callers; raises mesh.Locked, naming the run that has it."""
+        where, exact = (place.namespace, place.destination.host), place.marker is not None
+        if where in self._locked and exact >= self._locked[where]:
+            return
+        self._watchdog.namespaces(sorted({place.namespace, place.destination.namespace} - {""}))
+        mesh.lock(client, *where, mesh.Holder(self.run, exact), witness=self.witness)
+        self._locked[where] = exact
+
+    def end(self, client: Client, undo: Callable[[], T], namespaces: Collection[str]) -> T:
+        """UNDO what is left while the run still lives, then end it.
+
+        When that fails the watchdog is left to it, which undoes what it can for as long as the run was allowed to last.
+        """
+        try:
+            undone = undo()
+            if left := mesh.let_go(client, self.run, namespaces):
+                raise LeftBehind(
+                    f"the faults of the run {self.run} are out, but not its locks: {'; '.join(left)}; "
+                    f"recover: chaos mesh recover --run {self.run}"
+                )
+        except BaseException:
+            self._silence()
+            self._watchdog.abandon()
+            raise
+        self._silence()
+        self._watchdog.close()
+        return undone
+
+    def _silence(self) -> None:
+        if self._keeper is not None:
+            self._keeper.end()

@@ -1,0 +1,93 @@
+"""How a run's faults come out of the mesh while its runner lives, and how that is seen."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+
+import msgspec
+
+from chaosmesh_ext import mesh
+from chaosmesh_ext.errors import ChaosMeshError, LeftBehind, Unreachable
+from chaosmesh_ext.mesh import Client, Holding
+from chaosmesh_ext.run.growing import Growing
+
+__all__ = ["Removed", "at_once", "remove", "seen_gone"]
+
+
+class Removed(msgspec.Struct, frozen=True):
+    """What a removal came to.
+
+    objects: that are clean again. conflicts: values that somebody else changed meanwhile and that were left. failed:
+    what may still be there, and why.
+    """
+
+    objects: tuple[str, ...]
+    conflicts: tuple[str, ...]
+    failed: tuple[str, ...]
+
+    def check(self, run: str) -> None:
+        """Raise LeftBehind unless nothing of RUN is left."""
+        if left := (*self.failed, *self.conflicts):
+            raise LeftBehind(
+                f"run {run} left something in the mesh: {'; '.join(left)}; look at it with kubectl, and recover: "
+                f"chaos mesh recover --run {run}"
+            )
+
+
+def remove(client: Client, run: str, cells: Sequence[Growing], namespaces: Collection[str], *, sweep: bool) -> Removed:
+    """Take CELLS of RUN out, the newest first; SWEEP: and what else bears its name. Raises nothing."""
+    objects: list[str] = []
+    conflicts: list[str] = []
+    failed: list[str] = []
+
+    def take_out(holding: Holding, cell: str | None) -> None:
+        try:
+            conflicts.extend(mesh.take_out(client, holding, cell))
+        except ChaosMeshError as error:
+            failed.append(f"{holding}: {error}")
+        else:
+            objects.append(str(holding))
+
+    for one in reversed(cells):
+        one.leaving = True
+        for holding in one.holdings:
+            take_out(holding, one.id)
+    if sweep:
+        try:
+            for holding in mesh.holdings(client, namespaces, run=run):
+                take_out(holding, None)
+        except ChaosMeshError as error:
+            failed.append(str(error))
+    return Removed(*(tuple(dict.fromkeys(found)) for found in (objects, conflicts, failed)))
+
+
+def seen_gone(cell: Growing) -> float | None:
+    """See that CELL's fault is gone, where it was seen to be there; seconds that it took. Raises LeftBehind."""
+    if cell.prover is None or not cell.proven:
+        return None
+    try:
+        return cell.prover.gone()
+    except Unreachable as error:
+        raise LeftBehind(
+            f"the fault on {cell.place} was removed, but could not be shown to be gone: {error}"
+        ) from error
+
+
+def at_once(connect: Callable[[], Client], run: str, namespaces: Collection[str], until: float) -> list[str]:
+    """Take everything of RUN out, over and over UNTIL that time (epoch), on a connection of its own; what is left.
+
+    For a run that may be in the middle of anything: its own connection, and a write that has not arrived yet.
+    """
+    left: list[str] = []
+    try:
+        client = connect()
+        while True:
+            for holding in mesh.holdings(client, namespaces, run=run):
+                left += mesh.take_out(client, holding)
+            if time.time() >= until:
+                break
+            time.sleep(0.2)
+    except ChaosMeshError as error:
+        left.append(str(error))
+    return left
