@@ -1,0 +1,163 @@
+"""What ends an open run although its experiment goes on, and that nothing is left then."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+
+from chaosmesh_ext import errors, mesh as cluster
+from chaosmesh_ext.faults import Abort
+from chaosmesh_ext.mesh import connect
+from chaosmesh_ext.model import Scope
+from chaosmesh_ext.run import Run, runs
+from chaosmesh_ext.settings import Settings
+
+SCOPE = Scope("details", source="productpage-v1")
+
+
+@pytest.fixture
+def open_run(mesh):
+    """Runs with a live fault; `ended` is set when one ends its experiment, with the error."""
+    made = []
+
+    def begin(length=None, carrier="envoyfilter", **settings):
+        run = Run(settings=Settings(app_url=mesh.url, proof_timeout=1.0, **settings), traces=mesh, connect=connect)
+        run.length = length
+        run.ended, run.errors = threading.Event(), []
+        run.interrupt = lambda error: (run.errors.append(error), run.ended.set())
+        run.inject(Abort(507), SCOPE, carrier=carrier, prove=False)
+        run.problems.clear()
+        made.append(run)
+        return run
+
+    yield begin
+    for run in made:
+        run.close()
+
+
+def ended(run, seconds):
+    """The error that ended RUN within SECONDS, when its faults were out already."""
+    assert run.ended.wait(seconds)
+    client = connect()
+    assert not [one.objects for one in runs(client) if one.run == run.token and one.objects]
+    with pytest.raises(type(run.errors[0]), match="nothing is injected any more"):
+        run.inject(Abort(507), SCOPE, prove=False)
+    return run.errors[0]
+
+
+def lease_of(client, run):
+    return client.get("Lease", "default", f"chaosmesh-run-{run.token}")
+
+
+def test_an_open_run_has_a_lease_with_holder_deadline_and_experiment(mesh, open_run):
+    run = open_run(length=30)
+    lease = cluster.RunLease.read(lease_of(connect(), run))
+    assert lease.holder.endswith(f":{os.getpid()}")
+    assert 100 < lease.deadline - lease.renewed < 200
+    run.close()
+    assert connect().list("Lease", labels="chaosmesh-ext/run") == []
+
+
+def test_a_halt_stops_a_running_run_within_a_second_and_refuses_new_ones(open_run, mesh):
+    run = open_run()
+    client = connect()
+    began = time.monotonic()
+    cluster.halt(client, "chaosmesh-system", "ann@desk", "customers complain")
+    error = ended(run, 3)
+    assert time.monotonic() - began < 2.0
+    assert isinstance(error, errors.Aborted)
+    assert "ann@desk" in str(error)
+    assert "customers complain" in str(error)
+    other = Run(settings=Settings(app_url=mesh.url), traces=mesh, connect=connect)
+    with pytest.raises(errors.Aborted, match=r"halted by ann@desk .* chaos mesh resume"):
+        other.inject(Abort(507), Scope("reviews", source="productpage-v1"), prove=False)
+    cluster.resume(client, "chaosmesh-system")
+    other.inject(Abort(507), Scope("reviews", source="productpage-v1"), prove=False)
+    other.close()
+
+
+def test_a_run_whose_lease_somebody_deleted_is_inconclusive(open_run):
+    run = open_run(lease_duration=1.0)
+    client = connect()
+    meta = lease_of(client, run)["metadata"]
+    client.delete("Lease", "default", meta["name"], uid=meta["uid"])
+    error = ended(run, 3)
+    assert isinstance(error, cluster.LeaseLost)
+    assert error.exit_code == 3
+
+
+def test_a_run_that_is_recovered_from_elsewhere_stops(open_run):
+    from chaosmesh_ext.run import recover
+
+    run = open_run(lease_duration=1.0)
+    recover(connect(), run.token)
+    assert isinstance(ended(run, 3), errors.Inconclusive)
+
+
+def test_the_lease_is_renewed_as_long_as_the_run_lives(open_run):
+    run = open_run(lease_duration=1.0)
+    client = connect()
+    first = lease_of(client, run)["spec"]["renewTime"]
+    deadline = time.monotonic() + 5
+    while lease_of(client, run)["spec"]["renewTime"] == first:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert not run.ended.is_set()
+
+
+def test_a_run_ends_at_its_deadline(open_run):
+    run = open_run(max_run=1.5)
+    error = ended(run, 6)
+    assert isinstance(error, errors.Inconclusive)
+    assert "deadline passed" in str(error)
+
+
+def test_a_run_whose_watchdog_dies_undoes_by_itself(open_run):
+    run = open_run()
+    os.kill(run._opened._watchdog._process.pid, signal.SIGKILL)
+    assert "watchdog died" in str(ended(run, 5))
+
+
+@pytest.mark.parametrize("carrier", ["envoyfilter", "virtualservice"])
+def test_a_fault_that_somebody_removes_makes_the_run_inconclusive(open_run, carrier, mesh, owner):
+    mesh.apply(owner)
+    run = open_run(carrier=carrier)
+    run._live[0].proven = True
+    run._live[0].prover = None
+    client = connect()
+    if carrier == "envoyfilter":
+        (obj,) = client.list("EnvoyFilter", "default")
+        client.delete("EnvoyFilter", "default", obj["metadata"]["name"], uid=obj["metadata"]["uid"])
+        assert "was deleted" in str(ended(run, 5))
+    else:
+        obj = client.get("VirtualService", "default", "details")
+        ops = [{"op": "add", "path": "/spec/http/1/timeout", "value": "3s"}]
+        client.json_patch("VirtualService", "default", "details", ops, version=obj["metadata"]["resourceVersion"])
+        assert "on which ours stands" in str(ended(run, 5))
+        assert mesh.objects("VirtualService")[0]["spec"]["http"] == [{**owner["spec"]["http"][0], "timeout": "3s"}]
+
+
+def test_a_run_that_cannot_renew_for_two_thirds_of_its_lease_stops(open_run, monkeypatch):
+    run = open_run(lease_duration=3.0)
+    refused = errors.Forbidden("no more", status=403)
+
+    def refuse(*_args):
+        raise refused
+
+    monkeypatch.setattr("chaosmesh_ext.mesh.renew", refuse)
+    began = time.monotonic()
+    assert "could not be renewed for two thirds" in str(ended(run, 6))
+    assert 1.0 < time.monotonic() - began < 4.0
+
+
+def test_two_runs_on_one_host_exclude_each_other_unless_both_have_markers(open_run, mesh):
+    run = open_run()
+    other = Run(settings=Settings(app_url=mesh.url, max_percentage=100.0), traces=mesh, connect=connect)
+    with pytest.raises(cluster.Locked, match=run.token):
+        other.inject(Abort(507, percentage=5), Scope("details", requests="all"), carrier="virtualservice", prove=False)
+    assert [one.run for one in runs(connect()) if one.objects] == [run.token]
+    other.close()
