@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from copy import deepcopy
 
+import pytest
 from hypothesis import HealthCheck, given, settings, target
 from hypothesis import strategies as st
 from overlays import RUN, virtual_services
@@ -17,6 +18,7 @@ from chaosmesh_ext.mesh import ledger
 from chaosmesh_ext.mesh.ground import for_mesh
 
 EXAMPLES = int(os.environ.get("CHAOSMESH_EXAMPLES", "1"))
+pytestmark = pytest.mark.timeout(120 * EXAMPLES)
 
 number = st.integers(0, 5)
 edit = st.tuples(st.sampled_from(sorted(EDITS)), number)
