@@ -12,6 +12,21 @@ from chaosmesh_ext.lab.kube.embedded.refusals import NoSuchPage, Refused, no_suc
 __all__ = ["Target", "target"]
 
 _OF_NAMESPACES = ("status", "finalize")
+_UNSERVED = {
+    "": ("limitranges", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "replicationcontrollers",
+         "resourcequotas"),
+    "admissionregistration.k8s.io": ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
+    "apps": ("controllerrevisions", "daemonsets", "statefulsets"),
+    "autoscaling": ("horizontalpodautoscalers",),
+    "batch": ("cronjobs", "jobs"),
+    "events.k8s.io": ("events",),
+    "extensions.istio.io": ("wasmplugins",),
+    "networking.istio.io": ("proxyconfigs", "workloadgroups"),
+    "networking.k8s.io": ("ingressclasses", "ingresses", "networkpolicies"),
+    "policy": ("poddisruptionbudgets",),
+    "storage.k8s.io": ("storageclasses",),
+}  # fmt: skip
+"""What clients of a whole cluster may ask for, by group."""
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -45,6 +60,9 @@ def target(path: str) -> Target:
     if len(rest) >= 3 and rest[0] == "namespaces" and not (len(rest) == 3 and rest[2] in _OF_NAMESPACES):
         namespace, rest = rest[1], rest[2:]
     kind = by_plural(group, version, rest[0]) if rest else None
+    if kind is None and rest and rest[0] in _UNSERVED.get(group, ()):
+        named = f"{rest[0]}.{group}" if group else rest[0]
+        raise not_implemented(f"{named}: it has what a mesh and its experiments need, see `kubectl api-resources`")
     nowhere = _nowhere(group)
     if kind is None or len(rest) > 3 or "" in rest or (namespace and not kind.namespaced):
         raise nowhere
