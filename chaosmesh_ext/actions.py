@@ -169,8 +169,13 @@ def _json(struct: msgspec.Struct) -> Dict[str, Any]:
 def _counted(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Iterator[Run]:
     """The current run; what goes wrong in it is remembered, because Chaos Toolkit goes on after a failed action."""
     run = current_run()
-    if not run.controlled:
+    if not run.controlled and run.interrupt is not _interrupt:
         run.interrupt = _interrupt
+        _logger.warning(
+            "the experiment does not declare the control chaosmesh_ext.controls: tolerances in the method are not "
+            "judged, and what could not be proven does not fail it; add `controls: [{name: chaosmesh-ext, provider: {type: "
+            "python, module: chaosmesh_ext.controls}}]`, or use `chaos mesh run`"
+        )
     try:
         if configuration:
             run.settings = settings_of(configuration)

@@ -116,3 +116,4 @@ def test_an_experiment_without_our_control_does_not_end_well_when_our_action_fai
     )
     assert done.returncode == 1, done.stderr
     assert "names no file that exists" in done.stderr
+    assert done.stderr.count("does not declare the control chaosmesh_ext.controls") == 1
