@@ -14,6 +14,7 @@ import click
 __all__ = ["mesh"]
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "check": ("chaosmesh_ext.cli.check:check", "What may I do here, what would I see, what would be refused?"),
     "halt": ("chaosmesh_ext.cli.halt:halt", "Stop every run of the cluster, and refuse new ones."),
     "janitor": ("chaosmesh_ext.cli.janitor:janitor", "Undo what runs left that are over, once or for ever."),
     "lab": ("chaosmesh_ext.cli.lab:lab", "A real mesh on this machine: start, stop, describe, use."),

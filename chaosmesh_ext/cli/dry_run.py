@@ -10,8 +10,9 @@ import msgspec
 import yaml
 
 from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
+from chaosmesh_ext.settings import Settings
 
-__all__ = ["Step", "difference", "rehearse", "show"]
+__all__ = ["Rehearsed", "Step", "difference", "rehearse", "show"]
 
 _MODULE: Final = "chaosmesh_ext.actions"
 _NOISE: Final = ("managedFields", "resourceVersion", "uid", "generation", "creationTimestamp", "selfLink")
@@ -34,13 +35,26 @@ class Step(msgspec.Struct, frozen=True):
     exit_code: int = 0
 
 
-def rehearse(
-    experiment: Mapping[str, Any], variables: Mapping[str, Any], more_secrets: Mapping[str, Any]
-) -> tuple[str, list[Step], list[str]]:
-    """The run's token, a step for each action of ours in EXPERIMENT, and the names of the activities that are left out.
+class Rehearsed(msgspec.Struct, frozen=True):
+    """An experiment, rehearsed. run: the token. steps: one for each action of ours. left_out: the other activities.
+
+    settings: in force. namespaces: of callers and destinations. urls: that lead to the calls.
+    """
+
+    run: str
+    steps: list[Step]
+    left_out: list[str]
+    settings: Settings
+    namespaces: list[str]
+    urls: list[str]
+
+
+def rehearse(experiment: Mapping[str, Any], variables: Mapping[str, Any], more_secrets: Mapping[str, Any]) -> Rehearsed:
+    """EXPERIMENT, rehearsed.
 
     VARIABLES, MORE_SECRETS: as `chaos run` takes them. Raises what refuses the whole experiment.
     """
+    from chaoslib import substitute
     from chaoslib.configuration import load_configuration
     from chaoslib.secret import load_secrets
 
@@ -56,14 +70,18 @@ def rehearse(
     run = Rehearsal(settings=settings_of(configuration))
     use_run(run)
     _check_guardrails(experiment, configuration, secrets)
-    steps, left_out = [], []
+    steps, left_out, urls = [], [], []
     for where in ("method", "rollbacks"):
         for activity in experiment.get(where) or ():
             if activity.get("provider", {}).get("module") == _MODULE:
                 steps.append(_step(where, activity, run, configuration, secrets))
+                urls.append(
+                    substitute(activity.get("provider", {}).get("arguments") or {}, configuration, secrets).get("url")
+                )
             else:
                 left_out.append(str(activity.get("name", activity.get("ref", "?"))))
-    return run.token, steps, left_out
+    spaces = sorted(run.namespaces or {run.settings.namespace})
+    return Rehearsed(run.token, steps, left_out, run.settings, spaces, list(filter(None, urls)))
 
 
 def _check_guardrails(experiment: Mapping[str, Any], configuration: Any, secrets: Any) -> None:
@@ -97,8 +115,9 @@ def _step(where: str, activity: Mapping[str, Any], run: Any, configuration: Any,
     return Step(where, name, place, output["carrier"], output["replaces"], objects)
 
 
-def show(token: str, steps: list[Step], left_out: list[str]) -> Iterator[str]:
+def show(rehearsed: Rehearsed) -> Iterator[str]:
     """The lines for people."""
+    token, steps, left_out = rehearsed.run, rehearsed.steps, rehearsed.left_out
     yield f"# dry run: nothing was written. A real run has a token of its own instead of {token}, and besides a Lease"
     yield "# of its own and one for each host that it locks, which are gone when it ends."
     for step in steps:
@@ -107,7 +126,7 @@ def show(token: str, steps: list[Step], left_out: list[str]) -> Iterator[str]:
             yield f"# {step.where}: {step.name}: REFUSED: {step.refused}"
             continue
         with_what = f": {step.place}, by {step.carrier}" if step.carrier else ""
-        instead = f" (not {step.replaces})" if step.replaces else ""
+        instead = f" ({step.replaces})" if step.replaces else ""
         yield f"# {step.where}: {step.name}{with_what}{instead}"
         if not step.objects:
             yield "# writes nothing"

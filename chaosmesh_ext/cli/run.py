@@ -143,12 +143,13 @@ def _rehearse(experiment: dict[str, Any], variables: tuple[dict[str, Any], tuple
 
     from chaosmesh_ext.cli.dry_run import rehearse, show
 
-    token, steps, left_out = rehearse(experiment, *merge_vars(variables[0], list(variables[1])))
+    found = rehearse(experiment, *merge_vars(variables[0], list(variables[1])))
     if as_json:
-        click.echo(json.dumps({"run": token, "steps": msgspec.to_builtins(steps), "left_out": left_out}))
+        shown = {"run": found.run, "steps": msgspec.to_builtins(found.steps), "left_out": found.left_out}
+        click.echo(json.dumps(shown))
     else:
-        click.echo("\n".join(show(token, steps, left_out)))
-    return next((step.exit_code for step in steps if step.exit_code), 0)
+        click.echo("\n".join(show(found)))
+    return next((step.exit_code for step in found.steps if step.exit_code), 0)
 
 
 def _settings(ctx: click.Context, control_files: tuple[str, ...]) -> dict[str, Any]:

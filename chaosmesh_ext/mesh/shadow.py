@@ -10,6 +10,7 @@ from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.pointer import Op, apply
 from chaosmesh_ext.mesh.transport import Access
+from chaosmesh_ext.mesh.writes import CARRIED_BY
 
 __all__ = ["Shadow"]
 
@@ -20,12 +21,14 @@ class Shadow(Client):
     """A client whose writes nobody else sees. One that the account may not make, or of a kind that is not served, is
     refused as the cluster would refuse it; what its admission webhooks would say it cannot know.
 
+    strict: whether permissions count; those for what carries no fault never do.
     written: each object that was written to, by kind, namespace and name: as it is now, or None when it is gone.
     before: the same as they were at first.
     """
 
     def __init__(self, real: Client) -> None:
         self._real = real
+        self.strict = True
         self.written: dict[Target, Obj | None] = {}
         self.before: dict[Target, Obj | None] = {}
 
@@ -120,6 +123,8 @@ class Shadow(Client):
 
     def _permitted(self, verb: str, target: Target) -> None:
         kind, namespace, name = target
+        if not self.strict or kind not in CARRIED_BY:
+            return
         if not self._real.may(verb, kind, namespace, "" if verb == "create" else name):
             raise Forbidden(
                 f"{verb} {_words(target)}: the account may not; ask for this permission (`kubectl auth can-i` shows "

@@ -13,6 +13,7 @@ from chaosmesh_ext.mesh import Client, Fault, Holding, Place
 from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.mesh.shadow import Shadow
 from chaosmesh_ext.mesh.surroundings import Surroundings
+from chaosmesh_ext.mesh.writes import CARRIED_BY
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
 from chaosmesh_ext.run.growing import Growing, plans_for
@@ -38,11 +39,15 @@ class Written(msgspec.Struct, frozen=True):
 
 
 class Rehearsal(Run):
-    """Stands for the run: the same refusals, the same objects; each injection sees what those before it wrote."""
+    """Stands for the run: the same refusals, the same objects; each injection sees what those before it wrote.
+
+    namespaces: of the callers and destinations so far.
+    """
 
     def __init__(self, **rest: Any) -> None:
         super().__init__(**rest)
         self.controlled = True
+        self.namespaces: set[str] = set()
         self._around: Surroundings | None = None
 
     @property
@@ -74,6 +79,7 @@ class Rehearsal(Run):
         if carrier not in ("auto", *mesh.CARRIERS):
             raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
         place = mesh.place(client, scope, run=self.token, cell=str(len(self._cells) + 1))
+        self.namespaces |= {place.namespace, place.destination.namespace} - {""}
         replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
         self._allow(place, fault, carrier, replaced)
         plans = plans_for(client, fault, place, carrier, replaced)
@@ -85,6 +91,9 @@ class Rehearsal(Run):
         lock(client, place.namespace, place.destination.host, Holder(self.token, place.marker is not None))
         cell = Growing(place, fault, None)
         why: list[str] = []
+        self.shadow.strict = any(client.may("create", kind, place.namespace) for kind in CARRIED_BY)
+        if not self.shadow.strict:
+            why.append("this account may write none of them: another one would write this")
         last: ChaosMeshError | None = None
         for name, plan in plans:
             if isinstance(plan, InvalidInput):

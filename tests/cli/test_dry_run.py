@@ -186,7 +186,7 @@ def test_what_the_account_may_not_write_the_next_carrier_carries(api, tmp_path, 
     )
     done = rehearse(tmp_path, inject("break", destination="details"))
     assert done.exit_code == 0, done.output
-    assert "by virtualservice (not envoyfilter: create EnvoyFilter default/chaos-" in done.output
+    assert "by virtualservice (envoyfilter: create EnvoyFilter default/chaos-" in done.output
 
 
 def test_activities_that_are_not_ours_are_named_and_left_out(api, tmp_path):
@@ -212,3 +212,10 @@ def test_yes_lets_a_guarded_context_through_and_is_forgotten_again(api, tmp_path
     allowed = rehearse(tmp_path, inject("break", destination="details"), words=("--yes",))
     assert allowed.exit_code == 0, allowed.output
     assert rehearse(tmp_path, inject("break", destination="details")).exit_code == 2
+
+
+def test_an_account_that_only_reads_sees_what_another_would_write(api, tmp_path, monkeypatch):
+    monkeypatch.setattr(Client, "may", lambda *_asked: False)
+    done = rehearse(tmp_path, inject("break", destination="details"))
+    assert done.exit_code == 0, done.output
+    assert "by envoyfilter (this account may write none of them" in done.output

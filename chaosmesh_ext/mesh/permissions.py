@@ -1,0 +1,71 @@
+"""What an account must be allowed to do so that a run can inject, look, and undo: verb by verb."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from chaosmesh_ext.mesh.client import Client
+from chaosmesh_ext.mesh.surroundings import ISTIO_NAMESPACE
+
+__all__ = ["Permission", "missing", "needed"]
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """To do VERB with objects of KIND in NAMESPACE.
+
+    carrier: needed only where that one carries the fault. optional: without it less is checked, and nothing fails.
+    """
+
+    verb: str
+    kind: str
+    namespace: str
+    carrier: str = ""
+    optional: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.kind}"
+
+
+_LOOK = {
+    "Deployment": "list",
+    "DestinationRule": "list",
+    "EnvoyFilter": "list",
+    "Pod": "list",
+    "Service": "get list",
+    "ServiceEntry": "list",
+    "VirtualService": "list",
+}
+_WRITE = {
+    "EnvoyFilter": ("envoyfilter", "get create patch delete"),
+    "VirtualService": ("virtualservice", "get create patch delete"),
+}
+_LEASE = "get list create patch delete"
+_OPTIONAL = {"Canary": "list", "Event": "create", "Gateway": "get", "HTTPRoute": "list", "Rollout": "list"}
+
+
+def needed(namespace: str, system: str) -> Iterator[Permission]:
+    """What a run with callers, destination or owner in NAMESPACE needs; SYSTEM: the system namespace."""
+    yield Permission("get", "Namespace", namespace)
+    for kind, verbs in _LOOK.items():
+        yield from (Permission(verb, kind, namespace) for verb in verbs.split())
+    for kind, (carrier, verbs) in _WRITE.items():
+        yield from (Permission(verb, kind, namespace, carrier) for verb in verbs.split())
+    yield from (Permission(verb, "Lease", namespace) for verb in _LEASE.split())
+    for kind, verbs in _OPTIONAL.items():
+        yield from (Permission(verb, kind, namespace, optional=True) for verb in verbs.split())
+    yield Permission("get", "ConfigMap", system)
+    yield Permission("get", "Lease", system)
+    yield Permission("list", "Deployment", ISTIO_NAMESPACE, optional=True)
+    yield Permission("get", "Namespace", "kube-system", optional=True)
+
+
+def missing(client: Client, permissions: Iterator[Permission]) -> list[Permission]:
+    """Those of PERMISSIONS that the account has not, by the API server's own word (SelfSubjectAccessReview)."""
+    return [one for one in permissions if not client.may(one.verb, one.kind, one.namespace, _name(one))]
+
+
+def _name(permission: Permission) -> str:
+    """A Namespace is asked for by its name: a Role may allow just that one."""
+    return permission.namespace if permission.kind == "Namespace" else ""
