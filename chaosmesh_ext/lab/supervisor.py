@@ -13,11 +13,9 @@ import gc
 import json
 import os
 import signal
-import socket
 import sys
 import time
-import zlib
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,24 +24,22 @@ import psutil
 
 from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
 from chaosmesh_ext.lab.apps import AppHost
+from chaosmesh_ext.lab.claim import claim
 from chaosmesh_ext.lab.contents import contents, pods_of
 from chaosmesh_ext.lab.controlplane.api import ControlPlane
 from chaosmesh_ext.lab.deployments import Deployments
 from chaosmesh_ext.lab.desk import DESK_PORT, Desk, Part, targets_url
 from chaosmesh_ext.lab.identity import Authority, SdsServer
 from chaosmesh_ext.lab.kube.api import Kube
-from chaosmesh_ext.lab.kubelet import ADMIN_PORT, Kubelet
+from chaosmesh_ext.lab.kubelet import Kubelet
 from chaosmesh_ext.lab.metrics import Prometheus
 from chaosmesh_ext.lab.network import (
     API_PORT,
-    CLAIM_PORT,
     JAEGER_PORT,
     OTLP_PORT,
     PROMETHEUS_PORT,
     SDS_PORT,
     XDS_PORT,
-    Network,
-    check_free,
 )
 from chaosmesh_ext.lab.parts import part
 from chaosmesh_ext.lab.place import Place
@@ -53,7 +49,8 @@ from chaosmesh_ext.lab.traces.api import Traces
 
 __all__ = ["Lab", "Options", "main"]
 
-_FIRST_BLOCK, _LAST_BLOCK = 64, 254
+_PORTS = (API_PORT, XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT)
+"""Of the control address, whichever parts a lab has."""
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -102,7 +99,13 @@ class Lab:
         stores, api = part("traces", self._options.traces), part("kube", controlplane.KUBE)
         parts = (api, controlplane, stores)
         _require([name for one in parts for name in getattr(one, "TOOLS", ())])
-        network = self._claim(pods_of(objects), {port for one in parts for port in getattr(one, "PORTS", ())})
+        network, held = claim(
+            f"{os.getuid()}/{self._options.directory}",
+            pods_of(objects),
+            {*_PORTS, *(port for one in parts for port in getattr(one, "PORTS", ()))},
+            block=self._options.block,
+        )
+        self._stack.callback(held.close)
         control = network.control
         progress(f"addresses 127.{network.block}.0.0/16")
         place = Place(control, self._directory, self._options.sampling)
@@ -171,35 +174,6 @@ class Lab:
         self._parts.append(prometheus)
         self.env["PROMETHEUS_URL"] = prometheus.url
 
-    def _claim(self, pods: int, ports: Collection[int]) -> Network:
-        """The first block of addresses that has room for PODS, and its parts' PORTS; labs of one name try the same one
-        first.
-
-        A socket keeps other labs out of it for as long as this process lives, also before its parts listen.
-        """
-        if self._options.block:
-            blocks = [self._options.block]
-        else:
-            span = _LAST_BLOCK - _FIRST_BLOCK + 1
-            first = zlib.crc32(f"{os.getuid()}/{self._options.directory}".encode()) % span
-            blocks = [_FIRST_BLOCK + (first + step) % span for step in range(span)]
-        for block in blocks:
-            network = Network(block)
-            claim = socket.socket()
-            try:
-                check_free([(network.control, CLAIM_PORT)])
-                claim.bind((network.control, CLAIM_PORT))
-                claim.listen(1)
-                check_free(_addresses(network, pods, ports))
-            except (OSError, LabError):
-                claim.close()
-                if block == blocks[-1]:
-                    raise
-                continue
-            self._stack.callback(claim.close)
-            return network
-        raise AssertionError
-
     async def _while_alive(self, work: Awaitable[Any]) -> None:
         """Wait for WORK; raises LabError with the last words of a part that dies meanwhile."""
         task = asyncio.ensure_future(work)
@@ -239,20 +213,6 @@ def _require(names: Iterable[str]) -> None:
         from chaosmesh_ext.lab.tools import require
 
         require(names)
-
-
-def _addresses(network: Network, pods: int, ports: Collection[int]) -> Iterator[tuple[str, int]]:
-    """What a lab of so many Pods, whose parts take PORTS, will want of NETWORK."""
-    usual = (API_PORT, XDS_PORT, SDS_PORT, JAEGER_PORT, OTLP_PORT, PROMETHEUS_PORT, DESK_PORT)
-    for port in sorted({*usual, *ports}):
-        yield network.control, port
-    for index in range(1, min(pods, 254) + 1):
-        yield network.pod(index).outbound, ADMIN_PORT
-        yield network.pod(index).inbound, _USUAL_PORT
-
-
-_USUAL_PORT = 9080
-"""Where Bookinfo's services and, by default, a topology's listen."""
 
 
 def _tell(**line: Any) -> None:
