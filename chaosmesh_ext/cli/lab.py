@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosmesh_ext.cli.errors import one_line
-from chaosmesh_ext.cli.lab_start import Wanted, ended_by_signals, ignore_signals, start
+from chaosmesh_ext.cli.lab_start import Wanted, deferred_signals, ended_by_signals, ignore_signals, start
 from chaosmesh_ext.cli.lab_tools import tools
 from chaosmesh_ext.errors import InvalidInput, LabError
 from chaosmesh_ext.lab.parts import names
@@ -196,10 +196,14 @@ def run(
 
 
 def _run_command(command: tuple[str, ...], environment: dict[str, str]) -> int:
-    try:
-        process = subprocess.Popen(command, env=environment)
-    except OSError as error:
-        raise InvalidInput(f"{command[0]}: {error.strerror}; give a program after `--`") from None
+    # what comes between its start and our knowing its pid must reach it too
+    with deferred_signals() as came:
+        try:
+            process = subprocess.Popen(command, env=environment)
+        except OSError as error:
+            raise InvalidInput(f"{command[0]}: {error.strerror}; give a program after `--`") from None
+    if came:
+        process.terminate()
     while True:
         try:
             code = process.wait()

@@ -20,7 +20,7 @@ from chaosmesh_ext.errors import Aborted, InvalidInput, LabError, NotFound
 if TYPE_CHECKING:
     from chaosmesh_ext.lab.state import LabState
 
-__all__ = ["Wanted", "ended_by_signals", "ignore_signals", "start"]
+__all__ = ["Wanted", "deferred_signals", "ended_by_signals", "ignore_signals", "start"]
 
 
 _GRACE_S = 8.0
@@ -45,6 +45,21 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, _interrupt)
     try:
         yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def deferred_signals() -> Iterator[list[int]]:
+    """Those of `ended_by_signals` that come meanwhile are not acted upon, but listed."""
+    came: list[int] = []
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, lambda number, _frame: came.append(number))
+    try:
+        yield came
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
