@@ -83,7 +83,8 @@ class TestDeath:
         until(ground.clean)
 
     def test_a_child_that_outlives_the_runner_does_not_keep_it_alive(self, ground):
-        runner = ground.runner()
+        """It has copies of the runner's pipes, so that their end does not come."""
+        runner = ground.runner(silence=60.0)
         runner.do("create", "1")
         child = runner.do("forks")
         try:

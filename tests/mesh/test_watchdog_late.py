@@ -220,8 +220,9 @@ class TestStopped:
         for pid in (runner.pid, runner.watchdog):
             os.kill(pid, signal.SIGSTOP)
         time.sleep(3.0)
-        for pid in (runner.watchdog, runner.pid):
-            os.kill(pid, signal.SIGCONT)
+        os.kill(runner.watchdog, signal.SIGCONT)
+        time.sleep(0.4)
+        os.kill(runner.pid, signal.SIGCONT)
         time.sleep(0.5)
         runner.do("create", "2")
         assert ground.names() == [NAME, f"chaos-{RUN}-2"]
