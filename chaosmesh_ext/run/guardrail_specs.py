@@ -1,7 +1,7 @@
 """How an experiment writes its guardrails, and what is wrong with one.
 
     guardrails:
-    - {name: few-errors, promql: "sum(rate(istio_requests_total{response_code='500'}[10s]))", above: 0.5}
+    - {name: few-errors, promql: "sum(rate(istio_requests_total{response_code='500'}[10s])) or vector(0)", above: 0.5}
     - name: the-shop-answers
       type: probe
       tolerance: 200
@@ -9,7 +9,8 @@
 
 Each has a `name`, and either `promql` with `above`, `below` or both, or is a Chaos Toolkit probe with its tolerance.
 `for`: seconds that it must be crossed without a break (0). `frequency`: seconds between two looks (1). `timeout`:
-seconds for an answer (5). `on_error`: ``crossed``, or ``ignore`` what cannot be evaluated.
+seconds for an answer (5). `on_error`: ``crossed``, or ``ignore`` what cannot be evaluated. A counter that nothing has
+counted yet has no data, which cannot be evaluated: hence ``or vector(0)``.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import Aborted, ChaosMeshError, Forbidden, InvalidInput, NotFound
+from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound
 from chaosmesh_ext.mesh import Client, Fault, Holding, Place
 from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.mesh.shadow import Shadow
@@ -17,6 +17,7 @@ from chaosmesh_ext.mesh.writes import CARRIED_BY
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
 from chaosmesh_ext.run.growing import Growing, plans_for
+from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.proof import Proof
 from chaosmesh_ext.run.run import Run, Undone
 
@@ -83,10 +84,7 @@ class Rehearsal(Run):
         replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
         self._allow(place, fault, carrier, replaced)
         plans = plans_for(client, fault, place, carrier, replaced)
-        if halt := mesh.halted(client, self.settings.system_namespace):
-            raise Aborted(
-                f"all runs were halted by {halt.by} at {halt.at}: {halt.reason}; allow them again: chaos mesh resume"
-            )
+        refuse_halted(client, self.settings.system_namespace)
         self._out(replaced)
         lock(client, place.namespace, place.destination.host, Holder(self.token, place.marker is not None))
         cell = Growing(place, fault, None)

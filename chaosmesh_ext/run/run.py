@@ -143,7 +143,13 @@ class Run:
         errand = Errand.to(whole_url(url, self.settings.app_url), headers or {}, method, timeout)
         marker = self.marker
         cell = self._live[-1] if self._live else None
-        answers = [future.result() for future in [self._sender().send(errand, marker) for _ in range(count)]]
+        sent = [self._sender().send(errand, marker) for _ in range(count)]
+        try:
+            answers = [future.result() for future in sent]
+        except BaseException:  # interrupted: the rest would only go before what shows that the faults are gone
+            for future in sent:
+                future.cancel()
+            raise
         (cell.answers if cell else self._control).extend(answers)
         return answers
 
@@ -366,6 +372,8 @@ class Run:
 
     def _undo(self, cells: Sequence[Growing], *, sweep: bool = False) -> Undone:
         """Take CELLS out; SWEEP: and whatever else bears this run's name, when no other cell is live."""
+        if not cells and not sweep:
+            return Undone()  # and no cluster is asked
         rest = [cell for cell in self._live if cell not in cells]
         removed = remove(self.client, self.token, cells, self._namespaces, sweep=sweep and not rest)
         if not removed.failed:

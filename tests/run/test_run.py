@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+import threading
 import time
 
 import msgspec
@@ -192,6 +194,25 @@ def test_requests_meet_the_newest_fault_and_are_kept_in_its_cell(run, mesh):
     shown = [any("FI" in span.flags for span in trace.spans) for trace in aborted.traces.values()]
     assert all(shown)
     assert not any("FI" in span.flags for trace in control.traces.values() for span in trace.spans)
+
+
+def test_an_interrupted_probe_sends_no_more_requests(run, mesh):
+    """Else they would load the users on, and go before those that show that the faults are gone."""
+
+    def interrupt() -> None:
+        while len(mesh.requests) < 5:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    soon = threading.Thread(target=interrupt)
+    soon.start()
+    with pytest.raises(KeyboardInterrupt):
+        run.send("/", 1000)
+    soon.join()
+    time.sleep(0.3)
+    seen = len(mesh.requests)
+    time.sleep(0.3)
+    assert len(mesh.requests) == seen < 1000
 
 
 def test_a_second_fault_on_the_same_call_replaces_the_first(run, mesh):
