@@ -17,9 +17,9 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-__all__ = ["Exchange", "NumberedApi", "Reply", "Treatment", "answering", "half", "hanging", "late", "refused", "reset"]
+__all__ = ["Exchange", "NumberedApi", "Reply", "Treatment", "answering", "half", "hanging", "late", "plainly", "reset"]
 
-_HOP = {"connection", "content-length", "transfer-encoding", "keep-alive", "content-encoding"}
+_HOP = {"connection", "content-length", "transfer-encoding", "keep-alive"}
 
 
 @dataclass
@@ -43,13 +43,14 @@ class Exchange:
     """One request and what becomes of it.
 
     number: among those that count, from 1; 0 for one that does not. who: ``runner`` or ``other``. when: epoch.
-    fate: what was done with it, for a test's message.
+    first: the first request of its connection, perhaps itself. fate: what was done with it, for a test's message.
     """
 
     def __init__(self, api: NumberedApi, method: str, target: str, headers: dict[str, str], body: bytes) -> None:
         self.method, self.target, self.headers, self.body = method, target, headers, body
         self.number, self.who, self.when, self.fate = 0, "other", time.time(), ""
         self.client: asyncio.StreamWriter | None = None
+        self.first = self
         self._api = api
 
     @property
@@ -94,6 +95,7 @@ Treatment = Callable[[Exchange], Awaitable[None]]
 
 
 async def plainly(exchange: Exchange) -> None:
+    """The API is asked, and its answer answered."""
     await exchange.answer(await exchange.forward())
 
 
@@ -148,11 +150,6 @@ def late(seconds: float) -> Treatment:
     return treat
 
 
-async def refused(exchange: Exchange) -> None:
-    """As if nobody listened: the connection ends at once."""
-    exchange.break_off(hard=True)
-
-
 class NumberedApi:
     """Listens on a port of its own and speaks to UPSTREAM, a URL.
 
@@ -197,9 +194,11 @@ class NumberedApi:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         who = self._who(writer.get_extra_info("peername")[1])
+        first: Exchange | None = None
         try:
             while (exchange := await self._read(reader)) is not None:
-                exchange.client, exchange.who = writer, who
+                first = first or exchange
+                exchange.client, exchange.who, exchange.first = writer, who, first
                 if who == "runner" and self.counts(exchange):
                     self.count += 1
                     exchange.number = self.count
@@ -211,7 +210,7 @@ class NumberedApi:
                 await work
                 if writer.is_closing():
                     return
-        except (OSError, asyncio.IncompleteReadError, aiohttp.ClientError):
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError, aiohttp.ClientError):
             pass
         finally:
             writer.close()

@@ -23,14 +23,18 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """By what carries the fault: an object of ours (two kinds), a route in the owner's object, fields of it."""
 
-POINTS = {"request": ("lost", "late", "unheard", "heard"), "file": ("before", "half", "after")}
-"""Of a request. lost: it never arrives. late: it arrives after the strike. unheard: it was done, its answer is lost.
+POINTS = {
+    "request": ("lost", "late", "unheard", "heard"),
+    "keep": ("lost", "late", "unheard", "heard"),
+    "file": ("before", "half", "after"),
+}
+"""Of a request (``keep``: of the thread that looks after the run). lost: it never arrives. late: it arrives after the strike. unheard: it was done, its answer is lost.
 heard: its answer came, and the strike with it. Of a file step: before it, in the middle of what it writes, after it.
 """
 
-SIGNALS = ("KILL", "STOP", "BOTH", "PAUSE")
+SIGNALS = ("KILL", "STOP", "BOTH", "PAUSE", "TERM", "INT")
 """KILL. STOP: until somebody else has undone the run, then it goes on. PAUSE: for a moment, and it goes on. BOTH: the
-watchdog is killed too."""
+watchdog is killed too. TERM, INT: to the runner and its process group, as a terminal does."""
 
 _LATE = (0.0, 1.0, 10.0, 30.0, 59.0)
 """Seconds after the strike."""
@@ -69,7 +73,7 @@ def cases(counts: Mapping[str, tuple[int, int]], seed: int) -> Iterator[Case]:
     every = [
         (variant, kind, number, point, signal)
         for variant, (requests, files) in counts.items()
-        for kind, most in (("request", requests), ("file", files))
+        for kind, most in (("request", requests), ("keep", 2), ("file", files))
         for number in range(1, most + 1)
         for point in POINTS[kind]
         for signal in SIGNALS
@@ -80,8 +84,8 @@ def cases(counts: Mapping[str, tuple[int, int]], seed: int) -> Iterator[Case]:
             yield Case(*one, late=chance.choice(_LATE) if one[3] == "late" else 0.0)
 
 
-def experiment(variant: str, url: str) -> dict[str, Any]:
-    """Inject, look, undo: as short as an experiment can be."""
+def experiment(variant: str, origin: str, path: str = "/") -> dict[str, Any]:
+    """Inject, look, undo: as short as an experiment can be. PATH leads to the call."""
 
     def activity(kind: str, name: str, module: str, func: str, **arguments: Any) -> dict[str, Any]:
         provider = {"type": "python", "module": f"chaosmesh_ext.{module}", "func": func, "arguments": arguments}
@@ -93,8 +97,8 @@ def experiment(variant: str, url: str) -> dict[str, Any]:
         "controls": [{"name": "chaosmesh-ext", "provider": {"type": "python", "module": "chaosmesh_ext.controls"}}],
         "runtime": {"rollbacks": {"strategy": "always"}},
         "method": [
-            activity("action", "late", "actions", "inject_delay", fixed_delay=0.05, **VARIANTS[variant]),
-            {**activity("probe", "page", "probes", "status", url=f"{url}/"), "tolerance": 200},
+            activity("action", "late", "actions", "inject_delay", fixed_delay=0.05, url=path, **VARIANTS[variant]),
+            {**activity("probe", "page", "probes", "status", url=f"{origin}{path}"), "tolerance": 200},
             activity("action", "well", "actions", "recover"),
         ],
         "rollbacks": [activity("action", "out", "actions", "recover")],

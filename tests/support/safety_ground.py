@@ -24,8 +24,15 @@ from safety_cases import Case, experiment
 from small_mesh import Background, SmallMesh
 
 from chaosmesh_ext.mesh import Client, connect
+from chaosmesh_ext.run import runs
+from chaosmesh_ext.run.janitor import sweep
 
 __all__ = ["Ground", "Outcome", "Scene", "until"]
+
+
+def keeps(exchange: Exchange) -> bool:
+    """Whether it is of the thread that looks after the run: its connection begins with a question for a halt."""
+    return "chaosmesh-halt" in exchange.first.path or exchange.first.method == "PATCH"
 
 
 @dataclass
@@ -39,11 +46,11 @@ class Outcome:
     story: str = ""
 
 
-def until(condition: Callable[[], Any], timeout: float) -> Any:
+def until(condition: Callable[[], Any], timeout: float, pause: float = 0.05) -> Any:
     """What CONDITION came to: true within TIMEOUT seconds, or false."""
     deadline = time.monotonic() + timeout
     while not (found := condition()) and time.monotonic() < deadline:
-        time.sleep(0.02)
+        time.sleep(pause)
     return found
 
 
@@ -81,6 +88,7 @@ class Scene:
     def start(self, **task: Any) -> Child:
         """Begin the runner, which waits until the proxy knows its number."""
         self.mesh.api.begin(-1)
+        self.mesh.api.counts = lambda exchange: not keeps(exchange)
         self.runner = self.ground.server.start(
             {
                 "env": self.environ,
@@ -123,10 +131,8 @@ class Scene:
                 wrong.append(f"{name} was {json.dumps(self.before[name])}, is {json.dumps(now[name])}")
         return wrong
 
-    def clean(self) -> list[str]:
-        """What is wrong once everybody is done; see docs/safety.md for what is promised."""
-        from chaosmesh_ext.run import runs
-
+    def clean(self, *, files: bool = True) -> list[str]:
+        """What is wrong once everybody is done; see docs/safety.md for what is promised. FILES: look at those too."""
         wrong = self.difference()
         wrong += [f"`chaos mesh runs` tells of {one}" for one in runs(self.client())]
         marker = f"{self.token or '00000000'}-1"
@@ -136,7 +142,8 @@ class Scene:
             wrong.append(f"a request with the marker {marker} still meets a fault on {met}")
         wrong += [f"the process {pid} is left" for pid in self.watchdogs()]
         left = [path for root in (self.state, self.temporary) for path in root.rglob("*") if path.is_file()]
-        wrong += [f"the file {path} is left: {path.read_text(errors='replace')[-600:]!r}" for path in left]
+        if files:
+            wrong += [f"the file {path} is left: {path.read_text(errors='replace')[-600:]!r}" for path in left]
         for path in self.work.rglob("*.json"):
             with contextlib.suppress(ValueError):
                 json.loads(path.read_text())
@@ -168,7 +175,7 @@ class Scene:
 
 
 class Ground:
-    """scale: constants of the runner, by module and name. settings: environment of the runner. factor: by which the
+    """scale: constants of the runner, written ``module:name``. settings: environment of the runner. factor: by which the
     times of cases are divided.
     """
 
@@ -176,9 +183,19 @@ class Ground:
         self.folder, self.factor = folder, factor
         self.background = Background()
         self.server = ForkServer("safety_runner")
-        self.scale: dict[str, Any] = {}
-        self.settings: dict[str, str] = {"no_proxy": "*"}
-        self.patience = 40.0
+        self.silence = 1.5
+        started = {"heartbeat": 0.25, "silence": self.silence, "late": None, "patience": None}
+        self.scale: dict[str, Any] = {
+            "chaosmesh_ext.mesh.watchdog.runner:LATE_S": 65.0 / factor,
+            "chaosmesh_ext.mesh.watchdog.runner:Watchdog:start:__func__:__kwdefaults__": started,
+            "chaosmesh_ext.run.keeper:_BEAT": 0.25,
+        }
+        self.settings: dict[str, str] = {
+            "no_proxy": "*",
+            "CHAOSMESH_PROOF_TIMEOUT": "2",
+            "CHAOSMESH_LEASE_DURATION": "4",
+        }
+        self.patience = 30.0 + 65.0 / factor
 
     def close(self) -> None:
         self.server.close()
@@ -212,8 +229,8 @@ class Ground:
         with self.scene(case.variant) as scene:
             strike = _Strike(scene, case, self.factor)
             strike.run(outcome, self.patience)
-            outcome.wrong += (until(lambda: not scene.difference(), 3.0) and []) or []
-            outcome.wrong += scene.clean()
+            # a watchdog that was killed leaves its log, as it leaves its work
+            outcome.wrong += scene.clean(files=case.signal != "BOTH")
             outcome.story = scene.story()
         outcome.took = time.monotonic() - began
         return outcome
@@ -234,6 +251,7 @@ class _Strike:
 
     def __init__(self, scene: Scene, case: Case, factor: float) -> None:
         self.scene, self.case, self.factor = scene, case, factor
+        self.kept = 0
         self.struck = threading.Event()
         self.arrived = threading.Event()
 
@@ -241,14 +259,14 @@ class _Strike:
         scene, case = self.scene, self.case
         task: dict[str, Any] = {}
         if case.kind == "file":
-            name = "STOP" if case.signal in ("STOP", "PAUSE") else "KILL"
-            task["step"] = _step(scene, case.number, case.point, name)
+            name = {"BOTH": "KILL", "PAUSE": "STOP"}.get(case.signal, case.signal)
+            task["step"] = _step(scene, case.number, case.point, name, str(scene.folder / "struck"))
             self.arrived.set()
         else:
             scene.mesh.api.treat = self._treat
         runner = scene.start(**task)
         until(lambda: self.struck.is_set() or runner.ended or self._stopped(), patience)
-        outcome.struck = self.struck.is_set() or runner.code == -signal.SIGKILL or self._stopped()
+        outcome.struck = self.struck.is_set() or (scene.folder / "struck").exists()
         if case.kind == "file" and outcome.struck and case.signal == "BOTH":
             self._kill_watchdogs()
         if outcome.struck and case.signal in ("STOP", "PAUSE"):
@@ -260,7 +278,7 @@ class _Strike:
             self.arrived.wait(60 / self.factor + 5)
         if case.signal == "BOTH":
             self._recover(outcome)
-        if not until(lambda: not scene.watchdogs(), patience):
+        if not until(lambda: not scene.watchdogs(), patience, 0.25):
             outcome.wrong.append(f"a watchdog did not end within {patience:g} s")
 
     def _stopped(self) -> bool:
@@ -283,18 +301,23 @@ class _Strike:
                 os.kill(pid, signal.SIGKILL)
 
     def _recover(self, outcome: Outcome) -> None:
-        """A person, or the janitor, once the run's Lease has expired."""
-        from chaosmesh_ext.run import recover
+        """The janitor comes by again and again: it ends what has expired."""
+        client = self.scene.client()
 
-        try:
-            recover(self.scene.client())
-        except Exception as error:
-            outcome.wrong.append(f"recover: {error}")
+        def swept() -> bool:
+            outcome.wrong += [f"janitor: {one}" for one in sweep(client) if one.left or one.error]
+            return not runs(client)
+
+        if not until(swept, 20.0):
+            outcome.wrong.append("the janitor did not come to an end within 20 s")
 
     # --- in the event loop
 
     def _treat(self, exchange: Exchange) -> Treatment | None:
-        return self._at_the_point if exchange.number == self.case.number else None
+        if self.case.kind == "keep" and exchange.who == "runner" and keeps(exchange):
+            self.kept += 1
+            return self._at_the_point if self.kept == self.case.number else None
+        return self._at_the_point if self.case.kind == "request" and exchange.number == self.case.number else None
 
     async def _at_the_point(self, exchange: Exchange) -> None:
         point = self.case.point
@@ -305,14 +328,14 @@ class _Strike:
                 await asyncio.sleep(self.case.late / self.factor)
                 with contextlib.suppress(OSError):
                     await plainly(exchange)
-            elif self.case.signal in ("STOP", "PAUSE"):
+            elif self.case.signal not in ("KILL", "BOTH"):
                 exchange.break_off(hard=True)
         else:
             reply = await exchange.forward()
             if point == "heard":
                 await exchange.answer(reply)
             await self._signal()
-            if point == "unheard" and self.case.signal in ("STOP", "PAUSE"):
+            if point == "unheard" and self.case.signal not in ("KILL", "BOTH"):
                 exchange.break_off(hard=True)
         self.arrived.set()
 
@@ -320,6 +343,9 @@ class _Strike:
         """In the same turn of the event loop, so that nothing else comes between."""
         if self.case.signal in ("STOP", "PAUSE"):
             self.scene.runner.signal(signal.SIGSTOP)
+        elif self.case.signal in ("TERM", "INT"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.scene.runner.pid, getattr(signal, f"SIG{self.case.signal}"))
         else:
             self.scene.runner.signal(signal.SIGKILL)
         if self.case.signal == "BOTH":

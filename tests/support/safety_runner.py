@@ -51,20 +51,24 @@ def main(task: dict[str, Any]) -> int:
 
 
 def _scale(constants: dict[str, float]) -> None:
-    """These traces are whole at once; CONSTANTS, by module and name, are as a test wants them."""
+    """These traces are whole at once; CONSTANTS, written ``module:Class:name``, are as a test wants them."""
     from chaosmesh_ext.observe.traces import gather
 
     for module in ("hunt", "trace_proof", "run"):
         importlib.import_module(f"chaosmesh_ext.run.{module}").gather = partial(gather, quiet=0.05)
     for where, value in constants.items():
-        module, _, name = where.rpartition(".")
-        setattr(importlib.import_module(module), name, value)
+        module, *names = where.split(":")
+        target: Any = importlib.import_module(module)
+        for name in names[:-1]:
+            target = getattr(target, name)
+        setattr(target, names[-1], tuple(value) if isinstance(value, list) else value)
 
 
 class Steps:
     """Counts what this process does to files below `roots`; at step `number` it gets the signal.
 
-    point: before, half (of what is written) or after. record: a file descriptor to which each step is written instead.
+    point: before, half (of what is written) or after. record: the file to which the step is written; all of them, when
+    there is no signal.
     """
 
     _EVENTS = frozenset({"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.symlink", "os.link", "os.truncate"})
@@ -74,7 +78,7 @@ class Steps:
         self._number, self._point = number, point
         self._signal = getattr(signal, f"SIG{name}") if name else 0
         self._count = 0
-        self._record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if record else -1
+        self._record = record
         self._open = io.open
 
     def watch(self) -> None:
@@ -100,12 +104,18 @@ class Steps:
     def _step(self, what: str) -> None:
         """One that is done by the time the next one comes."""
         self._count += 1
-        if self._record >= 0:
-            os.write(self._record, f"{self._count} {what}\n".encode())
-        if self._count == self._number:
-            self._die()
+        if not self._signal:
+            self._tell(what)
+        elif self._count == self._number:
+            self._die(what)
 
-    def _die(self) -> None:
+    def _tell(self, what: str) -> None:
+        number = os.open(self._record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(number, f"{self._count} {what}\n".encode())
+        os.close(number)
+
+    def _die(self, what: str) -> None:
+        self._tell(what)
         os.kill(os.getpid(), self._signal)
 
     def _opened(self, file: Any, mode: str = "r", *rest: Any, **named: Any) -> Any:
@@ -119,15 +129,15 @@ class Steps:
 
         def stepped(data: Any) -> Any:
             self._count += 1
-            if self._record >= 0:
-                os.write(self._record, f"{self._count} write {name}\n".encode())
+            if not self._signal:
+                self._tell(f"write {name}")
             if self._count != self._number or not self._signal:
                 return write(data)
             written = 0
             if self._point != "before":
                 written = write(data[: len(data) // 2] if self._point == "half" else data)
                 file.flush()
-            self._die()
+            self._die(f"write {name}")
             return written + write(data[written:])
 
         try:

@@ -16,6 +16,7 @@ from copy import deepcopy
 from typing import Any, TypeVar
 
 from aiohttp import web
+from allowed import as_lab, caller
 from numbered_api import NumberedApi
 
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
@@ -70,8 +71,8 @@ def _owners() -> list[dict[str, Any]]:
         {"route": [_to("reviews")], "retries": {"attempts": 2}},
     ]
     return [
-        _obj("Namespace", "v1", "kube-system", "", meta={"labels": {"chaosmesh-ext/lab": "small"}}),
-        _obj("Namespace", "v1", "default", "", meta={"labels": {"chaosmesh-ext/allow": "true"}}),
+        *as_lab(),
+        caller("productpage-v1-x", _LABELS),
         *(_obj("Service", "v1", name, spec=service) for name in ("productpage", "details", "reviews")),
         _obj(
             "Deployment",
@@ -132,6 +133,8 @@ class SmallMesh:
         await self.kube.start()
         for obj in _owners():
             await self.kube.apply(obj)
+            if "status" in obj:
+                await self.kube.patch_status(obj, obj["status"])
         self.api = NumberedApi(self.kube.url)
         await self.api.start()
         app = web.Application()

@@ -1,0 +1,127 @@
+"""The API refuses, breaks off, hangs: each request of a run in turn. The run says so in a word, and leaves nothing.
+
+A quick sample by default; `--safety 200` plays more, `--safety-case NAME` one again, e.g. ``route-request12-503-once``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import random
+import re
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Self
+
+import pytest
+from numbered_api import Exchange, Treatment, answering, half, hanging, reset
+from safety_cases import VARIANTS
+from safety_ground import Ground, Outcome, Scene, until
+
+_ANSWERS: dict[str, Treatment] = {
+    **{str(status): answering(status) for status in (401, 403, 404, 409, 410, 422, 500, 503)},
+    "429": answering(429, headers={"Retry-After": "1"}),
+    "reset": reset,
+    "hang": hanging,
+    "half": half,
+}
+
+_AT_ONCE = 6
+
+
+@dataclass(frozen=True)
+class Hiccup:
+    """Request `number` of a run is answered so; `always`: all of the runner's that come after it too."""
+
+    variant: str
+    number: int
+    answer: str
+    always: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.variant}-request{self.number}-{self.answer}-{'always' if self.always else 'once'}"
+
+    @classmethod
+    def named(cls, name: str) -> Self | None:
+        """The one of that NAME; None for a name of other cases."""
+        found = re.fullmatch(r"(\w+)-request(\d+)-(\w+)-(once|always)", name)
+        return cls(found[1], int(found[2]), found[3], found[4] == "always") if found else None
+
+    def treats(self, exchange: Exchange) -> Treatment | None:
+        if exchange.number == self.number or (self.always and exchange.number > self.number):
+            return _ANSWERS[self.answer]
+        return None
+
+
+def hiccups(counts: Mapping[str, tuple[int, int]], seed: int) -> Iterator[Hiccup]:
+    """All of them, in an order that SEED makes."""
+    every = [
+        Hiccup(variant, number, answer, always)
+        for variant, (requests, _) in counts.items()
+        for number in range(1, requests + 1)
+        for answer in _ANSWERS
+        for always in (False, True)
+    ]
+    random.Random(seed).shuffle(every)
+    yield from every
+
+
+def play(ground: Ground, case: Hiccup) -> Outcome:
+    """Run CASE to its end and say what is wrong."""
+    outcome = Outcome(case)
+    with ground.scene(case.variant) as scene:
+        scene.mesh.api.treat = case.treats
+        runner = scene.start()
+        if not runner.wait(ground.patience):
+            outcome.wrong.append("the runner did not end")
+        outcome.struck = scene.mesh.api.count >= case.number
+        if not until(lambda: not scene.watchdogs(), ground.patience):
+            outcome.wrong.append("a watchdog did not end")
+        outcome.wrong += scene.clean()
+        outcome.wrong += verdict(scene)
+        outcome.story = scene.story()
+    return outcome
+
+
+def verdict(scene: Scene) -> list[str]:
+    """What is wrong with what the runner said of it all."""
+    code = scene.runner.code
+    wrong = ["an exception that is not ours ended it"] if "Traceback" in scene.output else []
+    if code not in (0, 2, 3, 4, 5):
+        wrong.append(f"exit code {code}: a refusal is no finding")
+    journal = scene.work / "out" / "journal.json"
+    if not journal.exists():
+        refused = code == 2 and "rror" in scene.output
+        return wrong if refused else [*wrong, f"exit code {code}, and no journal"]
+    section = json.loads(journal.read_text()).get("chaosmesh-ext", {})
+    if section.get("exit_code") != code:
+        wrong.append(f"exit code {code}, but the journal says {section.get('exit_code')}")
+    if code and not section.get("problems"):
+        wrong.append(f"exit code {code}, and the journal does not say why")
+    if any("\n" in problem for problem in section.get("problems", ())):
+        wrong.append(f"a problem of more than one line: {section['problems']}")
+    return wrong
+
+
+@pytest.mark.timeout(7200)
+def test_whatever_the_api_answers_a_run_says_what_it_was_and_leaves_nothing(
+    ground: Ground, request: pytest.FixtureRequest
+):
+    option = request.config.getoption
+    # as long as nobody waits for a hang: 20 s
+    ground.scale["chaosmesh_ext.mesh.client:_TIMEOUT"] = [1.0, 1.0]
+    if names := option("--safety-case"):
+        chosen = [found for found in map(Hiccup.named, names) if found]
+    else:
+        counts = {variant: ground.steps(variant) for variant in VARIANTS}
+        print(f"\n--safety-seed {option('--safety-seed')}; requests of a run: {counts}")
+        chosen = list(itertools.islice(hiccups(counts, option("--safety-seed")), option("--safety")))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        outcomes = list(pool.map(lambda case: play(ground, case), chosen))
+    failed = [outcome for outcome in outcomes if outcome.wrong]
+    print(f"{len(outcomes)} cases, not reached: {[str(one.case) for one in outcomes if not one.struck]}")
+    told = [f"--safety-case {one.case}\n  " + "\n  ".join(one.wrong) + f"\n{one.story}" for one in failed[:5]]
+    assert not failed, (
+        "\n\n".join(told) + f"\n{len(failed)} of {len(outcomes)}: {' '.join(str(one.case) for one in failed)}"
+    )

@@ -1,0 +1,381 @@
+"""Runner, owner, watchdog and janitor at once: whoever comes first, nothing of ours stays and no edit is lost.
+
+Each goes on one request at a time, in an order that hypothesis chooses; writes arrive late, or were done though nobody
+heard of it. The writes are the real ones, on the embedded API; so are the watchdog's book, judgement and rescue.
+CHAOSMESH_EXAMPLES multiplies the examples, for a soak.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any
+
+import yaml
+from actors import Actor, Gated
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from overlays import RUN, place, virtual_services
+from owners import CELLS, EDITS, Two, bare
+from small_mesh import Background, SmallMesh
+
+from chaosmesh_ext import mesh
+from chaosmesh_ext.errors import ApiError, ChaosMeshError, Inconclusive, InvalidInput, LeftBehind, NotFound
+from chaosmesh_ext.faults import Abort
+from chaosmesh_ext.mesh import CARRIERS, Destination, Holding, connect, envoyfilter, ledger, overlay
+from chaosmesh_ext.mesh.lease import RunLease
+from chaosmesh_ext.mesh.locks import Holder, lock
+from chaosmesh_ext.mesh.undoing import end
+from chaosmesh_ext.mesh.watchdog import guard as guarding
+from chaosmesh_ext.mesh.watchdog import messages as say
+from chaosmesh_ext.mesh.watchdog import rescue
+from chaosmesh_ext.mesh.witness import Witness
+from chaosmesh_ext.run import recover, runs
+
+EXAMPLES = int(os.environ.get("CHAOSMESH_EXAMPLES", "1"))
+HOST = "details.default.svc.cluster.local"
+RATINGS = Destination("reviews.default.svc.cluster.local", "reviews", "default", 9080, (9080,))
+LATE_S = 60.0
+_MEDDLING = ("export", "ours", "older", "recreate", "wipe", "fault of his own", "add a route", "drop", "duplicate")
+"""Edits after which something of ours may stay until a person was told, or come back."""
+
+_PLACES = (
+    "POST EnvoyFilter default/chaos-0badcafe-1, on its way",
+    "POST VirtualService default/chaos-0badcafe-1, before its answer",
+    "PATCH VirtualService default/details, on its way",
+    "PATCH VirtualService default/details, before its answer",
+    "PATCH VirtualService default/details",
+    "on its way",
+    "before its answer",
+    "probes",
+)
+
+
+class Wires:
+    """The pipes between a runner and its watchdog, and a clock that only the watchdog's waiting moves."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.to_watchdog: list[Any] = []
+        self.heard: set[int] = set()
+        self.over = ""
+        self.released = self.closed = False
+        self.number = 0
+
+
+class RunnersEar:
+    """The runner's side, as `Watchdog` is: waits until an intent was heard."""
+
+    def __init__(self, wires: Wires, actor: Actor, watchdog: Callable[[], Actor]) -> None:
+        self._wires, self._actor, self._watchdog = wires, actor, watchdog
+
+    def intent(self, kind: str, namespace: str, name: str, *, version: str = "", created: bool = False) -> int:
+        self._wires.number += 1
+        number = self._wires.number
+        self._wires.to_watchdog.append(say.Intent(number, kind, namespace, name, version, created))
+        while number not in self._wires.heard:
+            if self._wires.over or self._watchdog().over:
+                raise Inconclusive("the watchdog has taken over, or is gone: nothing more is written")
+            self._actor.pause("an intent, not heard yet")
+        return number
+
+    def answered(self, number: int, *, uid: str = "", version: str = "", refused: bool = False) -> None:
+        self._wires.to_watchdog.append(say.Answered(number, uid, version, refused))
+
+
+class WatchdogsEar:
+    """The watchdog's side, as `Ear` is."""
+
+    def __init__(self, machine: Interleavings, actor: Actor) -> None:
+        self._machine, self._wires, self._actor = machine, machine.wires, actor
+
+    @property
+    def open(self) -> bool:
+        return self.gone_at is None
+
+    @property
+    def gone_at(self) -> float | None:
+        return self._machine.runner_gone_at
+
+    def messages(self, seconds: float) -> list[Any]:
+        self._actor.pause(f"listening for {seconds:g} s")
+        found, self._wires.to_watchdog[:] = list(self._wires.to_watchdog), []
+        if not found:
+            if self.gone_at is None and not self._machine.stopped:
+                found = [say.Beat()]
+            self._machine.pass_time(seconds)
+        return found
+
+    def tell(self, message: Any) -> None:
+        match message:
+            case say.Heard():
+                self._wires.heard.add(message.number)
+            case say.Over():
+                self._wires.over = message.why
+            case say.Released():
+                self._wires.released = True
+
+
+class Interleavings(RuleBasedStateMachine):
+    background: Background
+    patched: Any
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mesh = SmallMesh(self.background)
+        self.client = connect({"KUBECONFIG": self._kubeconfig()})
+        self.wires = Wires()
+        self.patched.now = lambda: self.wires.now
+        self.late: list[tuple[float, Callable[[], Any]]] = []
+        self.stopped = False
+        self.runner_gone_at: float | None = None
+        self.meddled = False
+        self.janitors: list[Actor] = []
+        self.log: list[str] = []
+
+    def _kubeconfig(self) -> str:
+        file = f"{self.patched.folder}/{id(self)}"
+        with open(file, "w") as out:
+            yaml.safe_dump(self.mesh.kubeconfig(direct=True), out)
+        return file
+
+    @initialize(
+        owner=virtual_services(faults=True),
+        cells=st.lists(st.integers(-2, len(CELLS) - 1), min_size=1, max_size=2, unique=True),
+        where=st.sampled_from(_PLACES),
+        count=st.integers(0, 3),
+        edit=st.sampled_from(sorted(EDITS)),
+    )
+    def begin(self, owner: dict[str, Any], cells: list[int], where: str, count: int, edit: str) -> None:
+        """An owner has a VirtualService for details; a runner faults calls to it, or to reviews, and has come far."""
+        self.mesh.delete("VirtualService", "default", "reviews")
+        self.two = Two(owner)
+        self.client.create(owner)
+        self._look()
+        self.two.alone["metadata"]["uid"] = self.two.shared["metadata"]["uid"]
+        self.cells = cells
+        self.runner = Actor("runner", self._runs)
+        self.watchdog = Actor("watchdog", self._watches)
+        self.the_runner_comes_to(where, count)
+        self.the_owner(edit, count)
+
+    # --- programs -----------------------------------------------------------------------------------------------------
+
+    def _runs(self, actor: Actor) -> None:
+        """As a run: Lease, lock, faults, probes, undo, end."""
+        client = Gated(self.client.access, actor)
+        witness = Witness(RunnersEar(self.wires, actor, lambda: self.watchdog))
+        memory: list[tuple[Holding, str]] = []
+        with suppress(ChaosMeshError):
+            witness.create(client, RunLease(RUN, "default", "sre@laptop:1", 15, 1.8e9, 1.8e9 + 3600).object())
+            for number, which in enumerate(self.cells, 1):
+                memory += self._injects(client, witness, str(number), which)
+            actor.pause("probes")
+            for holding, cell in memory:
+                mesh.take_out(client, holding, cell)
+        ended = end(client, RUN)
+        self.wires.to_watchdog.append(say.Abandon() if ended.left else say.Bye())
+        while not (self.wires.released or self.watchdog.over):
+            actor.pause("its watchdog's end")
+        self.runner_gone_at = self.wires.now
+
+    def _injects(self, client: Gated, witness: Witness, cell: str, which: int) -> list[tuple[Holding, str]]:
+        if which < 0:
+            where = place(cell, destination=RATINGS)
+            fault, carrier = Abort(507), (envoyfilter, overlay)[which]
+        else:
+            fault, scope = CELLS[which]
+            where, carrier = place(cell, **scope), overlay
+        lock(client, "default", where.destination.host, Holder(RUN, where.marker is not None), witness=witness)
+        try:
+            plan = CARRIERS[carrier.NAME](fault, where, mesh.view(client, where))
+            for change in plan:
+                obj = mesh.put(client, change, witness=witness)
+        except InvalidInput:
+            return []  # this owner's object takes no such fault
+        entries = tuple(one for one in ledger.entries(obj, RUN) if one.cell == cell)
+        return [(Holding(RUN, *change.target, isinstance(change, mesh.Create), entries), cell) for change in plan]
+
+    def _watches(self, actor: Actor) -> None:
+        start = say.Start(self.client.access, RUN, 1, 3600.0, 1.0, 3.0, 65.0, 600.0)
+        watchdog = guarding.Guard(WatchdogsEar(self, actor), start, Gated(self.client.access, actor), self.log.append)
+        assert watchdog.watch(), self.log
+
+    def _recovers(self, actor: Actor) -> None:
+        end(Gated(self.client.access, actor), RUN)
+
+    # --- who goes on --------------------------------------------------------------------------------------------------
+
+    def pass_time(self, seconds: float) -> None:
+        """Nothing is on its way for longer than a minute."""
+        self.wires.now += seconds
+        due = [one for one in self.late if one[0] <= self.wires.now]
+        self.late = [one for one in self.late if one not in due]
+        for _, arrive in due:
+            self._arrives(arrive)
+
+    @staticmethod
+    def _arrives(arrive: Callable[[], Any]) -> None:
+        with suppress(ApiError, NotFound):  # refused, for somebody was faster
+            arrive()
+
+    @rule(where=st.sampled_from(_PLACES), count=st.integers(1, 3))
+    @precondition(lambda self: not (self.runner.over or self.watchdog.over or self.stopped))
+    def the_runner_comes_to(self, where: str, count: int) -> None:
+        """Undisturbed, to where it stands before or in the middle of what matters."""
+        for _ in range(count):
+            for _ in range(120):
+                self.runner.step()
+                if self.runner.over or where in self.runner.at:
+                    break
+                self.watchdog.step()
+
+    @rule(steps=st.integers(1, 12))
+    @precondition(lambda self: not self.runner.over and not self.stopped)
+    def the_runner_goes_on(self, steps: int) -> None:
+        for _ in range(steps):
+            self.runner.step()
+            if self.runner.at.startswith("an intent"):
+                break
+
+    @rule(steps=st.integers(1, 12))
+    @precondition(lambda self: not self.watchdog.over)
+    def the_watchdog_goes_on(self, steps: int) -> None:
+        for _ in range(steps):
+            self.watchdog.step()
+
+    @rule(steps=st.integers(2, 12))
+    @precondition(lambda self: not (self.runner.over or self.watchdog.over or self.stopped))
+    def both_go_on(self, steps: int) -> None:
+        for _ in range(steps):
+            self.runner.step()
+            self.watchdog.step()
+
+    @rule(arrives=st.booleans())
+    @precondition(lambda self: not self.runner.over)
+    def the_runner_is_killed(self, arrives: bool) -> None:
+        flight = self.runner.kill()
+        self.runner_gone_at = self.wires.now
+        self.stopped = False
+        if flight and arrives:
+            self.late.append((self.wires.now + LATE_S, flight))
+
+    @rule()
+    @precondition(lambda self: not self.runner.over)
+    def the_runner_is_stopped_or_goes_on_again(self) -> None:
+        self.stopped = not self.stopped
+
+    @rule()
+    @precondition(lambda self: not self.watchdog.over and self.runner_gone_at is not None)
+    def the_watchdog_is_killed_too(self) -> None:
+        flight = self.watchdog.kill()
+        if flight:
+            self.late.append((self.wires.now + LATE_S, flight))
+
+    @rule()
+    @precondition(lambda self: self.late)
+    def a_late_write_arrives(self) -> None:
+        self._arrives(self.late.pop(0)[1])
+
+    @rule(steps=st.integers(1, 12))
+    @precondition(lambda self: self.runner_gone_at is not None or self.stopped)
+    def somebody_else_recovers(self, steps: int) -> None:
+        if not self.janitors or self.janitors[-1].over:
+            self.janitors.append(Actor("janitor", self._recovers))
+        for _ in range(steps):
+            self.janitors[-1].step()
+
+    # --- the owner ----------------------------------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        obj = self.client.get("VirtualService", "default", "details")
+        for key in ("managedFields", "generation", "creationTimestamp"):
+            obj["metadata"].pop(key, None)
+        self.two.shared = obj
+
+    @rule(what=st.sampled_from(sorted(EDITS)), at=st.integers(0, 5))
+    def the_owner(self, what: str, at: int) -> None:
+        """He edits the object as it is; in between nobody writes."""
+        self.meddled = self.meddled or any(word in what for word in _MEDDLING)
+        self._look()
+        old = deepcopy(self.two.shared)
+        EDITS[what](self.two, at)
+        new = deepcopy(self.two.shared)
+        if new == old:
+            return
+        new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
+        if "recreate" in what:
+            self.client.delete("VirtualService", "default", "details", uid=old["metadata"]["uid"])
+            for key in ("resourceVersion", "uid"):
+                new["metadata"].pop(key, None)
+            uid = self.client.create(new)["metadata"]["uid"]
+            self.two.alone["metadata"]["uid"] = uid
+        else:
+            new["metadata"]["uid"] = old["metadata"]["uid"]
+            self.client.replace(new)
+
+    # --- at the end ---------------------------------------------------------------------------------------------------
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "runner"):
+                self._finish()
+        finally:
+            for actor in (getattr(self, "runner", None), getattr(self, "watchdog", None), *self.janitors):
+                if actor is not None and not actor.over:
+                    actor.kill()
+            self.client.close()
+            self.mesh.close()
+
+    def _finish(self) -> None:
+        self.stopped = False
+        for _ in range(20_000):
+            alive = [one for one in (self.runner, self.watchdog, *self.janitors) if not one.over]
+            if not alive:
+                break
+            for actor in alive:
+                actor.step()
+        else:
+            raise AssertionError(f"they do not come to an end: {alive}, {self.log}")
+        for _, arrive in self.late:  # the watchdog was killed, or nothing of it matters any more
+            self._arrives(arrive)
+        if not self.meddled and not self.watchdog.killed:
+            assert runs(self.client) == [], self.log
+        with suppress(LeftBehind):  # conflicts, told to a person
+            recover(self.client)
+        assert runs(self.client) == []
+        self._look()
+        now, alone = deepcopy(self.two.shared), deepcopy(self.two.alone)
+        for obj in (now, alone):
+            for key in ("uid", "resourceVersion"):
+                obj["metadata"].pop(key, None)
+        assert bare(now) == bare(alone), self.log
+        left = [obj["metadata"]["name"] for kind in ("EnvoyFilter", "Lease") for obj in self.mesh.objects(kind)]
+        assert left == [], (left, self.log)
+        assert len(self.mesh.objects("VirtualService")) == 1
+
+
+def test_no_interleaving_of_runner_owner_watchdog_and_janitor_leaves_anything_or_loses_an_edit(monkeypatch, tmp_path):
+    patched = SimpleNamespace(folder=tmp_path, now=lambda: 0.0)
+    monkeypatch.setattr(guarding, "time", SimpleNamespace(monotonic=lambda: patched.now()))
+    monkeypatch.setattr(guarding.Guard, "_keep_warm", lambda self: None)
+    monkeypatch.setattr(guarding, "_POLL_S", 4.0)
+    monkeypatch.setattr(rescue, "_AT_ONCE", 1)
+    background = Background()
+    try:
+        run_state_machine_as_test(
+            type("Interleaved", (Interleavings,), {"background": background, "patched": patched}),
+            settings=settings(
+                max_examples=60 * EXAMPLES,
+                stateful_step_count=30,
+                deadline=None,
+                phases=[Phase.explicit, Phase.reuse, Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
+    finally:
+        background.close()
