@@ -47,20 +47,44 @@ def counter(text: str, **labels: str) -> int:
 
 
 def grown(mesh: Mesh, pods: list[str], send: Callable[[], Any], count: int) -> list[tuple[Labels, int]]:
-    """By how much counters of requests at PODS grew while SEND ran, once they grew by COUNT together."""
+    """By how much counters of requests at PODS grew while SEND ran, once they grew by COUNT together and nothing is left.
+
+    A filter chain that a change replaced takes counters with it when it has drained: then SEND runs once more.
+    """
 
     def read() -> Counter[frozenset[tuple[str, str]]]:
         out: Counter[frozenset[tuple[str, str]]] = Counter()
         for pod in pods:
+            until(lambda pod=pod: active(mesh, pod) == 0, f"{pod} has counted every request")
             out += samples(mesh.stats(pod, "/stats/prometheus?filter=^istio"))
         return out
 
-    before = read()
-    send()
-    after = until(lambda: now if (now := read()).total() >= before.total() + count else None, f"{count} more requests")
-    return sorted(
-        ((dict(key), value) for key, value in (after - before).items()), key=lambda one: sorted(one[0].items())
-    )
+    def measured() -> Counter[frozenset[tuple[str, str]]] | None:
+        draining, before = _draining(mesh, pods), read()
+        send()
+        after = until(
+            lambda: (
+                now if (now := read()).total() >= before.total() + count or _draining(mesh, pods) < draining else None
+            ),
+            f"{count} more requests",
+        )
+        return after - before if _draining(mesh, pods) >= draining else None
+
+    grew = [(dict(key), value) for key, value in until(measured, "no filter chain goes").items()]
+    assert sum(value for _, value in grew) == count, grew
+    return sorted(grew, key=lambda one: sorted(one[0].items()))
+
+
+def _draining(mesh: Mesh, pods: list[str]) -> int:
+    """How many listeners and filter chains of PODS wait for their end."""
+    lines = "".join(mesh.stats(pod, "/stats?filter=_draining$") for pod in pods).splitlines()
+    return sum(int(line.rpartition(": ")[2]) for line in lines)
+
+
+def active(mesh: Mesh, pod: str) -> int:
+    """How many requests POD's Envoy has begun and not yet counted: it counts a moment after it has answered."""
+    text = mesh.stats(pod, "/stats?filter=^http%5C.(in|out)bound_.*downstream_rq_active$")
+    return sum(int(line.rpartition(": ")[2]) for line in text.splitlines())
 
 
 def trace(mesh: Mesh, identifier: str, count: int) -> list[dict[str, Any]]:

@@ -140,10 +140,6 @@ def test_a_call_that_times_out(mesh, seen):
     mesh.apps["details-v1"].delay = 0.3
     mesh.route("details", {"timeout": "0.1s"})
     until(lambda: mesh.call("sleep-v1", HOST).status == 504, "the timeout is live")
-    until(
-        lambda: "downstream_rq_active: 0" in mesh.stats("details-v1", "/stats?filter=inbound_.*downstream_rq_active"),
-        "",
-    )
     seen(told(grown(mesh, PODS, call(mesh), 2)))
 
 
@@ -249,9 +245,15 @@ def buckets(mesh, pod, flags):
 
 def test_the_buckets_of_durations(mesh, seen):
     """istio_request_duration_milliseconds: its buckets"""
-    mesh.call("sleep-v1", HOST)
-    found = [sorted(buckets(mesh, pod, "-"), key=float) for pod in PODS]
-    assert found[0] == found[1]
+
+    def bounds():
+        mesh.call("sleep-v1", HOST)
+        found = [sorted(buckets(mesh, pod, "-"), key=float) for pod in PODS]
+        # a drained filter chain may just have taken the callee's
+        return found if found[0] == found[1] else None
+
+    found = until(bounds, "the same buckets at both sides")
+    assert len(found[0]) > 10
     seen(", ".join(found[0]))
 
 
