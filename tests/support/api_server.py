@@ -1,4 +1,4 @@
-"""The embedded Kubernetes API on a loop of its own, so that tests may block."""
+"""A Kubernetes API on a loop of its own, so that tests may block."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ __all__ = ["ApiServer"]
 
 
 class ApiServer:
-    """A real server on a free port; `stop` it."""
+    """A real server, the embedded one on a free port if no other KUBE is given; `stop` it."""
 
-    def __init__(self) -> None:
+    def __init__(self, kube: Any = None) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="api-server")
         self._thread.start()
-        self.kube = EmbeddedKube("127.0.0.1", 0)
-        self.call(self.kube.start())
+        self.kube = kube or EmbeddedKube("127.0.0.1", 0)
+        try:
+            self.call(self.kube.start(), 90)
+        except BaseException:
+            self.stop()
+            raise
 
-    def call(self, coroutine: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+    def call(self, coroutine: Any, seconds: float = 10) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(seconds)
 
     def apply(self, *objs: dict) -> None:
         for obj in objs:
@@ -32,7 +36,7 @@ class ApiServer:
         return self.call(self.kube.get(kind, namespace, name))
 
     def stop(self) -> None:
-        self.call(self.kube.stop())
+        self.call(self.kube.stop(), 30)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()

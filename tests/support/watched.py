@@ -114,30 +114,35 @@ class Process:
 class Ground:
     """An API with an owner's VirtualService `details`, a proxy before it, and a folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, api: ApiServer | None = None) -> None:
+        """API: one that others use too, and then without the proxy."""
         self.folder = folder
-        self.api = ApiServer()
+        self.api = api or ApiServer()
+        self._shared = api is not None
         self.api.apply(OWNED)
         self.before = self.details()
-        self.proxy = NumberedApi(self.api.kube.url)
-        self.api.call(self.proxy.start())
         self.runners: list[Process] = []
         self.environ = {
             **os.environ,
-            "KUBECONFIG": self.kubeconfig({}),
+            "KUBECONFIG": str(folder / "kubeconfig"),
             "XDG_STATE_HOME": str(folder / "state"),
         }
+        if self._shared:
+            (folder / "kubeconfig").write_text(yaml.safe_dump(self.api.kube.kubeconfig()))
+            return
+        self.proxy = NumberedApi(self.api.kube.url)
+        self.api.call(self.proxy.start())
+        self.kubeconfig({})
 
-    def kubeconfig(self, user: dict[str, Any]) -> str:
-        file = self.folder / "kubeconfig"
+    def kubeconfig(self, user: dict[str, Any]) -> None:
+        """Speak to the proxy as USER."""
         config = {
             "clusters": [{"name": "c", "cluster": {"server": self.proxy.url}}],
             "users": [{"name": "u", "user": user}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
             "current-context": "x",
         }
-        file.write_text(yaml.safe_dump(config))
-        return str(file)
+        (self.folder / "kubeconfig").write_text(yaml.safe_dump(config))
 
     def runner(self, *, more: dict[str, Any] | None = None, **options: Any) -> Process:
         """One with times that a test can wait for."""
@@ -184,5 +189,8 @@ class Ground:
     def close(self) -> None:
         for one in self.runners:
             one.end()
+        if self._shared:
+            self.api.call(self.api.kube.delete("VirtualService", "default", "details"))
+            return
         self.api.call(self.proxy.stop())
         self.api.stop()
