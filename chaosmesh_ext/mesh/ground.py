@@ -129,13 +129,14 @@ def _placed(obj: Obj, field: Field, ours: list[tuple[str, Any]]) -> Field:
         return field
     where, index, suffix = place
     elements = look(obj, where)
-    others = [look(one, suffix) for other, one in enumerate(elements) if other != index]
     known = [value for _, value in ours]
+    others = [(one, look(one, suffix)) for other, one in enumerate(elements) if other != index]
+    theirs = [(one, value) for one, value in others if value is not ABSENT and value not in known]
     return msgspec.structs.replace(
         field,
         on=digest(bare(elements[index], ours, suffix)),
         name=str(elements[index].get("name", "")),
-        beside=tuple(sorted({digest(value) for value in others if value is not ABSENT and value not in known})),
+        beside=tuple(sorted({digest(part) for one, value in theirs for part in (bare(one, ours), value)})),
     )
 
 

@@ -49,7 +49,7 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
 
     at: its JSON pointer. set: our value. was: empty for absent, else the one original value. In a list, how to know
     the element again: on: a digest of it without what is ours, name: its own. beside: digests of what other elements
-    had in the same field.
+    had in the same field, and of those elements.
     """
 
     at: str

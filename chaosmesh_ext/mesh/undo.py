@@ -274,12 +274,17 @@ class _Elements:
 
     def changed(self, field: Field) -> str:
         """Where somebody else has put another value into FIELD, whose own is nowhere; empty where nobody has."""
+        place = in_list(field.at)
+        suffix = place[2] if place else ""
         places = self.places(field)
         home = [at for at, likeness in sorted(places, key=lambda place: -place[1]) if likeness > 1]
         for at in home[:1] or [at for at, _ in places]:
             now = look(self._obj, at)
             if now is ABSENT or (field.was and now == field.was[0]):
                 continue
+            element = look(self._obj, at.removesuffix(suffix)) if suffix else ABSENT
+            if element is not ABSENT and digest(bare(element, self._ours)) in field.beside:
+                continue  # another one, which looked the same but for this
             if not home and digest(now) in field.beside:
                 continue
             return at

@@ -94,6 +94,14 @@ def test_a_fault_that_another_route_always_had_is_no_conflict_when_ours_goes_wit
     assert lift(obj) == (make.virtual_service(http=[edge]), ())
 
 
+def test_a_route_that_looked_like_ours_but_for_its_fault_is_no_conflict_when_ours_goes(make):
+    """Found by random owners: two routes of one name and content."""
+    twins = [{"name": "a", "route": TO}, {"name": "a", "route": TO, "fault": THEIRS}]
+    obj = lay(make.virtual_service(http=twins), place(**EVERYBODY))
+    del obj["spec"]["http"][0]
+    assert lift(obj) == (make.virtual_service(http=twins[1:]), ())
+
+
 def test_a_fault_of_the_owners_that_is_exactly_ours_is_refused(make):
     """Undo could not tell them apart, and would take the owner's."""
     ours = Abort(507).for_virtual_service()

@@ -84,6 +84,11 @@ _faulted = st.builds(
 )
 
 
+def _unlike(routes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """ROUTES whose names, where they have some, differ."""
+    return [{**one, "name": f"{one['name']}{at}"} if "name" in one else one for at, one in enumerate(routes)]
+
+
 def virtual_services(namespace: str = "default", *, faults: bool = False) -> st.SearchStrategy[dict[str, Any]]:
     """VirtualServices for details in NAMESPACE; some of their routes are never reached, as in life.
 
@@ -101,7 +106,7 @@ def virtual_services(namespace: str = "default", *, faults: bool = False) -> st.
                 **({} if labels is None else {"labels": labels}),
                 **({} if annotations is None else {"annotations": annotations}),
             },
-            "spec": {"hosts": hosts, **gateways, "http": routes},
+            "spec": {"hosts": hosts, **gateways, "http": _unlike(routes) if faults else routes},
         },
         st.lists(route, min_size=1, max_size=4),
         st.sampled_from([["details"], ["details", "other"], [f"*.{namespace}.svc.cluster.local"]]),

@@ -43,6 +43,7 @@ class Two:
         self.memory: dict[str, tuple[ledger.Entry, ...]] = {}
         self.live: list[str] = []
         self.theirs = False
+        self._names = 0
         self.conflicts: list[str] = []
 
     def inject(self, which: int) -> bool:
@@ -81,6 +82,11 @@ class Two:
     def both(self, edit) -> None:
         for obj in (self.alone, self.shared):
             edit(obj)
+
+    def name(self) -> str:
+        """A name that no route has had."""
+        self._names += 1
+        return f"named{self._names}"
 
     def routes(self) -> int:
         return len(_own(self.alone))
@@ -137,7 +143,7 @@ def _set_theirs(two: Two, at: int) -> None:
 
 def _add(two: Two, at: int) -> None:
     count = two.routes()
-    new = {"name": f"new{at}", "route": [{"destination": {"host": "details"}}]}
+    new = {"name": two.name(), "route": [{"destination": {"host": "details"}}]}
     if at % 3 == 0:
         new["fault"] = deepcopy(FAULTS[0])
         two.theirs = True
@@ -180,11 +186,11 @@ def _shuffle_all(two: Two, at: int) -> None:
 
 
 def _duplicate(two: Two, at: int) -> None:
-    count = two.routes()
+    count, name = two.routes(), two.name()
 
     def edit(obj):
         where = _own(obj)[at % count]
-        obj["spec"]["http"].append({**deepcopy(obj["spec"]["http"][where]), "timeout": "7s"})
+        obj["spec"]["http"].append({**deepcopy(obj["spec"]["http"][where]), "timeout": "7s", "name": name})
 
     two.both(edit)
 
@@ -225,7 +231,7 @@ EDITS: dict[str, Any] = {
         at, _set(route=[{"destination": {"host": "details", "subset": "v1"}, "weight": at}])
     ),
     "change a match": lambda two, at: two.on_route(at, _set(match=[{"uri": {"prefix": f"/{at}"}}])),
-    "rename a route": lambda two, at: two.on_route(at, _set(name=f"named{at}")),
+    "rename a route": lambda two, at: two.on_route(at, _set(name=two.name())),
     "set a fault of his own": _set_theirs,
     "add a route": _add,
     "drop a route": _drop,
