@@ -43,7 +43,7 @@ def test_a_killed_runner_leaves_nothing(ground):
 
 
 def test_a_patch_is_fenced_and_refused_when_it_comes_late(ground):
-    runner = ground.runner(silence=0.8)
+    runner = ground.runner(silence=1.5)
     runner.do("open")
     runner.do("intend_edit", "details")
     before = ground.version()
@@ -58,7 +58,7 @@ def test_a_patch_is_fenced_and_refused_when_it_comes_late(ground):
 
 
 def test_a_late_creation_is_deleted_again(ground):
-    runner = ground.runner(silence=0.8)
+    runner = ground.runner(silence=1.5)
     runner.do("intend_create", "1")
     runner.stop()
     until(lambda: "takes over" in ground.logs())
