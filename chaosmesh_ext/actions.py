@@ -173,8 +173,8 @@ def _counted(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any]
         run.interrupt = _interrupt
         _logger.warning(
             "the experiment does not declare the control chaosmesh_ext.controls: tolerances in the method are not "
-            "judged, and what could not be proven does not fail it; add `controls: [{name: chaosmesh-ext, provider: {type: "
-            "python, module: chaosmesh_ext.controls}}]`, or use `chaos mesh run`"
+            "judged, and what could not be proven does not fail it; add `controls: [{name: chaosmesh-ext, provider: "
+            "{type: python, module: chaosmesh_ext.controls}}]`, or use `chaos mesh run`"
         )
     try:
         if configuration:
@@ -192,10 +192,13 @@ def _counted(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any]
 def settings_of(configuration: Mapping[str, Any]) -> Settings:
     """The settings in force in an experiment: its CONFIGURATION goes before the environment.
 
-    An entry may bear the setting's name (`jaeger_url`) or its variable's (`JAEGER_URL`).
+    An entry may bear the setting's name (`jaeger_url`) or its variable's (`JAEGER_URL`). Only a person can say that a
+    guarded context is meant: an experiment that says so itself is not heard.
     """
     environ = dict(os.environ)
     for setting in TABLE:
+        if setting.name == "yes":
+            continue
         for key in (setting.name, setting.variable):
             if configuration.get(key) not in (None, ""):
                 environ[setting.variable] = str(configuration[key])

@@ -117,3 +117,18 @@ def test_an_experiment_without_our_control_does_not_end_well_when_our_action_fai
     assert done.returncode == 1, done.stderr
     assert "names no file that exists" in done.stderr
     assert done.stderr.count("does not declare the control chaosmesh_ext.controls") == 1
+
+
+def test_an_experiment_cannot_say_by_itself_that_a_guarded_context_is_meant(monkeypatch):
+    monkeypatch.delenv("CHAOSMESH_YES", raising=False)
+    assert actions.settings_of({"yes": True, "CHAOSMESH_YES": "true", "max_hosts": 1}).yes is False
+    monkeypatch.setenv("CHAOSMESH_YES", "yes")
+    assert actions.settings_of({"max_hosts": 1}).yes is True
+
+
+def test_a_setting_that_is_true_or_false_takes_the_usual_words(monkeypatch):
+    monkeypatch.setenv("CHAOSMESH_ANY_NAMESPACE", "No")
+    assert actions.settings_of({}).any_namespace is False
+    assert actions.settings_of({"any_namespace": True}).any_namespace is True
+    with pytest.raises(errors.InvalidInput, match="give true or false"):
+        actions.settings_of({"any_namespace": "maybe"})

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaosmesh_ext.errors import Forbidden, InvalidInput
-from chaosmesh_ext.mesh import Client, Fault, Place, overlay
+from chaosmesh_ext.mesh import Change, Client, Fault, Place, overlay
 from chaosmesh_ext.mesh.discovery import SYSTEM_NAMESPACES
 from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.surroundings import ALLOW, Caller, Surroundings, under_way
+from chaosmesh_ext.run.growing import Plans
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["allow", "allow_context", "allow_namespace", "allow_without_janitor", "share"]
+__all__ = ["allow", "allow_context", "allow_namespace", "allow_without_janitor", "allowed", "share"]
 
 
 def share(percentage: float | str | None, requests: str, source: str | None, match: Mapping[str, Any] | None) -> float:
@@ -62,6 +63,30 @@ def allow(
     _control_plane(place, around, settings, carrier, labels[place.namespace])
     _callers(place, around, carrier, labels[place.namespace])
     _releases(place, around, spaces)
+
+
+def allowed(plans: Plans, place: Place, around: Surroundings, settings: Settings) -> Plans:
+    """PLANS for PLACE, less what they would write into the namespace of somebody who did not allow faults.
+
+    Raises InvalidInput, the first reason, when none is left.
+    """
+    known = {place.namespace, place.destination.namespace}
+    found: list[tuple[str, Sequence[Change] | InvalidInput]] = []
+    for name, plan in plans:
+        try:
+            if not isinstance(plan, InvalidInput):
+                for namespace in {change.target[1] for change in plan} - known:
+                    allow_namespace(around, namespace, settings)
+            found.append((name, plan))
+        except InvalidInput as error:
+            found.append((name, InvalidInput(f"{', '.join(_objects(plan))} would be written: {error}")))
+    if all(isinstance(plan, InvalidInput) for _, plan in found):
+        raise next(plan for _, plan in found if isinstance(plan, InvalidInput))
+    return found
+
+
+def _objects(plan: Sequence[Change] | InvalidInput) -> list[str]:
+    return [] if isinstance(plan, InvalidInput) else ["{} {}/{}".format(*change.target) for change in plan]
 
 
 def allow_context(around: Surroundings, settings: Settings) -> None:

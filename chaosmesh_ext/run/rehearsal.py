@@ -9,7 +9,7 @@ import msgspec
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound
-from chaosmesh_ext.mesh import Client, Fault, Holding, Place
+from chaosmesh_ext.mesh import Client, Fault, Holding
 from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.mesh.shadow import Shadow
 from chaosmesh_ext.mesh.surroundings import Surroundings
@@ -82,8 +82,17 @@ class Rehearsal(Run):
         place = mesh.place(client, scope, run=self.token, cell=str(len(self._cells) + 1))
         self.namespaces |= {place.namespace, place.destination.namespace} - {""}
         replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
-        self._allow(place, fault, carrier, replaced)
-        plans = plans_for(client, fault, place, carrier, replaced)
+        around = self._around = self._around or Surroundings(client)
+        guard.allow(
+            client,
+            place,
+            fault,
+            settings=self.settings,
+            live=[cell.place for cell in self._live if cell not in replaced],
+            carrier=carrier,
+            surroundings=around,
+        )
+        plans = guard.allowed(plans_for(client, fault, place, carrier, replaced), place, around, self.settings)
         refuse_halted(client, self.settings.system_namespace)
         self._out(replaced)
         lock(client, place.namespace, place.destination.host, Holder(self.token, place.marker is not None))
@@ -138,18 +147,6 @@ class Rehearsal(Run):
             if obj != old and target[0] != "Lease":
                 found.append(Written(*target, old, obj))
         return found
-
-    def _allow(self, place: Place, fault: Fault, carrier: str, replaced: list[Growing]) -> None:
-        self._around = self._around or Surroundings(self.client)
-        guard.allow(
-            self.client,
-            place,
-            fault,
-            settings=self.settings,
-            live=[cell.place for cell in self._live if cell not in replaced],
-            carrier=carrier,
-            surroundings=self._around,
-        )
 
     def _out(self, cells: list[Growing]) -> tuple[str, ...]:
         for cell in cells:

@@ -191,6 +191,7 @@ class Run:
             surroundings=self._surroundings,
         )
         plans = plans_for(self.client, fault, place, carrier, replaced)
+        plans = guard.allowed(plans, place, self._surroundings, self.settings)
         refuse_halted(self.client, self.settings.system_namespace)
         prover = self._prover(fault, place, url, request_headers or {}) if prove else None
         self._undo(replaced)

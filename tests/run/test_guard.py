@@ -20,6 +20,7 @@ from chaosmesh_ext.mesh.lease import time_text
 from chaosmesh_ext.mesh.surroundings import Surroundings, under_way
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
+from chaosmesh_ext.run.growing import plans_for
 from chaosmesh_ext.settings import Settings
 
 PAGE = {"app": "productpage", "version": "v1"}
@@ -137,6 +138,35 @@ def test_the_namespace_of_the_destination_must_allow_faults_too(cluster):
     cluster.refuses("the namespace shop does not allow faults", scope)
     cluster.put(namespace("shop"))
     cluster.allow(scope)
+
+
+@pytest.mark.parametrize("space", ["istio-system", "shop"])
+def test_an_owners_object_elsewhere_is_written_only_where_that_is_allowed(cluster, space):
+    """A platform team's VirtualService may own the host from a namespace of its own."""
+    if space == "shop":
+        cluster.put({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
+    cluster.put(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "details", "namespace": space},
+            "spec": {
+                "hosts": ["details.default.svc.cluster.local"],
+                "http": [{"route": [{"destination": {"host": "details.default.svc.cluster.local"}}]}],
+            },
+        }
+    )
+    client, place = connect(), cluster.place(SCOPE)
+    around = Surroundings(client)
+    plans = plans_for(client, Abort(507), place, "virtualservice", [])
+    with pytest.raises(errors.InvalidInput, match=f"VirtualService {space}/details would be written: "):
+        guard.allowed(plans, place, around, Settings())
+    plans = plans_for(client, Abort(507), place, "auto", [])
+    kept = guard.allowed(plans, place, around, Settings())
+    assert [(name, isinstance(plan, errors.InvalidInput)) for name, plan in kept] == [
+        ("envoyfilter", False),
+        ("virtualservice", True),
+    ]
 
 
 @pytest.mark.parametrize("system", ["chaosmesh-system", "kube-node-lease"])
