@@ -11,9 +11,19 @@ import pytest
 from numbered_api import Exchange, half, hanging, late, reset
 from watched import RUN, Ground, lives, until
 
+from chaosmesh_ext.mesh import Client, locks
+from chaosmesh_ext.mesh.connect import load
+from chaosmesh_ext.mesh.transport import Kubeconfig
+
 NAME = f"chaos-{RUN}-1"
 SILENT = 1.5
 """Seconds: a runner on a busy machine beats more often than that."""
+
+
+@pytest.fixture
+def client_of_ground(ground: Ground) -> Client:
+    """Somebody else's."""
+    return Client(load(Kubeconfig((ground.environ["KUBECONFIG"],))))
 
 
 def unheard(seconds: float = 60.0):
@@ -73,6 +83,21 @@ class TestKilled:
         assert ground.seen("PATCH")[0].fate in ("→ 409", "→ 422")
         until(ground.clean)
         until(lambda: not lives(runner.watchdog))
+
+    def test_another_runs_lock_that_was_to_be_shared_is_fenced_and_stays_his(self, ground, client_of_ground):
+        other = locks.Holder("deadbeef", exact=True)
+        locks.lock(client_of_ground, "default", "details", other)
+        name = locks.lock_name("default", "details")
+        before = ground.api.get("Lease", "default", name)
+        runner = ground.runner()
+        runner.do("intend_share")
+        runner.signal()
+        until(lambda: not lives(runner.watchdog))
+        after = ground.api.get("Lease", "default", name)
+        assert after["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"]
+        assert locks.holders(after) == (other,)
+        for key in ("labels", "annotations"):
+            assert after["metadata"][key] == before["metadata"][key]
 
     @pytest.mark.parametrize(("method", "steps"), [("POST", ["intend_create 1"]), ("PATCH", ["intend_edit details"])])
     def test_a_write_whose_answer_was_on_its_way_is_undone_at_once(self, ground, method, steps):

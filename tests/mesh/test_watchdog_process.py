@@ -19,6 +19,7 @@ from chaosmesh_ext.mesh import Witness, connect
 from chaosmesh_ext.mesh.transport import Access, Kubeconfig
 from chaosmesh_ext.mesh.watchdog import Watchdog
 from chaosmesh_ext.mesh.watchdog.book import Book
+from chaosmesh_ext.mesh.watchdog.ear import Ear
 from chaosmesh_ext.mesh.watchdog.messages import (
     Answered,
     Beat,
@@ -128,6 +129,54 @@ class TestRunnersSide:
             watchdog.intent("EnvoyFilter", "default", "a", created=True)
         watchdog.beat()
         watchdog.answered(1)
+
+
+class TestEar:
+    """How the end of a process is heard."""
+
+    @pytest.fixture
+    def pair(self):
+        read, write = os.pipe()
+        out = os.open(os.devnull, os.O_WRONLY)
+        yield Ear(read, out), write
+        for number in (read, out):
+            os.close(number)
+
+    def test_where_the_system_cannot_tell_the_end_of_the_pipe_is_the_end(self, pair, monkeypatch):
+        """macOS has no pidfd, and some containers forbid it."""
+        ear, write = pair
+        monkeypatch.delattr(os, "pidfd_open")
+        ear.follow(os.getppid())
+        os.write(write, line(Beat()))
+        assert ear.messages(1.0) == [Beat()]
+        assert ear.messages(0.01) == []
+        assert (ear.open, ear.gone_at) == (True, None)
+        os.close(write)
+        assert ear.messages(1.0) == []
+        assert not ear.open
+        assert ear.gone_at is not None
+
+    def test_a_process_that_closed_its_pipe_is_not_gone(self, pair):
+        ear, write = pair
+        ear.follow(os.getppid())
+        os.close(write)
+        assert ear.messages(1.0) == []
+        assert (ear.open, ear.gone_at) == (False, None)
+
+    def test_one_that_is_not_our_parent_any_more_is_gone(self, pair):
+        ear, write = pair
+        ear.follow(os.getpid())
+        assert ear.gone_at is not None
+        os.close(write)
+
+    def test_what_it_said_before_it_died_is_heard_first(self, pair):
+        ear, write = pair
+        os.write(write, line(Beat()))
+        os.close(write)
+        assert ear.messages(1.0) == [Beat()]
+        assert ear.open
+        ear.messages(1.0)
+        assert not ear.open
 
 
 class TestBook:

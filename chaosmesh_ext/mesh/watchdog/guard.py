@@ -129,6 +129,8 @@ class Guard:
                 problems = work()
             except Unreachable as error:
                 problems = [str(error)]
+            except Exception as error:  # whatever it is, nobody else is left to try again
+                problems = [f"{type(error).__name__}: {error}"]
             if not problems:
                 return True
             if problems != said:

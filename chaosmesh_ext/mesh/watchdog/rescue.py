@@ -121,18 +121,20 @@ class Rescue:
         notes = obj["metadata"].get("annotations") or {}
         return [{"op": "add", "path": join("metadata", "annotations"), "value": {**notes, _FENCE: self._run}}]
 
-    def _unfenced(self, obj: Obj) -> Obj:
+    def _unfenced(self, obj: Obj) -> Obj | None:
         """OBJ without the fence, unless that is an entry: then it goes with all that is ours."""
-        meta = obj["metadata"]
-        if _FENCE not in (meta.get("annotations") or {}):
-            return obj
+        kind, meta = obj["kind"], obj["metadata"]
         ops: list[Op] = [{"op": "remove", "path": join("metadata", "annotations", _FENCE)}]
-        try:
-            return self._client.json_patch(
-                obj["kind"], meta["namespace"], meta["name"], ops, version=meta["resourceVersion"]
-            )
-        except (Conflict, NotFound):  # it changed once more, and an annotation does no harm
-            return obj
+        fresh: Obj | None = obj
+        for _ in range(_ATTEMPTS):
+            if fresh is None or (fresh["metadata"].get("annotations") or {}).get(_FENCE) != self._run:
+                break
+            version = fresh["metadata"]["resourceVersion"]
+            try:
+                return self._client.json_patch(kind, meta["namespace"], meta["name"], ops, version=version)
+            except (Conflict, NotFound):
+                fresh = self._client.find(kind, meta["namespace"], meta["name"])
+        return fresh
 
     def _ours(self, obj: Obj) -> bool:
         if obj["kind"] != "Lease":

@@ -92,10 +92,13 @@ class Watchdog:
             PATIENCE_S if patience is None else patience,
             str(log or ""),
         )
-        if not (watchdog._send(first) and watchdog._wait(lambda: watchdog._ready, READY_S)):
-            words = watchdog._failed or watchdog._last_words()
+        try:
+            if not (watchdog._send(first) and watchdog._wait(lambda: watchdog._ready, READY_S)):
+                words = watchdog._failed or watchdog._last_words()
+                raise Inconclusive(f"the run's watchdog could not be started: {words}")
+        except BaseException:  # Ctrl-C among them
             watchdog._kill()
-            raise Inconclusive(f"the run's watchdog could not be started: {words}")
+            raise
         os.set_blocking(watchdog._input.fileno(), False)  # one that does not read must not hold us up
         return watchdog
 
