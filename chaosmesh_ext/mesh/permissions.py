@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import msgspec
 
 from chaosmesh_ext.mesh.client import Client
+from chaosmesh_ext.mesh.halt import HALT
+from chaosmesh_ext.mesh.janitor import JANITOR
 from chaosmesh_ext.mesh.surroundings import ISTIO_NAMESPACE
 
 __all__ = ["Permission", "missing", "needed"]
@@ -15,7 +17,8 @@ __all__ = ["Permission", "missing", "needed"]
 class Permission(msgspec.Struct, frozen=True):
     """To do VERB with objects of KIND in NAMESPACE.
 
-    carrier: needed only where that one carries the fault. optional: without it less is checked, and nothing fails.
+    name: of the one object that is meant, for a Role may allow just that one; empty for all. carrier: needed only where
+    that one carries the fault. optional: without it less is checked, and nothing fails.
     """
 
     verb: str
@@ -23,6 +26,7 @@ class Permission(msgspec.Struct, frozen=True):
     namespace: str
     carrier: str = ""
     optional: bool = False
+    name: str = ""
 
     def __str__(self) -> str:
         return f"{self.verb} {self.kind}"
@@ -47,7 +51,7 @@ _OPTIONAL = {"Canary": "list", "Event": "create", "Gateway": "get", "HTTPRoute":
 
 def needed(namespace: str, system: str) -> Iterator[Permission]:
     """What a run with callers, destination or owner in NAMESPACE needs; SYSTEM: the system namespace."""
-    yield Permission("get", "Namespace", namespace)
+    yield Permission("get", "Namespace", namespace, name=namespace)
     for kind, verbs in _LOOK.items():
         yield from (Permission(verb, kind, namespace) for verb in verbs.split())
     for kind, (carrier, verbs) in _WRITE.items():
@@ -55,17 +59,12 @@ def needed(namespace: str, system: str) -> Iterator[Permission]:
     yield from (Permission(verb, "Lease", namespace) for verb in _LEASE.split())
     for kind, verbs in _OPTIONAL.items():
         yield from (Permission(verb, kind, namespace, optional=True) for verb in verbs.split())
-    yield Permission("get", "ConfigMap", system)
-    yield Permission("get", "Lease", system)
+    yield Permission("get", "ConfigMap", system, name=HALT)
+    yield Permission("get", "Lease", system, name=JANITOR)
     yield Permission("list", "Deployment", ISTIO_NAMESPACE, optional=True)
-    yield Permission("get", "Namespace", "kube-system", optional=True)
+    yield Permission("get", "Namespace", "kube-system", optional=True, name="kube-system")
 
 
 def missing(client: Client, permissions: Iterator[Permission]) -> list[Permission]:
     """Those of PERMISSIONS that the account has not, by the API server's own word (SelfSubjectAccessReview)."""
-    return [one for one in permissions if not client.may(one.verb, one.kind, one.namespace, _name(one))]
-
-
-def _name(permission: Permission) -> str:
-    """A Namespace is asked for by its name: a Role may allow just that one."""
-    return permission.namespace if permission.kind == "Namespace" else ""
+    return [one for one in permissions if not client.may(one.verb, one.kind, one.namespace, one.name)]

@@ -1,0 +1,289 @@
+"""The shipped Roles on a real kube-apiserver: enough as they are, and what is missing is named."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from leftovers import OTHER, fault, lease, lock
+from rbac_cluster import SYSTEM, Cluster, until
+
+from chaosmesh_ext import errors, mesh
+from chaosmesh_ext.faults import Abort
+from chaosmesh_ext.mesh import Client, locks
+from chaosmesh_ext.mesh.kinds import KINDS
+from chaosmesh_ext.mesh.permissions import missing, needed
+from chaosmesh_ext.model import Scope
+from chaosmesh_ext.run import Run, injections, undo_runs
+from chaosmesh_ext.run.janitor import sweep
+from chaosmesh_ext.settings import Settings, shipped
+
+pytestmark = pytest.mark.xdist_group("real-rbac")
+CHAOS = str(Path(sys.executable).with_name("chaos"))
+DETAILS = "details.default.svc.cluster.local"
+
+
+def role(name: str) -> list[dict]:
+    """The shipped Role's rules."""
+    documents = yaml.safe_load_all((shipped("manifests") / "rbac" / "namespace" / f"{name}.yaml").read_text())
+    return next(obj["rules"] for obj in documents if obj["kind"] == "Role")
+
+
+def verbs(name: str) -> Iterator[tuple[str, str, str]]:
+    """Group, resource and verb of each thing that the Role allows."""
+    for rule in role(name):
+        for group in rule["apiGroups"]:
+            for resource in rule["resources"]:
+                yield from ((group, resource, verb) for verb in rule["verbs"])
+
+
+def whole_run(cluster: Cluster, client: Client, caplog: pytest.LogCaptureFixture) -> list[str]:
+    """All that a run does, as far as it comes; what went wrong, in its words."""
+    said: list[str] = []
+    caplog.clear()
+    # another run has the same lock: it is shared, and left again
+    lease(cluster.admin, OTHER)
+    locks.lock(cluster.admin, "default", DETAILS, locks.Holder(OTHER, exact=True))
+    run = Run(settings=Settings(max_run=60), connect=lambda: client)
+    source = "productpage-v1"
+    with caplog.at_level(logging.WARNING):
+        try:
+            with pytest.raises(errors.NotFound, match="no service detials"):
+                run.inject(Abort(503), Scope("detials", source=source), prove=False)
+            run.inject(Abort(503), Scope("details", source=source), carrier="envoyfilter", prove=False)
+            run.inject(Abort(503), Scope("reviews", source=source, subset="v2"), carrier="virtualservice", prove=False)
+            run.inject(Abort(503), Scope("ratings", source=source), carrier="virtualservice", prove=False)
+            [found] = [one for one in injections(client, ("default",)).runs if one.run == run.token]
+            assert (found.state, len(found.objects), len(found.locks)) == ("live", 3, 3)
+            held = mesh.RunLease.read(client.get("Lease", "default", f"chaosmesh-run-{run.token}"))
+            assert held is not None
+            mesh.announce(client, run._live[0].place, held, "Abort 503")
+            mesh.renew(client, held)
+            run.undo()
+        except errors.ChaosMeshError as error:
+            said.append(str(error))
+        try:
+            run.close()
+        except errors.ChaosMeshError as error:
+            said.append(str(error))
+    said += [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    return said
+
+
+def clean(client: Client) -> bool:
+    leases = client.list("Lease", "default", labels=mesh.LABEL)
+    return not leases and not client.list("EnvoyFilter", "default") and len(client.list("VirtualService")) == 1
+
+
+def test_the_runners_role_is_enough_for_all_that_a_run_does(cluster, janitor, caplog):
+    client, _ = cluster.account("chaosmesh-runner")
+    assert [f"{one} {one.namespace}" for one in missing(client, needed("default", SYSTEM))] == [
+        "get Namespace kube-system"
+    ]
+    before = cluster.admin.get("VirtualService", "default", "reviews")["spec"]
+    assert whole_run(cluster, client, caplog) == []
+    assert cluster.admin.get("VirtualService", "default", "reviews")["spec"] == before
+    [event] = cluster.admin.list("Event", "default", labels=mesh.LABEL)
+    assert event["involvedObject"]["name"] == "details"
+    assert undo_runs(client, OTHER, namespaces=("default",)).left == ()
+    assert clean(cluster.admin)
+
+
+def test_the_runners_role_is_enough_to_recover_what_others_left(cluster, caplog):
+    client, _ = cluster.account("chaosmesh-runner")
+    fault(cluster.admin)
+    fault(cluster.admin, carrier="virtualservice", host="reviews")
+    fault(cluster.admin, carrier="virtualservice", host="ratings")
+    lease(cluster.admin)
+    lock(cluster.admin)
+    lock(cluster.admin, OTHER)
+    with copied(cluster):
+        recovered = undo_runs(client, namespaces=("default",))
+        assert len(recovered.left) == 1
+        assert "a copy of an object of ours" in recovered.left[0]
+        assert "labels" not in cluster.admin.get("EnvoyFilter", "default", "a-copy")["metadata"]
+    assert clean(cluster.admin)
+
+
+@contextmanager
+def copied(cluster: Cluster) -> Iterator[None]:
+    """An owner has a copy of the EnvoyFilter that is there, under another name."""
+    obj = cluster.admin.list("EnvoyFilter", "default")[0]
+    meta = {key: obj["metadata"][key] for key in ("labels", "annotations", "namespace")}
+    made = cluster.admin.create({**obj, "metadata": {**meta, "name": "a-copy"}})
+    yield
+    cluster.admin.delete("EnvoyFilter", "default", "a-copy", uid=made["metadata"]["uid"])
+
+
+@pytest.fixture(scope="module")
+def lesser(cluster) -> dict[tuple[str, str, str], Client]:
+    """For each thing that the runner's Role allows, an account that may do all but that."""
+    documents: list[dict] = []
+    names: dict[tuple[str, str, str], str] = {}
+    for number, (group, resource, verb) in enumerate(verbs("runner")):
+        name = names[group, resource, verb] = f"lesser-{number}"
+        rules = []
+        for rule in deepcopy(role("runner")):
+            for one in rule["resources"]:
+                hit = (rule["apiGroups"], one) == ([group], resource)
+                left = [word for word in rule["verbs"] if not (hit and word == verb)]
+                rules += [{**rule, "resources": [one], "verbs": left}] if left else []
+        documents += _bound(name, rules)
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+    found = {key: cluster.account(name)[0] for key, name in names.items()}
+    yield found
+    # what their watchdogs could not undo, they may now
+    cluster.kubectl(
+        "create",
+        "rolebinding",
+        "all-again",
+        "--role=chaosmesh-runner",
+        "--group=system:serviceaccounts",
+        "-n",
+        "default",
+    )
+
+
+def _bound(name: str, rules: list[dict]) -> list[dict]:
+    there = {"name": name, "namespace": "default"}
+    rbac = "rbac.authorization.k8s.io"
+    return [
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": there},
+        {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": there, "rules": rules},
+        {
+            "apiVersion": f"{rbac}/v1",
+            "kind": "RoleBinding",
+            "metadata": there,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", **there}],
+        },
+    ]
+
+
+SILENT = {("argoproj.io", "rollouts"), ("flagger.app", "canaries"), ("gateway.networking.k8s.io", "gateways")}
+"""What only helps to refuse early: a run goes on without, and `chaos mesh check` says so."""
+
+
+@pytest.mark.parametrize("lost", list(verbs("runner")), ids=" ".join)
+def test_each_verb_that_is_missing_is_named(cluster, janitor, lesser, lost, caplog):
+    """By `chaos mesh check` before a run, and by the run with verb, resource and namespace."""
+    group, resource, verb = lost
+    client = lesser[lost]
+    kinds = {kind.plural: name for name, kind in KINDS.items()}
+    named = [str(one) for one in missing(client, needed("default", SYSTEM)) if one.namespace == "default"]
+    assert named == [f"{verb} {kinds[resource]}"]
+    if lost == ("networking.istio.io", "envoyfilters", "patch"):  # no run of ours does; recover does
+        fault(cluster.admin)
+        with copied(cluster):
+            said = list(undo_runs(client, namespaces=("default",)).left)
+    else:
+        said = whole_run(cluster, client, caplog)
+    undo_runs(cluster.admin)
+    assert clean(cluster.admin)
+    if (group, resource) in SILENT:
+        assert said == []
+        return
+    if resource == "namespaces":
+        assert "whether the namespace default allows faults may not be read: ask for get on it" in said[0]
+        return
+    where = f'in API group "{group}" in the namespace "default"'
+    assert any(f'cannot {verb} resource "{resource}" {where}' in line for line in said), said
+
+
+def test_the_reader_sees_what_is_injected_and_writes_nothing(cluster, janitor):
+    client, file = cluster.account("chaosmesh-reader")
+    assert verbs_of("reader") == {"get", "list"}
+    fault(cluster.admin)
+    lease(cluster.admin)
+    env = {**os.environ, "KUBECONFIG": str(file)}
+    done = subprocess.run(
+        [CHAOS, "--no-version-check", "--no-log-file", "mesh", "runs"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0badcafe  live until" in done.stdout
+    assert done.stderr == "Only default was looked into: this account may not list the whole cluster.\n"
+    done = subprocess.run(
+        [CHAOS, "--no-version-check", "--no-log-file", "mesh", "check"],
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert "create EnvoyFilter" in done.stdout + done.stderr, done.stdout + done.stderr
+    run = Run(settings=Settings(), connect=lambda: client)
+    with pytest.raises(errors.Forbidden, match='cannot create resource "leases"'):
+        run.inject(Abort(503), Scope("ratings", source="productpage-v1"), prove=False)
+    run.close()
+    recovered = undo_runs(client, namespaces=("default",))
+    assert any('cannot delete resource "envoyfilters"' in line for line in recovered.left)
+    assert undo_runs(cluster.admin).left == ()
+    assert clean(cluster.admin)
+
+
+def verbs_of(name: str) -> set[str]:
+    return {verb for _, _, verb in verbs(name)}
+
+
+def test_the_janitors_role_is_enough_for_it(cluster, janitor):
+    """It leads, and undoes what died; the fixture has nothing but its account."""
+    assert [swept.error for swept in janitor if swept.error] == []
+    lease(cluster.admin, duration=1)
+    fault(cluster.admin)
+    fault(cluster.admin, carrier="virtualservice", host="reviews")
+    fault(cluster.admin, carrier="virtualservice", host="ratings")
+    lock(cluster.admin)
+    lock(cluster.admin, OTHER)
+    lease(cluster.admin, OTHER, duration=1)
+    until(lambda: clean(cluster.admin))
+    assert [swept.error for swept in janitor if swept.error] == []
+
+
+def test_the_janitors_role_of_one_namespace_is_enough_there(cluster):
+    """Where it may not have the ClusterRole; in the namespaces that it is told."""
+    rules = role("janitor")
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(_bound("janitor-here", rules)))
+    client, _ = cluster.account("janitor-here")
+    for run in ("11111111", "22222222"):
+        lock(cluster.admin, run, "ratings")
+    fault(cluster.admin, "11111111", carrier="virtualservice", host="reviews")
+    fault(cluster.admin, "22222222")
+    until(lambda: client.may("delete", "Lease", "default"))
+    swept = list(sweep(client, ("default",)))
+    assert {one.run for one in swept} == {"11111111", "22222222"}
+    assert [one.left for one in swept] == [(), ()]
+    assert clean(cluster.admin)
+
+
+def test_who_is_on_call_may_halt_and_nobody_else(cluster):
+    for_all, _ = cluster.account("chaosmesh-reader")
+    assert mesh.halted(for_all, SYSTEM) is None
+    with pytest.raises(errors.Forbidden, match='cannot create resource "configmaps"'):
+        mesh.halt(for_all, SYSTEM, "reader", "no")
+    documents = [one for one in _bound("on-call", []) if one["kind"] == "ServiceAccount"]
+    cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(documents))
+    cluster.kubectl(
+        "create", "rolebinding", "on-call", "--role=chaosmesh-halter", "--serviceaccount=default:on-call", "-n", SYSTEM
+    )
+    on_call, _ = cluster.account("on-call")
+    until(lambda: on_call.may("create", "ConfigMap", SYSTEM))
+    halt: Any = mesh.halt(on_call, SYSTEM, "sre@desk", "incident")
+    assert mesh.halt(on_call, SYSTEM, "sre@desk", "again") == halt
+    assert mesh.halted(for_all, SYSTEM) == halt
+    assert mesh.resume(on_call, SYSTEM) == halt
+    assert re.match(r"20\d\d-", halt.at)
