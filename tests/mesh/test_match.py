@@ -23,6 +23,10 @@ from chaosmesh_ext.mesh.match import NoOverlap, check, conjunction, covers, for_
         ({"headers": {"end-user": {"exact": 3}}}, "not a text"),
         ({"headers": {"End-User": {"exact": "jason"}}}, "write end-user"),
         ({"headers": {"a": {"regex": "("}}}, "no regular expression"),
+        ({"headers": {"a": {"regex": "a(?=b)"}}}, "'(?=', which RE2"),
+        ({"headers": {"a": {"regex": "(?<!a)b"}}}, "which RE2"),
+        ({"headers": {"a": {"regex": r"(a)\1"}}}, "which RE2"),
+        ({"headers": {"a": {"regex": "a++"}}}, "which RE2"),
         ({"headers": {"tracestate": {"exact": "x"}}}, "marker"),
         ({"ignoreUriCase": "yes"}, "neither true nor false"),
     ],
@@ -190,3 +194,8 @@ def test_headers_and_pseudo_headers_reach_envoy():
 def test_our_own_requests_carry_what_the_match_asks_for():
     match = {"headers": {"end-user": {"exact": "jason"}, "x": {"prefix": "a"}, "y": {"regex": "z"}, "w": {}}}
     assert sample_headers(match) == {"end-user": "jason", "x": "a"}
+
+
+@pytest.mark.parametrize("text", [r"a\(?=", r"[(?=]", r"(?:a|b)+?", r"\d{1,2}\.\+", r"(?i)a", r"(?P<n>a)", r"\\d"])
+def test_what_re2_knows_is_taken(text):
+    check({"headers": {"a": {"regex": text}}})
