@@ -280,7 +280,7 @@ class _Elements:
         home = [at for at, likeness in sorted(places, key=lambda place: -place[1]) if likeness > 1]
         for at in home[:1] or [at for at, _ in places]:
             now = look(self._obj, at)
-            if now is ABSENT or (field.was and now == field.was[0]):
+            if now is ABSENT or (field.was and now == field.was[0]) or (suffix, now) in self._ours:
                 continue
             element = look(self._obj, at.removesuffix(suffix)) if suffix else ABSENT
             if element is not ABSENT and digest(bare(element, self._ours)) in field.beside:

@@ -102,6 +102,15 @@ def test_a_route_that_looked_like_ours_but_for_its_fault_is_no_conflict_when_our
     assert lift(obj) == (make.virtual_service(http=twins[1:]), ())
 
 
+def test_another_cells_value_in_our_place_is_no_conflict(make):
+    """Found by random owners: an older copy took the first cell's value out, and a second cell set its own there."""
+    owner = make.virtual_service()
+    memory = ledger.entries(lay(owner, place(**EVERYBODY)), RUN)
+    second = lay(owner, place("2", **EVERYBODY), Abort(508))
+    assert lift(second, "1", memory=memory) == (second, ())
+    assert lift(second, memory=memory) == (owner, ())
+
+
 def test_a_fault_of_the_owners_that_is_exactly_ours_is_refused(make):
     """Undo could not tell them apart, and would take the owner's."""
     ours = Abort(507).for_virtual_service()
