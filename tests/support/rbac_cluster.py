@@ -21,7 +21,7 @@ from chaosmesh_ext.lab import parts, tools
 from chaosmesh_ext.mesh import Client, connect
 from chaosmesh_ext.settings import shipped
 
-__all__ = ["SYSTEM", "Cluster", "until"]
+__all__ = ["SYSTEM", "Cluster", "inhabitants", "until"]
 
 SYSTEM = "chaosmesh-system"
 _LABELS = {"app": "productpage", "version": "v1"}
@@ -93,31 +93,36 @@ class Cluster:
         return connect({"KUBECONFIG": str(file)})
 
     def _fill(self) -> None:
-        """productpage-v1 calls details, reviews, whose VirtualService has an owner, and ratings; an istiod; our Roles."""
+        """A mesh, and our Roles."""
         self.kubectl("label", "namespace", "default", "chaosmesh-ext/allow=true")
         self.kubectl("apply", "-k", str(shipped("manifests") / "rbac"))
         self.kubectl("apply", "-k", str(shipped("manifests") / "janitor"))
-        self.apply(
-            *(_service(name) for name in ("productpage", "details", "reviews", "ratings")),
-            _deployment("productpage-v1", "default", _LABELS, {}),
-            _deployment("istiod", "istio-system", {"app": "istiod"}, {"readyReplicas": 1, "replicas": 1}),
-            caller("productpage-v1-x", _LABELS),
-            {
-                "apiVersion": "networking.istio.io/v1",
-                "kind": "VirtualService",
-                "metadata": {"name": "reviews", "namespace": "default"},
-                "spec": {
-                    "hosts": ["reviews"],
-                    "http": [{"route": [{"destination": {"host": "reviews", "subset": "v2"}}]}],
-                },
+        self.apply(*inhabitants())
+
+
+def inhabitants() -> list[dict]:
+    """productpage-v1 calls details, reviews, whose VirtualService has an owner, and ratings; an istiod serves them."""
+    return [
+        *(_service(name) for name in ("productpage", "details", "reviews", "ratings")),
+        _deployment("productpage-v1", "default", _LABELS, {}),
+        _deployment("istiod", "istio-system", {"app": "istiod"}, {"readyReplicas": 1, "replicas": 1}),
+        caller("productpage-v1-x", _LABELS),
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "VirtualService",
+            "metadata": {"name": "reviews", "namespace": "default"},
+            "spec": {
+                "hosts": ["reviews"],
+                "http": [{"route": [{"destination": {"host": "reviews", "subset": "v2"}}]}],
             },
-            {
-                "apiVersion": "networking.istio.io/v1",
-                "kind": "DestinationRule",
-                "metadata": {"name": "reviews", "namespace": "default"},
-                "spec": {"host": "reviews", "subsets": [{"name": "v2", "labels": {"version": "v2"}}]},
-            },
-        )
+        },
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": {"name": "reviews", "namespace": "default"},
+            "spec": {"host": "reviews", "subsets": [{"name": "v2", "labels": {"version": "v2"}}]},
+        },
+    ]
 
 
 def _service(name: str) -> dict:

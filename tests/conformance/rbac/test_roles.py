@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -16,73 +13,21 @@ from typing import Any
 import pytest
 import yaml
 from leftovers import OTHER, fault, lease, lock
-from rbac_cluster import SYSTEM, Cluster, until
+from rbac_cluster import SYSTEM, until
+from roles import clean, copied, role, verbs, whole_run
 
 from chaosmesh_ext import errors, mesh
 from chaosmesh_ext.faults import Abort
-from chaosmesh_ext.mesh import Client, locks
+from chaosmesh_ext.mesh import Client
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.permissions import missing, needed
 from chaosmesh_ext.model import Scope
-from chaosmesh_ext.run import Run, injections, undo_runs
+from chaosmesh_ext.run import Run, undo_runs
 from chaosmesh_ext.run.janitor import sweep
-from chaosmesh_ext.settings import Settings, shipped
+from chaosmesh_ext.settings import Settings
 
 pytestmark = pytest.mark.xdist_group("real-rbac")
 CHAOS = str(Path(sys.executable).with_name("chaos"))
-DETAILS = "details.default.svc.cluster.local"
-
-
-def role(name: str) -> list[dict]:
-    """The shipped Role's rules."""
-    documents = yaml.safe_load_all((shipped("manifests") / "rbac" / "namespace" / f"{name}.yaml").read_text())
-    return next(obj["rules"] for obj in documents if obj["kind"] == "Role")
-
-
-def verbs(name: str) -> Iterator[tuple[str, str, str]]:
-    """Group, resource and verb of each thing that the Role allows."""
-    for rule in role(name):
-        for group in rule["apiGroups"]:
-            for resource in rule["resources"]:
-                yield from ((group, resource, verb) for verb in rule["verbs"])
-
-
-def whole_run(cluster: Cluster, client: Client, caplog: pytest.LogCaptureFixture) -> list[str]:
-    """All that a run does, as far as it comes; what went wrong, in its words."""
-    said: list[str] = []
-    caplog.clear()
-    # another run has the same lock: it is shared, and left again
-    lease(cluster.admin, OTHER)
-    locks.lock(cluster.admin, "default", DETAILS, locks.Holder(OTHER, exact=True))
-    run = Run(settings=Settings(max_run=60), connect=lambda: client)
-    source = "productpage-v1"
-    with caplog.at_level(logging.WARNING):
-        try:
-            with pytest.raises(errors.NotFound, match="no service detials"):
-                run.inject(Abort(503), Scope("detials", source=source), prove=False)
-            run.inject(Abort(503), Scope("details", source=source), carrier="envoyfilter", prove=False)
-            run.inject(Abort(503), Scope("reviews", source=source, subset="v2"), carrier="virtualservice", prove=False)
-            run.inject(Abort(503), Scope("ratings", source=source), carrier="virtualservice", prove=False)
-            [found] = [one for one in injections(client, ("default",)).runs if one.run == run.token]
-            assert (found.state, len(found.objects), len(found.locks)) == ("live", 3, 3)
-            held = mesh.RunLease.read(client.get("Lease", "default", f"chaosmesh-run-{run.token}"))
-            assert held is not None
-            mesh.announce(client, run._live[0].place, held, "Abort 503")
-            mesh.renew(client, held)
-            run.undo()
-        except errors.ChaosMeshError as error:
-            said.append(str(error))
-        try:
-            run.close()
-        except errors.ChaosMeshError as error:
-            said.append(str(error))
-    said += [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    return said
-
-
-def clean(client: Client) -> bool:
-    leases = client.list("Lease", "default", labels=mesh.LABEL)
-    return not leases and not client.list("EnvoyFilter", "default") and len(client.list("VirtualService")) == 1
 
 
 def test_the_runners_role_is_enough_for_all_that_a_run_does(cluster, janitor, caplog):
@@ -91,7 +36,7 @@ def test_the_runners_role_is_enough_for_all_that_a_run_does(cluster, janitor, ca
         "get Namespace kube-system"
     ]
     before = cluster.admin.get("VirtualService", "default", "reviews")["spec"]
-    assert whole_run(cluster, client, caplog) == []
+    assert whole_run(cluster.admin, client, caplog) == []
     assert cluster.admin.get("VirtualService", "default", "reviews")["spec"] == before
     [event] = cluster.admin.list("Event", "default", labels=mesh.LABEL)
     assert event["involvedObject"]["name"] == "details"
@@ -107,22 +52,12 @@ def test_the_runners_role_is_enough_to_recover_what_others_left(cluster, caplog)
     lease(cluster.admin)
     lock(cluster.admin)
     lock(cluster.admin, OTHER)
-    with copied(cluster):
+    with copied(cluster.admin):
         recovered = undo_runs(client, namespaces=("default",))
         assert len(recovered.left) == 1
         assert "a copy of an object of ours" in recovered.left[0]
         assert "labels" not in cluster.admin.get("EnvoyFilter", "default", "a-copy")["metadata"]
     assert clean(cluster.admin)
-
-
-@contextmanager
-def copied(cluster: Cluster) -> Iterator[None]:
-    """An owner has a copy of the EnvoyFilter that is there, under another name."""
-    obj = cluster.admin.list("EnvoyFilter", "default")[0]
-    meta = {key: obj["metadata"][key] for key in ("labels", "annotations", "namespace")}
-    made = cluster.admin.create({**obj, "metadata": {**meta, "name": "a-copy"}})
-    yield
-    cluster.admin.delete("EnvoyFilter", "default", "a-copy", uid=made["metadata"]["uid"])
 
 
 @pytest.fixture(scope="module")
@@ -184,10 +119,10 @@ def test_each_verb_that_is_missing_is_named(cluster, janitor, lesser, lost, capl
     assert named == [f"{verb} {kinds[resource]}"]
     if lost == ("networking.istio.io", "envoyfilters", "patch"):  # no run of ours does; recover does
         fault(cluster.admin)
-        with copied(cluster):
+        with copied(cluster.admin):
             said = list(undo_runs(client, namespaces=("default",)).left)
     else:
-        said = whole_run(cluster, client, caplog)
+        said = whole_run(cluster.admin, client, caplog)
     undo_runs(cluster.admin)
     assert clean(cluster.admin)
     if (group, resource) in SILENT:
