@@ -34,7 +34,7 @@ def test_who_has_it_may_take_it_again(client):
 @pytest.mark.parametrize(("first", "second"), [(True, False), (False, True), (False, False)])
 def test_the_younger_yields_where_one_is_for_everybody(client, first, second):
     lock(client, "default", HOST, Holder("aaaaaaaa", exact=first))
-    with pytest.raises(Locked, match="aaaaaaaa.*recover --run aaaaaaaa"):
+    with pytest.raises(Locked, match=r"aaaaaaaa.*recover --run aaaaaaaa"):
         lock(client, "default", HOST, Holder("bbbbbbbb", exact=second))
     assert held(client) == ["aaaaaaaa"]
 

@@ -310,7 +310,7 @@ def in_memory() -> list[str]:
     found = []
     for file in Path("/proc/self/fd").iterdir():
         with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(file))
+            found.append(str(file.readlink()))
     return [name for name in found if "memfd" in name]
 
 

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from chaosmesh_ext import errors, mesh as cluster
+from chaosmesh_ext import errors
+from chaosmesh_ext import mesh as cluster
 from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.model import Scope
