@@ -73,6 +73,7 @@ def test_the_owners_edit_stays(ground):
     runner = ground.runner()
     runner.do("edit", "details")
     obj = ground.api.get("VirtualService", "default", "details")
+    obj["metadata"] = {key: obj["metadata"][key] for key in ("name", "namespace", "labels", "annotations")}
     obj["spec"]["hosts"] = ["details", "details.example"]
     ground.api.apply(obj)
     ground.before["spec"]["hosts"] = ["details", "details.example"]
