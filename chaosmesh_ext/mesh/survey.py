@@ -93,7 +93,10 @@ class _Growing:
         meta = obj["metadata"]
         holding = Holding(run, kind, meta["namespace"], meta["name"], ledger.ours(obj))
         self._holdings.append(holding)
-        self._conflicts += [f"{holding}: {conflict}" for conflict in ledger.undo(obj, run).conflicts]
+        try:
+            self._conflicts += [f"{holding}: {conflict}" for conflict in ledger.undo(obj, run).conflicts]
+        except Exception as error:  # one object that makes no sense must not hide the others
+            self._conflicts.append(f"{holding}: {type(error).__name__}: {error}")
         self._version(obj)
 
     def lock(self, obj: Obj) -> None:

@@ -63,6 +63,8 @@ def end(
                 conflicts += take_out(client, holding, told=told)
             except ChaosMeshError as error:
                 left.append(f"{holding}: {error}")
+            except Exception as error:  # one object that makes no sense must not keep the others
+                left.append(f"{holding}: {type(error).__name__}: {error}")
             else:
                 undone.append(str(holding))
     if not left:

@@ -70,7 +70,8 @@ def start(lab, directory: Path, *words: str) -> subprocess.Popen[str]:
         stderr=subprocess.STDOUT,
         text=True,
     )
-    wait_for(lambda: injected(lab) or process.poll() is not None)
+    # a run's Lease is there before its fault
+    wait_for(lambda: any(run["objects"] for run in injected(lab)) or process.poll() is not None)
     assert process.poll() is None, process.communicate()[0]
     return process
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
+import yaml
+from numbered_api import Exchange, NumberedApi, Treatment, answering
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import Conflict, Forbidden
 from chaosmesh_ext.mesh import locks
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.lease import RunLease
@@ -113,31 +116,39 @@ def test_an_owners_later_value_is_told_until_a_person_heard_of_it_and_the_run_is
     assert UNDO not in client.get("VirtualService", "default", "details")["metadata"].get("annotations", {})
 
 
-class Refuses(Client):
-    """Does not do what `how` says."""
-
-    def __init__(self, other: Client, how: set[tuple[str, str]]) -> None:
-        self.__dict__.update(other.__dict__)
-        self.how = how
-
-    def list(self, kind, *args, **kwargs):
-        if ("list", kind) in self.how:
-            raise Forbidden(f"{kind}: no", status=403)
-        return super().list(kind, *args, **kwargs)
-
-    def delete(self, kind, *args, **kwargs):
-        if ("delete", kind) in self.how:
-            raise Forbidden(f"{kind}: no", status=403)
-        return super().delete(kind, *args, **kwargs)
+@pytest.fixture
+def proxy(api) -> Iterator[NumberedApi]:
+    """Between `hindered` and the API; its `treat` says what becomes of a request."""
+    there = NumberedApi(api.kube.url)
+    api.call(there.start())
+    yield there
+    api.call(there.stop())
 
 
-@pytest.mark.parametrize("how", [("delete", "EnvoyFilter"), ("list", "EnvoyFilter")])
-def test_while_a_fault_may_be_left_the_lease_and_the_lock_stay_and_all_else_goes(client, owner, how):
+@pytest.fixture
+def hindered(proxy, api, tmp_path) -> Client:
+    config = api.kube.kubeconfig()
+    config["clusters"][0]["cluster"]["server"] = proxy.url
+    file = tmp_path / "hindered"
+    file.write_text(yaml.safe_dump(config))
+    return mesh.connect({"KUBECONFIG": str(file)})
+
+
+def refusing(method: str, plural: str):
+    """403 for that."""
+    return lambda exchange: answering(403) if exchange.method == method and f"/{plural}" in exchange.path else None
+
+
+@pytest.mark.parametrize("method", ["DELETE", "GET"])
+def test_while_a_fault_may_be_left_the_lease_and_the_lock_stay_and_all_else_goes(
+    client, owner, proxy, hindered, method
+):
     faulted(client, owner)
     client.create(envoy_filter())
     client.create(lease())
     locks.lock(client, "default", HOST, locks.Holder(RUN, exact=False))
-    ended = mesh.end(Refuses(client, {how}), RUN)
+    proxy.treat = refusing(method, "envoyfilters")
+    ended = mesh.end(hindered, RUN)
     assert ended.undone == ("VirtualService default/details",)
     [left] = ended.left
     assert "EnvoyFilter" in left
@@ -146,13 +157,15 @@ def test_while_a_fault_may_be_left_the_lease_and_the_lock_stay_and_all_else_goes
     assert everything(client) == {"VirtualService details"}
 
 
-def test_a_lock_that_cannot_be_released_keeps_the_lease(client):
+def test_a_lock_that_cannot_be_released_keeps_the_lease(client, proxy, hindered):
     """Else nothing would say any more whose lock it is."""
     client.create(lease())
     locks.lock(client, "default", HOST, locks.Holder(RUN, exact=False))
-    ended = mesh.end(Refuses(client, {("delete", "Lease")}), RUN)
+    proxy.treat = refusing("DELETE", "leases")
+    ended = mesh.end(hindered, RUN)
     assert [locks.lock_name("default", HOST) in left for left in ended.left] == [True]
-    assert "could not be looked for" in mesh.end(Refuses(client, {("list", "Lease")}), RUN).left[0]
+    proxy.treat = refusing("GET", "leases")
+    assert "could not be looked for" in mesh.end(hindered, RUN).left[0]
     assert len(client.list("Lease", "default")) == 2
 
 
@@ -182,26 +195,35 @@ def test_two_at_once_end_it_once_without_an_error(client, owner, kubeconfig):
     assert all(obj["spec"] == owner["spec"] for obj in client.list("VirtualService"))
 
 
-def test_an_object_that_another_made_anew_is_read_again(client):
+def test_an_object_that_another_made_anew_is_read_again(client, proxy, hindered):
     """The uid that was read is not the one that is there when it is deleted."""
-    client.create(envoy_filter())
-
-    class Recreated(Client):
-        def __init__(self) -> None:
-            self.__dict__.update(client.__dict__)
-            self.deletions = 0
-
-        def delete(self, kind, namespace, name, *, uid, version=""):
-            self.deletions += 1
-            if self.deletions == 1:
-                super().delete(kind, namespace, name, uid=uid)
-                super().create(envoy_filter())
-            super().delete(kind, namespace, name, uid=uid, version=version)
-
-    other = Recreated()
-    assert mesh.end(other, RUN).left == ()
-    assert other.deletions == 2
-    assert client.list("EnvoyFilter") == []
     made = client.create(envoy_filter())
-    with pytest.raises(Conflict):
-        client.delete("EnvoyFilter", "default", made["metadata"]["name"], uid="another")
+    deletions: list[str] = []
+
+    def anew() -> None:
+        client.delete("EnvoyFilter", "default", made["metadata"]["name"], uid=made["metadata"]["uid"])
+        client.create(envoy_filter())
+
+    async def meddle(exchange: Exchange) -> None:
+        await asyncio.to_thread(anew)
+        await exchange.answer(await exchange.forward())
+
+    def treat(exchange: Exchange) -> Treatment | None:
+        if exchange.method == "DELETE":
+            deletions.append(exchange.path)
+        return meddle if len(deletions) == 1 and exchange.method == "DELETE" else None
+
+    proxy.treat = treat
+    assert mesh.end(hindered, RUN).left == ()
+    assert len(deletions) == 2
+    assert client.list("EnvoyFilter") == []
+
+
+def test_one_object_that_makes_no_sense_keeps_no_other(client):
+    """Whatever is in somebody's object: all others are undone, and it is told."""
+    client.create({**envoy_filter(), "spec": {"configPatches": []}})
+    odd = client.create(envoy_filter(cell="2"))
+    odd["metadata"]["annotations"][UNDO] = f'{{"run":"{RUN}","entries":[{{"cell":7}}]}}'
+    client.replace(odd)
+    ended = mesh.end(client, RUN)
+    assert f"EnvoyFilter default/chaos-{RUN}-1" in ended.undone
