@@ -38,11 +38,11 @@ def test_the_delay_itself_is_not_timed_out(mesh, seen):
     inject(mesh, object_of(Delay(0.4)))
     reply, tags = mesh.traced("sleep-v1", HOST, headers=marks())
     assert (reply.status, tags["response_flags"]) == (200, "DI")
-    assert reply.took >= 0.4
+    assert reply.took >= 0.38
     slow(mesh, 1)
     reply, tags = mesh.traced("sleep-v1", HOST, headers=marks())
     assert (reply.status, tags["response_flags"]) == (504, "DI,UT")
-    assert reply.took >= 0.6
+    assert reply.took >= 0.58
     seen("200 DI; with a slow callee 504 DI,UT")
 
 

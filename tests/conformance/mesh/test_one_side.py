@@ -179,7 +179,7 @@ def test_what_only_envoy_refuses(mesh, seen, case, route, words):
     # of what a message validation says, Envoy sends the first 4,096 bytes only: they may end before the reason
     assert all(words in problem or len(problem) > 4000 for problem in problems), problems
     # a gateway that another test made has no route to reviews
-    until(lambda: SIDECARS <= {one.name for one in mesh.proxies() if one.error}, "every sidecar refuses")
+    until(lambda: {one.name for one in mesh.proxies() if one.error} >= SIDECARS, "every sidecar refuses")
     mesh.apply("VirtualService", "details", {"hosts": ["details"], "http": [{"route": TO}]}, wait=False)
     assert mesh.call("sleep-v1", HOST).status == 507
     mesh.apply("VirtualService", "reviews", vs({"fault": abort(418)}))

@@ -129,14 +129,14 @@ def test_a_request_in_flight(mesh, seen, restored, change):
         assert not flying.done(), "the change came too late to say anything"
         reply = flying.result()
     assert (reply.status, reply.json) == (200, {"name": "details-v1", "path": "/flying"})
-    assert reply.took >= 1.2
+    assert reply.took >= 1.18
     seen(f"200 by details-v1; later ones: {later}")
 
 
 def test_a_delay_in_flight(mesh, seen, restored):
     """A delay that has begun is served whole, though its VirtualService is deleted meanwhile"""
     mesh.route("details", {"fault": fixed_delay("1s")})
-    until(lambda: mesh.call("sleep-v1", HOST).took >= 1, "the delay is live")
+    until(lambda: mesh.call("sleep-v1", HOST).took >= 0.98, "the delay is live")
     with ThreadPoolExecutor(1) as pool:
         flying = pool.submit(mesh.traced, "sleep-v1", HOST)
         until(lambda: _active(mesh) == 1, "the call is held back")
@@ -144,7 +144,7 @@ def test_a_delay_in_flight(mesh, seen, restored):
         assert mesh.call("sleep-v1", HOST).took < 0.5
         assert not flying.done()
         reply, tags = flying.result()
-    assert reply.took >= 1
+    assert reply.took >= 0.98
     seen(f"{reply.status} {tags['response_flags']} after the whole delay; later ones 200 at once")
 
 
