@@ -10,6 +10,7 @@ import time
 import urllib.request
 from pathlib import Path
 
+import psutil
 import pytest
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
@@ -137,12 +138,16 @@ def test_a_signal_takes_the_fault_out(desk, command, number):
 
 
 def test_what_a_killed_run_left_is_listed_and_recovered_by_name(desk):
-    """Nothing can be done in a process that is killed; everything needed to undo it is in the mesh."""
+    """Runner and watchdog are gone, as with their machine; everything needed to undo it is in the mesh."""
     process = desk.start(OURS, {**INJECT, "method": [*INJECT["method"], WAIT]})
     (found,) = desk.until_injected(process)
+    process.send_signal(signal.SIGSTOP)
+    for child in psutil.Process(process.pid).children():
+        child.kill()
     process.kill()
     process.communicate()
     assert found["objects"]
+    assert (found["state"], found["why"]) == ("live", "")
     assert found["run"] in desk.lab.chaos("mesh", "runs").stdout
     unknown = desk.lab.chaos("mesh", "recover", "--run", "ffffffff")
     assert (unknown.returncode, len(unknown.stderr.splitlines())) == (2, 1)
