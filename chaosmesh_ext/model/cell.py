@@ -50,6 +50,10 @@ class Injected(msgspec.Struct, frozen=True):
     subset: str = ""
     carrier: str = ""
 
+    def __str__(self) -> str:
+        what = f"delay of {self.delay:g} s" if self.kind == "delay" else f"abort with {self.grpc_status or self.status}"
+        return what if self.percentage == 100 else f"{what}, {self.percentage:g} %"
+
     def covers(self, edge: Edge) -> bool:
         """Whether calls on EDGE meet this fault."""
         return edge.destination == self.destination and (not self.sources or str(edge.source) in self.sources)

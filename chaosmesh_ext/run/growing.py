@@ -24,7 +24,7 @@ class Growing:
 
     injected: None until the fault is written, and again once it was rolled back. holdings: the objects that carry it.
     uids: theirs. unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
-    leaving: it is being undone.
+    standing: it is in, and nobody should change it; leaving: it is being undone.
     """
 
     def __init__(self, place: Place, fault: Fault, prover: Prover | None) -> None:
@@ -35,6 +35,7 @@ class Growing:
         self.answers: list[Answer] = []
         self.unanswered = False
         self.proven = False
+        self.standing = False
         self.leaving = False
 
     def write(self, client: Client, plans: Plans, witness: Witness) -> tuple[float, str, str]:
@@ -79,7 +80,7 @@ class Growing:
 
     def disturbed(self, client: Client) -> str:
         """What somebody changed under the fault, while it is live; empty where it stands as it was written."""
-        if not self.proven:
+        if not self.standing:
             return ""
         for holding in self.holdings:
             obj = client.find(holding.kind, holding.namespace, holding.name)

@@ -15,6 +15,7 @@ from chaosmesh_ext.errors import ChaosMeshError, LeftBehind
 from chaosmesh_ext.mesh import Client, Place, RunLease, Watchdog, Witness
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.run.audit import Audit
+from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.keeper import Keeper
 from chaosmesh_ext.settings import Settings
 
@@ -37,6 +38,8 @@ class Opened:
         self.witness = Witness(watchdog)
         self._watchdog = watchdog
         self._keeper: Keeper | None = None
+        self._lease: RunLease | None = None
+        self._announced: set[str] = set()
         self._locked: dict[tuple[str, str], bool] = {}
 
     @classmethod
@@ -74,8 +77,9 @@ class Opened:
         except BaseException:
             opened._watchdog.close()
             raise
+        opened._lease = RunLease.read(made) or lease
         opened._keeper = Keeper(
-            RunLease.read(made) or lease,
+            opened._lease,
             watchdog=opened._watchdog,
             connect=connect,
             system=settings.system_namespace,
@@ -94,6 +98,14 @@ class Opened:
         self._watchdog.namespaces(sorted({place.namespace, place.destination.namespace} - {""}))
         mesh.lock(client, *where, mesh.Holder(self.run, exact), witness=self.witness)
         self._locked[where] = exact
+
+    def announce(self, client: Client, cell: Growing, *, removed: bool = False) -> None:
+        """Tell whoever is on call, by an Event, that CELL's fault is in; or REMOVED, where that was told."""
+        if self._lease is None or removed != (cell.id in self._announced):
+            return
+        self._announced ^= {cell.id}
+        carried_by = cell.holdings[0] if cell.holdings else None
+        mesh.announce(client, cell.place, self._lease, str(cell.injected), removed=removed, carried_by=carried_by)
 
     def end(self, client: Client, undo: Callable[[], T], namespaces: Collection[str]) -> T:
         """UNDO what is left while the run still lives, then end it.

@@ -74,20 +74,19 @@ def seen_gone(cell: Growing) -> float | None:
         ) from error
 
 
-def at_once(connect: Callable[[], Client], run: str, namespaces: Collection[str], until: float) -> list[str]:
+def at_once(
+    connect: Callable[[], Client], run: str, cells: Sequence[Growing], namespaces: Collection[str], until: float
+) -> list[str]:
     """Take everything of RUN out, over and over UNTIL that time (epoch), on a connection of its own; what is left.
 
     For a run that may be in the middle of anything: its own connection, and a write that has not arrived yet.
     """
-    left: list[str] = []
     try:
         client = connect()
-        while True:
-            for holding in mesh.holdings(client, namespaces, run=run):
-                left += mesh.take_out(client, holding)
-            if time.time() >= until:
-                break
-            time.sleep(0.2)
     except ChaosMeshError as error:
-        left.append(str(error))
-    return left
+        return [str(error)]
+    while True:
+        removed = remove(client, run, cells, namespaces, sweep=True)
+        if removed.failed or time.time() >= until:
+            return [*removed.failed, *removed.conflicts]
+        time.sleep(0.2)

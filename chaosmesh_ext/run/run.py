@@ -213,7 +213,8 @@ class Run:
         except BaseException as error:
             self._roll_back(cell, error)
             raise
-        cell.proven = prover is not None
+        cell.proven, cell.standing = prover is not None, True
+        opened.announce(self.client, cell)
         cell.answers += live.answers
         self._control += live.controls
         if prover is None:
@@ -379,6 +380,9 @@ class Run:
         removed = remove(self.client, self.token, cells, self._namespaces, sweep=sweep and not rest)
         if not removed.failed:
             self._live = rest  # a conflict is for a person: to try again would change nothing
+        if self._opened is not None:
+            for cell in cells:
+                self._opened.announce(self.client, cell, removed=True)
         removed.check(self.token)
         gone = [after for cell in cells if (after := seen_gone(cell)) is not None]
         return Undone(removed.objects, tuple(cell.id for cell in cells), max(gone, default=None))
@@ -389,7 +393,7 @@ class Run:
             return
         self._stopped = self._stopped or Aborted("its process was ended")
         late = _UNANSWERED if any(cell.unanswered for cell in self._cells) else 0.0
-        if left := at_once(self.connect, self.token, self._namespaces, time.time() + late):
+        if left := at_once(self.connect, self.token, list(self._live), self._namespaces, time.time() + late):
             # not through logging: a signal may have interrupted it
             sys.stderr.write(
                 f"run {self.token} left something in the mesh: {'; '.join(left)}; "

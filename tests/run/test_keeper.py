@@ -127,8 +127,6 @@ def test_a_run_whose_watchdog_dies_undoes_by_itself(open_run):
 def test_a_fault_that_somebody_removes_makes_the_run_inconclusive(open_run, carrier, mesh, owner):
     mesh.apply(owner)
     run = open_run(carrier=carrier)
-    run._live[0].proven = True
-    run._live[0].prover = None
     client = connect()
     if carrier == "envoyfilter":
         (obj,) = client.list("EnvoyFilter", "default")
@@ -162,3 +160,19 @@ def test_two_runs_on_one_host_exclude_each_other_unless_both_have_markers(open_r
         other.inject(Abort(507, percentage=5), Scope("details", requests="all"), carrier="virtualservice", prove=False)
     assert [one.run for one in runs(connect()) if one.objects] == [run.token]
     other.close()
+
+
+def test_whoever_is_on_call_sees_events_on_the_service(open_run):
+    run = open_run(length=30)
+    run.close()
+    client = connect()
+    told = [one for one in client.list("Event", "default") if one["involvedObject"]["name"] == "details"]
+    told.sort(key=lambda one: one["reason"])
+    injected, removed = told
+    assert injected["involvedObject"]["kind"] == "Service"
+    assert (injected["type"], injected["reason"]) == ("Warning", "ChaosFaultInjected")
+    assert injected["message"].startswith(
+        "abort with 507 on productpage-v1 → details, requests that the run marked: run"
+    )
+    assert f"chaos mesh recover --run {run.token}" in injected["message"]
+    assert (removed["type"], removed["reason"]) == ("Normal", "ChaosFaultRemoved")
