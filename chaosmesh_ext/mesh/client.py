@@ -37,6 +37,9 @@ _PAUSE_S: Final = 5.0
 _WHERE: Final = re.compile(r"^HTTPS?Connection(Pool)?\(.*?\): ")
 """How urllib3 says which connection it means; ours is in the sentence already."""
 
+_WHOLE = 2.0
+"""Seconds that two Dates of one clock may differ by, as seen from here: they have whole seconds, and travel."""
+
 _STATUS: Mapping[int, type[errors.ApiError]] = {
     400: errors.Unprocessable,
     401: errors.Unauthorized,
@@ -60,7 +63,7 @@ class Client:
         self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
         self._renewing = threading.Lock()
         self._asked_again = float("-inf")
-        self._clock: tuple[float, float] | None = None
+        self._ahead: float | None = None
 
     @property
     def access(self) -> Access:
@@ -162,14 +165,13 @@ class Client:
 
         Dates have whole seconds: it is up to one second late. Asks the server where nothing was asked before.
         """
-        if self._clock is None:
+        if self._ahead is None:
             self.version()
-        if self._clock is None:
+        if self._ahead is None:
             raise errors.Unreachable(
                 f"the Kubernetes API at {self.host} answers without a Date: let its proxy pass that header"
             )
-        date, then = self._clock
-        return date + time.monotonic() - then
+        return self._ahead + time.monotonic()
 
     def version(self) -> Obj:
         """What the server says of its own version."""
@@ -242,7 +244,10 @@ class Client:
                 "check KUBECONFIG and that the cluster, or the lab (`chaos mesh lab status`), is up"
             ) from error
         if answer.status < 500 and (date := answer.headers.get("Date")):
-            self._clock = (parsedate_to_datetime(date).timestamp(), time.monotonic())
+            ahead = parsedate_to_datetime(date).timestamp() - time.monotonic()
+            # Dates have whole seconds: of those of one clock the latest is the nearest, and one far back is another
+            late = self._ahead is not None and _WHOLE > self._ahead - ahead > 0
+            self._ahead = self._ahead if late else ahead
         return answer
 
     def _renew(self, used: tuple[Access, urllib3.PoolManager], what: str, *, needed: bool) -> bool:

@@ -36,6 +36,7 @@ _LOOK = {
     "Deployment": "list",
     "DestinationRule": "list",
     "EnvoyFilter": "list",
+    "HTTPRoute": "list",
     "Pod": "list",
     "Service": "get list",
     "ServiceEntry": "list",
@@ -46,7 +47,7 @@ _WRITE = {
     "VirtualService": ("virtualservice", "get create patch delete"),
 }
 _LEASE = "get list create patch delete"
-_OPTIONAL = {"Canary": "list", "Event": "create", "Gateway": "get", "HTTPRoute": "list", "Rollout": "list"}
+_OPTIONAL = {"Canary": "list", "Event": "create", "Gateway": "get", "Rollout": "list"}
 
 
 def needed(namespace: str, system: str) -> Iterator[Permission]:

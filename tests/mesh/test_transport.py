@@ -434,6 +434,20 @@ class TestTime:
             assert 0.05 <= client.server_time() - first < 5
             assert len(api.heard) == 2
 
+    @pytest.mark.parametrize(("second", "back"), [("11:59:59", False), ("11:59:00", True)])
+    def test_it_does_not_step_back_unless_the_server_does(self, second, back):
+        """Dates have whole seconds."""
+        dates = [
+            f"HTTP/1.1 404 Not Found\r\nDate: Sat, 21 Nov 2026 {at} GMT\r\nContent-Length: 2\r\n\r\n{{}}"
+            for at in ("12:00:00", second)
+        ]
+        with ScriptedApi(*(one.encode() for one in dates)) as api:
+            client = Client(Access(api.url, NOWHERE))
+            assert client.find("Lease", "default", "a") is None
+            first = client.server_time()
+            assert client.find("Lease", "default", "a") is None
+            assert (client.server_time() < first) is back
+
     def test_a_server_without_a_clock_is_said(self):
         bare = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
         with ScriptedApi(bare) as api, pytest.raises(errors.Unreachable, match="without a Date"):
