@@ -8,15 +8,16 @@ CHAOSMESH_EXAMPLES multiplies the examples, for a soak.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from copy import deepcopy
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 import yaml
 from actors import Actor, Gated
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from overlays import RUN, place, virtual_services
@@ -44,15 +45,16 @@ _MEDDLING = ("export", "ours", "older", "recreate", "wipe", "fault of his own", 
 """Edits after which something of ours may stay until a person was told, or come back."""
 
 _PLACES = (
+    "PATCH VirtualService default/details, on its way",
     "POST EnvoyFilter default/chaos-0badcafe-1, on its way",
     "POST VirtualService default/chaos-0badcafe-1, before its answer",
-    "PATCH VirtualService default/details, on its way",
     "PATCH VirtualService default/details, before its answer",
     "PATCH VirtualService default/details",
     "on its way",
     "before its answer",
     "probes",
 )
+_STRIKES = ("killed, and its write comes late", "stopped", "killed", "nothing")
 
 
 class Wires:
@@ -122,7 +124,7 @@ class WatchdogsEar:
 
 class Interleavings(RuleBasedStateMachine):
     background: Background
-    patched: Any
+    patched: SimpleNamespace
 
     def __init__(self) -> None:
         super().__init__()
@@ -138,30 +140,46 @@ class Interleavings(RuleBasedStateMachine):
         self.log: list[str] = []
 
     def _kubeconfig(self) -> str:
-        file = f"{self.patched.folder}/{id(self)}"
-        with open(file, "w") as out:
-            yaml.safe_dump(self.mesh.kubeconfig(direct=True), out)
-        return file
+        file = self.patched.folder / f"{id(self)}"
+        file.write_text(yaml.safe_dump(self.mesh.kubeconfig(direct=True)))
+        return str(file)
 
     @initialize(
         owner=virtual_services(faults=True),
-        cells=st.lists(st.integers(-2, len(CELLS) - 1), min_size=1, max_size=2, unique=True),
+        cells=st.lists(st.sampled_from([0, -2, -1, *range(1, len(CELLS))]), min_size=1, max_size=2, unique=True),
         where=st.sampled_from(_PLACES),
-        count=st.integers(0, 3),
-        edit=st.sampled_from(sorted(EDITS)),
+        count=st.sampled_from([1, 2, 0]),
+        edit=st.none() | st.sampled_from(sorted(EDITS)),
+        strike=st.sampled_from(_STRIKES),
+        order=st.permutations(["runner", "watchdog", "janitor"]),
     )
-    def begin(self, owner: dict[str, Any], cells: list[int], where: str, count: int, edit: str) -> None:
-        """An owner has a VirtualService for details; a runner faults calls to it, or to reviews, and has come far."""
+    def begin(
+        self,
+        owner: dict[str, Any],
+        cells: list[int],
+        where: str,
+        count: int,
+        edit: str | None,
+        strike: str,
+        order: list[str],
+    ) -> None:
+        """An owner has a VirtualService for details; a runner faults calls to it, or to reviews, and has come far when
+        something happens. ORDER: who comes to an end first.
+        """
         self.mesh.delete("VirtualService", "default", "reviews")
         self.two = Two(owner)
         self.client.create(owner)
         self._look()
         self.two.alone["metadata"]["uid"] = self.two.shared["metadata"]["uid"]
-        self.cells = cells
+        self.cells, self.order = cells, order
         self.runner = Actor("runner", self._runs)
         self.watchdog = Actor("watchdog", self._watches)
         self.the_runner_comes_to(where, count)
-        self.the_owner(edit, count)
+        if edit:
+            self.the_owner(edit, count)
+        if strike.startswith("killed") and not self.runner.over:
+            self.the_runner_is_killed(arrives="late" in strike)
+        self.stopped = strike == "stopped" and not self.runner.over
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
@@ -331,10 +349,20 @@ class Interleavings(RuleBasedStateMachine):
             self.client.close()
             self.mesh.close()
 
+    @staticmethod
+    def _goes_far(actor: Actor) -> None:
+        """As far as it comes alone."""
+        for _ in range(60):
+            actor.step()
+
     def _finish(self) -> None:
+        actors = sorted([self.runner, self.watchdog, *self.janitors], key=lambda one: self.order.index(one.name))
+        for actor in actors:
+            if actor is not self.runner or not self.stopped:
+                self._goes_far(actor)
         self.stopped = False
         for _ in range(20_000):
-            alive = [one for one in (self.runner, self.watchdog, *self.janitors) if not one.over]
+            alive = [one for one in actors if not one.over]
             if not alive:
                 break
             for actor in alive:
@@ -359,23 +387,65 @@ class Interleavings(RuleBasedStateMachine):
         assert len(self.mesh.objects("VirtualService")) == 1
 
 
-def test_no_interleaving_of_runner_owner_watchdog_and_janitor_leaves_anything_or_loses_an_edit(monkeypatch, tmp_path):
+@pytest.fixture
+def machine(monkeypatch, tmp_path) -> Iterator[type[Interleavings]]:
+    """The state machine; the watchdog's clock is its own, and it does one thing at a time."""
     patched = SimpleNamespace(folder=tmp_path, now=lambda: 0.0)
-    monkeypatch.setattr(guarding, "time", SimpleNamespace(monotonic=lambda: patched.now()))
+    clock = SimpleNamespace(monotonic=lambda: patched.now())  # noqa: PLW0108 - another one for each example
+    monkeypatch.setattr(guarding, "time", clock)
     monkeypatch.setattr(guarding.Guard, "_keep_warm", lambda self: None)
     monkeypatch.setattr(guarding, "_POLL_S", 4.0)
     monkeypatch.setattr(rescue, "_AT_ONCE", 1)
     background = Background()
-    try:
-        run_state_machine_as_test(
-            type("Interleaved", (Interleavings,), {"background": background, "patched": patched}),
-            settings=settings(
-                max_examples=60 * EXAMPLES,
-                stateful_step_count=30,
-                deadline=None,
-                phases=[Phase.explicit, Phase.reuse, Phase.generate] if os.environ.get("NOSHRINK") else list(Phase),
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-    finally:
-        background.close()
+    yield type("Interleaved", (Interleavings,), {"background": background, "patched": patched})
+    background.close()
+
+
+@pytest.mark.timeout(900 * EXAMPLES)
+def test_no_interleaving_of_runner_owner_watchdog_and_janitor_leaves_anything_or_loses_an_edit(machine):
+    """Those that hypothesis thinks of."""
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=150 * EXAMPLES,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("strike", _STRIKES[:3])
+@pytest.mark.parametrize("cell", [-2, -1, 0, 4], ids=["filter", "created", "route", "field"])
+def test_a_runner_struck_at_each_of_its_requests_leaves_nothing_while_nobody_else_is_at_work(machine, cell, strike):
+    """Before it, while it is on its way, before its answer: the watchdog alone is enough."""
+    route = {"route": [{"destination": {"host": "details"}, "weight": 100}]}
+    owner = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {"name": "details", "namespace": "default"},
+        "spec": {"hosts": ["details"], "http": [{"match": [{"uri": {"prefix": "/a"}}], **route}, route]},
+    }
+    steps, ended = 0, False
+    while not ended:
+        steps += 1
+        world = machine()
+        try:
+            world.begin(owner, [cell], "nowhere", 0, None, "nothing", ["watchdog", "runner", "janitor"])
+            for _ in range(steps):
+                world.runner.step()
+                while world.runner.at.startswith("an intent") and not world.runner.over:
+                    world.watchdog.step()
+                    world.runner.step()
+            ended = world.runner.at.startswith("its watchdog's end")
+            if strike == "stopped":
+                world.stopped = True
+            elif not ended:
+                world.the_runner_is_killed(arrives="late" in strike)
+        finally:
+            try:
+                world.teardown()
+            except AssertionError as error:
+                raise AssertionError(f"after {steps} steps, {world.runner}: {error}") from error
+    assert steps > 20
