@@ -239,7 +239,7 @@ class TestDeadline:
         runner = ground.runner(deadline=1.0)
         runner.do("create", "1")
         until(ground.clean)
-        assert "deadline" in runner.do("state")["took_over"]
+        until(lambda: "deadline" in runner.do("state")["took_over"])
         assert "deadline" in runner.fails("create", "2")
         assert ground.names() == []
         until(lambda: not lives(runner.watchdog))

@@ -172,7 +172,7 @@ class TestStopped:
         assert ground.names() == [NAME]
         runner.do("still")
         until(ground.clean)
-        assert "silent for 1.5 s" in runner.do("state")["took_over"]
+        until(lambda: "silent for 1.5 s" in runner.do("state")["took_over"])
 
     def test_when_it_wakes_its_late_patch_is_refused(self, ground):
         runner = ground.runner(silence=SILENT)
@@ -185,7 +185,7 @@ class TestStopped:
         os.kill(runner.pid, signal.SIGCONT)
         assert runner.hear()["error"] == "Conflict"
         assert ground.clean()
-        assert "silent" in runner.do("state")["took_over"]
+        until(lambda: "silent" in runner.do("state")["took_over"])
 
     def test_when_it_wakes_its_late_creation_is_deleted_again(self, ground):
         runner = ground.runner(silence=SILENT, late=0.5)
