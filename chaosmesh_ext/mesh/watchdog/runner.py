@@ -122,8 +122,8 @@ class Watchdog:
         with self._sending:
             self._number += 1
             number = self._number
-        sent = self._send(say.Intent(number, kind, namespace, name, version, created))
-        if sent and self._wait(lambda: number in self._heard, HEARD_S):
+        self._send(say.Intent(number, kind, namespace, name, version, created))
+        if self._wait(lambda: number in self._heard, HEARD_S):  # where it was not sent, that says why
             self._heard.discard(number)
             return number
         if self._over:
