@@ -54,7 +54,7 @@ _PLACES = (
     "before its answer",
     "probes",
 )
-_STRIKES = ("killed, and its write comes late", "stopped", "killed", "nothing")
+_STRIKES = ("killed, and its write comes late", "stopped", "its connection breaks", "killed", "nothing")
 
 
 class Wires:
@@ -180,6 +180,8 @@ class Interleavings(RuleBasedStateMachine):
         if strike.startswith("killed") and not self.runner.over:
             self.the_runner_is_killed(arrives="late" in strike)
         self.stopped = strike == "stopped" and not self.runner.over
+        if "breaks" in strike:
+            self.the_connection_breaks()
 
     # --- programs -----------------------------------------------------------------------------------------------------
 
@@ -280,6 +282,13 @@ class Interleavings(RuleBasedStateMachine):
         self.runner_gone_at = self.wires.now
         self.stopped = False
         if flight and arrives:
+            self.late.append((self.wires.now + LATE_S, flight))
+
+    @rule()
+    @precondition(lambda self: not self.runner.over)
+    def the_connection_breaks(self) -> None:
+        """The runner hears no answer; a write that it sent comes late."""
+        if flight := self.runner.breaks():
             self.late.append((self.wires.now + LATE_S, flight))
 
     @rule()
@@ -416,7 +425,7 @@ def test_no_interleaving_of_runner_owner_watchdog_and_janitor_leaves_anything_or
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("strike", _STRIKES[:3])
+@pytest.mark.parametrize("strike", _STRIKES[:4])
 @pytest.mark.parametrize("cell", [-2, -1, 0, 4], ids=["filter", "created", "route", "field"])
 def test_a_runner_struck_at_each_of_its_requests_leaves_nothing_while_nobody_else_is_at_work(machine, cell, strike):
     """Before it, while it is on its way, before its answer: the watchdog alone is enough."""
@@ -441,6 +450,8 @@ def test_a_runner_struck_at_each_of_its_requests_leaves_nothing_while_nobody_els
             ended = world.runner.at.startswith("its watchdog's end")
             if strike == "stopped":
                 world.stopped = True
+            elif "breaks" in strike:
+                world.the_connection_breaks()
             elif not ended:
                 world.the_runner_is_killed(arrives="late" in strike)
         finally:

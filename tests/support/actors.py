@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from chaosmesh_ext.errors import Unreachable
 from chaosmesh_ext.mesh import Client
 from chaosmesh_ext.mesh.transport import Access
 
@@ -21,13 +22,14 @@ class Killed(BaseException):
 
 
 class Actor:
-    """at: where it stands. flight: a write that it has sent and that has not arrived, or None. error: what ended it
-    that should not have.
+    """at: where it stands. flight: a write that it has sent and that has not arrived, or None. broken: its next answer
+    is lost. error: what ended it that should not have.
     """
 
     def __init__(self, name: str, program: Callable[[Actor], None]) -> None:
         self.name, self.at, self.over, self.killed = name, "its beginning", False, False
         self.flight: Callable[[], Any] | None = None
+        self.broken = False
         self.error: BaseException | None = None
         self._program = program
         self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
@@ -68,6 +70,12 @@ class Actor:
         if self.error is not None:
             raise AssertionError(f"{self} ended in {self.error!r}") from self.error
 
+    def breaks(self) -> Callable[[], Any] | None:
+        """The connection of its request breaks: it hears no answer; the write that was under way, which may arrive."""
+        self.broken = True
+        flight, self.flight = self.flight, None
+        return flight
+
     def kill(self) -> Callable[[], Any] | None:
         """It ends where it stands; the write that was under way, which may arrive yet."""
         flight, self.flight = self.flight, None
@@ -90,13 +98,23 @@ class Gated(Client):
             return super(Gated, self)._call(method, where, what, **named)
 
         self._actor.pause(f"{method} {what}")
+        if self._actor.broken:
+            raise self._lost()
         if method == "GET":
             return arrive()
         self._actor.flight = arrive
         self._actor.pause(f"{method} {what}, on its way")
         self._actor.flight = None
+        if self._actor.broken:
+            raise self._lost()
         try:
             return arrive()
         finally:
             if not self._actor.killed:
                 self._actor.pause(f"{method} {what}, before its answer")
+                if self._actor.broken:
+                    raise self._lost()
+
+    def _lost(self) -> Unreachable:
+        self._actor.broken = False
+        return Unreachable("the connection broke")
