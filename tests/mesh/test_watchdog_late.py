@@ -281,3 +281,20 @@ class TestClosed:
         until(lambda: ground.names() == [])
         until(lambda: not lives(runner.watchdog))
         assert ground.clean()
+
+    def test_waiting_costs_nothing(self, ground):
+        runner = ground.runner(late=60.0)
+        runner.do("intend_create", "1")
+        runner.do("close")
+        before = len(ground.seen("GET", NAME))
+        time.sleep(2.0)
+        assert len(ground.seen("GET", NAME)) - before <= 9
+
+    def test_one_whose_api_is_gone_for_good_does_not_wait_for_the_deadline(self, ground):
+        """As when a lab is taken down after a run of which one answer was missing."""
+        runner = ground.runner(late=0.3, patience=0.5, deadline=3600.0)
+        runner.do("intend_create", "1")
+        runner.do("close")
+        ground.treats("", reset)
+        until(lambda: not lives(runner.watchdog))
+        assert "gives up" in ground.logs()

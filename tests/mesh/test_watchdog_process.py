@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from end_watchdogs import end_watchdogs
 from watched import RUN, until
 
 from chaosmesh_ext.errors import Inconclusive
@@ -86,6 +87,7 @@ class TestRunnersSide:
         started = Watchdog.start(connect().access, run=RUN, deadline=60)
         yield started
         started.close()
+        end_watchdogs()
 
     def test_writes_through_a_witness_are_known_and_undone(self, client, watchdog):
         """`Witness` is how a run writes."""

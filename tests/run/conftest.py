@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 from allowed import as_lab, caller
+from end_watchdogs import end_watchdogs
 
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 from chaosmesh_ext.mesh import connect
@@ -184,7 +185,10 @@ def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
     monkeypatch.setenv("KUBECONFIG", str(file))
     for module in ("hunt", "trace_proof", "run"):  # these traces are whole at once
         monkeypatch.setattr(f"chaosmesh_ext.run.{module}.gather", partial(gather, quiet=0.05))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("chaosmesh_ext.mesh.watchdog.runner.LATE_S", 0.2)  # what is not answered here never comes
     yield there
+    end_watchdogs()
     there.close()
 
 

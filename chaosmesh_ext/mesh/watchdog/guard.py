@@ -56,7 +56,9 @@ class Guard:
     def _listen(self, seconds: float) -> None:
         """Hear what the runner says within SECONDS, or until it ends."""
         asked = time.monotonic()
-        heard = self._ear.messages(max(0.0, min(seconds, self._deadline - asked) if not self._over else seconds))
+        if not self._over and self._released_at is None:
+            seconds = max(0.0, min(seconds, self._deadline - asked))
+        heard = self._ear.messages(seconds)
         if heard:
             self._quiet = 0.0
         else:
@@ -83,7 +85,9 @@ class Guard:
                     self._deadline = time.monotonic() + message.deadline
                 case say.Bye() | say.Abandon():
                     self._released_at = time.monotonic()
-                    if isinstance(message, say.Abandon) and not self._over:
+                    if isinstance(message, say.Bye):
+                        self._deadline = min(self._deadline, self._released_at)  # the run is over: patience begins
+                    elif not self._over:
                         self._over = "the runner could not undo all of it"
                     self._ear.tell(say.Released(stays=bool(self._over or self._book.unanswered)))
 
@@ -145,9 +149,14 @@ class Guard:
             pause = min(pause * 2, most)
 
     def _keep_warm(self) -> None:
+        said = ""
         while True:
             time.sleep(_WARM_S)
+            now = ""
             try:
                 self._client.version()
             except ChaosMeshError as error:
-                self._log(f"the API: {error}")
+                now = str(error)
+            if now != said:
+                said = now
+                self._log(now or "the Kubernetes API answers again")
