@@ -58,7 +58,7 @@ def real(request: pytest.FixtureRequest) -> None:
         pytest.skip("runs with --real only")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def real_lab(real: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabUnderTest]:
     """Bookinfo on istiod, kube-apiserver and Jaeger; each test leaves it as it found it."""
     lab = start_lab(f"real-{os.getpid()}", tmp_path_factory.mktemp("state"), *REAL)

@@ -45,14 +45,14 @@ class Server:
         self._loop.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(side: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     started = Server(side, tmp_path_factory.mktemp(f"kube-{side}"))
     yield started
     started.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeClient]:
     """Sends any verb to the side's server."""
     with KubeClient(server.kube.kubeconfig(), tmp_path_factory.mktemp("client")) as client:

@@ -11,7 +11,7 @@ from victim import Victim
 _PLANE = {"embedded": "embedded", "real": "istiod"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def standing_mesh(side: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     mesh = Mesh(tmp_path_factory.mktemp(f"mesh-{side}"), control_plane=_PLANE[side])
     mesh.start()
@@ -34,7 +34,7 @@ def mesh(standing_mesh: Mesh) -> Iterator[Mesh]:
     standing_mesh.clean()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def guest(standing_mesh: Mesh) -> str:
     """A caller in another namespace, far."""
     name = standing_mesh.pod("guest", namespace="far")
@@ -42,7 +42,7 @@ def guest(standing_mesh: Mesh) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gateway(standing_mesh: Mesh) -> str:
     """The pod of an ingress gateway; it listens nowhere until a test's Gateway selects istio: ingressgateway."""
     name = standing_mesh.pod("istio-ingressgateway", namespace="istio-system", gateway=True, istio="ingressgateway")
@@ -50,7 +50,7 @@ def gateway(standing_mesh: Mesh) -> str:
     return name
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def victims(standing_mesh: Mesh) -> dict[str, Victim]:
     """Two pods that may be harmed, victim-v1 and victim-v2; the service victim is the first, the service pair both."""
     found = {name: Victim(standing_mesh, standing_mesh.pod("victim", name)) for name in ("v1", "v2")}

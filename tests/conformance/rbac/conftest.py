@@ -13,7 +13,7 @@ from rbac_cluster import SYSTEM, Cluster, until
 from chaosmesh_ext.run.janitor import Janitor
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cluster(real: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     there = Cluster(tmp_path_factory.mktemp("rbac"))
     yield there
@@ -21,7 +21,7 @@ def cluster(real: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cl
     there.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def janitor(cluster: Cluster) -> Iterator[list]:
     """The janitor, with nothing but its own account; what it told."""
     client, _ = cluster.account("chaosmesh-janitor", SYSTEM)

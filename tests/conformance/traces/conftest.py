@@ -33,7 +33,7 @@ def free_place(directory: Path) -> Place:
             return Place(control=host, directory=directory)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running():
     """`running(side, part)` holds a part of a lab in a loop of its own, as a `Store`."""
 
@@ -55,7 +55,7 @@ def running():
     return hold
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def store(side: str, running, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     """The store of this side."""
     place = free_place(tmp_path_factory.mktemp(f"traces-{side}"))

@@ -1,0 +1,1 @@
+"""The Kubernetes API, judged by kube-apiserver; a package, so that what its tests share ends with the last of them."""
