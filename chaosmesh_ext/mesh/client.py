@@ -2,7 +2,8 @@
 
 Each write names what it expects to find (D2): a patch tests the resourceVersion it was computed from, a deletion the
 uid. Whoever gets a Conflict computes again from the fresh object; nothing is written back from an old copy. Nothing is
-sent twice behind anybody's back, except what the server did not take because the credentials were old.
+sent twice behind anybody's back, except what the server did not take: because the credentials were old, or because it
+asked to come back later.
 """
 
 from __future__ import annotations
@@ -34,6 +35,10 @@ _TIMEOUT: Final = (5.0, 20.0)
 _PAUSE_S: Final = 5.0
 """Credentials that are about to expire are asked for again at most this often."""
 
+_PATIENCE_S: Final = 8.0
+"""Most seconds to wait for a server that answers 429 with Retry-After, of all writes (or all reads) together until it
+takes one again: less than the two thirds of a Lease after which a run that cannot renew it stops."""
+
 _WHERE: Final = re.compile(r"^HTTPS?Connection(Pool)?\(.*?\): ")
 """How urllib3 says which connection it means; ours is in the sentence already."""
 
@@ -63,6 +68,7 @@ class Client:
         self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
         self._renewing = threading.Lock()
         self._asked_again = float("-inf")
+        self._patience = {True: _PATIENCE_S, False: _PATIENCE_S}
         self._ahead: float | None = None
 
     @property
@@ -195,6 +201,13 @@ class Client:
         target = quote(where) + (f"?{urlencode(query)}" if query else "")
         data = None if body is None else msgspec.json.encode(body)
         answer = self._send(held, method, target, what, told, data)
+        reads = method == "GET"
+        while answer.status == 429 and (pause := _retry_after(answer)) <= self._patience[reads]:
+            self._patience[reads] -= pause
+            time.sleep(pause)
+            answer = self._send(held, method, target, what, told, data)
+        if answer.status != 429:
+            self._patience[reads] = _PATIENCE_S
         if answer.status == 401 and self._renew(held, f"{method} {what}", needed=True):
             held = self._held
             answer = self._send(held, method, target, what, told, data)
@@ -279,6 +292,14 @@ class Client:
             return pool is not used[1] or (new.authorization, new.headers) != (old.authorization, old.headers)
         finally:
             self._renewing.release()
+
+
+def _retry_after(answer: urllib3.BaseHTTPResponse) -> float:
+    """Seconds after which to ask again; endless where the server does not say. Kubernetes gives no dates."""
+    try:
+        return max(0.1, float(answer.headers.get("Retry-After", "inf")))
+    except ValueError:
+        return float("inf")
 
 
 def _refusal(answer: urllib3.BaseHTTPResponse, access: Access, what: str) -> errors.ChaosMeshError:

@@ -58,7 +58,9 @@ class Keeper:
         changed under a fault, or nothing. STOP is called from one of the threads, at most once, and ends the run.
         """
         self._lease, self._watchdog, self._connect, self._system = lease, watchdog, connect, system
-        self._deadline = time.monotonic() + length
+        self._renewed = time.monotonic()
+        self._deadline = self._renewed + length
+        self._why = "the API server does not answer"
         self._disturbed, self._stop_run = disturbed, stop
         self._done = threading.Event()
         self._said = threading.Lock()
@@ -97,21 +99,22 @@ class Keeper:
                 self._stop(Inconclusive(f"{self._watchdog.died}; without it no fault stays in"))
             elif time.monotonic() > self._deadline:
                 self._stop(Inconclusive(f"the run's deadline passed at {mesh.time_text(self._lease.deadline)}"))
+            elif time.monotonic() - self._renewed > self._lease.duration * 2 / 3:  # the keeper may hang in a request
+                self._stop(Inconclusive(f"the run's Lease could not be renewed for two thirds of it: {self._why}"))
 
     # --- the keeper ---------------------------------------------------------------------------------------------------
 
     def _keep(self) -> None:
         client: Client | None = None
-        renewed = time.monotonic()
-        renew_at = renewed + self._lease.duration / 3
-        halt_at = look_at = renewed
+        renew_at = self._renewed + self._lease.duration / 3
+        halt_at = look_at = self._renewed
         while not self._done.wait(_TICK):
             now = time.monotonic()
             try:
                 client = client or self._connect()
                 if now >= renew_at:
                     self._lease = mesh.renew(client, self._lease)
-                    renewed = now
+                    self._renewed = now
                     renew_at = now + self._lease.duration / 3
                 if now >= halt_at:
                     halt_at = now + _HALT
@@ -123,8 +126,7 @@ class Keeper:
             except (LeaseLost, Aborted, mesh.Disturbed) as error:
                 self._stop(error)
             except ChaosMeshError as error:
-                if time.monotonic() - renewed > self._lease.duration * 2 / 3:
-                    self._stop(Inconclusive(f"the run's Lease could not be renewed for two thirds of it: {error}"))
+                self._why = str(error)
 
 
 def refuse_halted(client: Client, system: str) -> None:

@@ -125,3 +125,91 @@ def test_whatever_the_api_answers_a_run_says_what_it_was_and_leaves_nothing(
     assert not failed, (
         "\n\n".join(told) + f"\n{len(failed)} of {len(outcomes)}: {' '.join(str(one.case) for one in failed)}"
     )
+
+
+# --- an API server that is too busy, or hangs ---------------------------------------------------------------------------
+
+
+def _busy(scene: Scene, which, times: int, after: str) -> list[float]:
+    """Requests that WHICH picks are answered 429 so many TIMES; when."""
+    when: list[float] = []
+
+    async def busy(exchange: Exchange) -> None:
+        when.append(exchange.when)
+        await answering(429, headers={"Retry-After": after})(exchange)
+
+    scene.mesh.api.treat = lambda one: busy if one.who == "runner" and which(one) and len(when) < times else None
+    return when
+
+
+def _fault(exchange: Exchange) -> bool:
+    return "envoyfilters/" in exchange.path and exchange.method == "DELETE"
+
+
+def _renewal(exchange: Exchange) -> bool:
+    return exchange.method == "PATCH" and "chaosmesh-run-" in exchange.path
+
+
+def test_an_undo_that_the_server_asks_to_repeat_later_is_repeated_then(ground: Ground):
+    with ground.scene("filter") as scene:
+        when = _busy(scene, _fault, 2, "1")
+        assert scene.start().wait(60)
+        assert scene.runner.code == 0, scene.story()
+        assert len(when) == 2
+        assert when[1] - when[0] >= 1
+        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        assert not scene.clean(), (scene.clean(), scene.story())
+
+
+def test_a_server_that_asks_to_come_back_in_an_hour_is_not_waited_for(ground: Ground):
+    """The watchdog, whose requests pass, undoes what the runner could not."""
+    with ground.scene("filter") as scene:
+        _busy(scene, _fault, 10_000, "3600")
+        assert scene.start().wait(60)
+        first = next(one.when for one in scene.mesh.api.log if _fault(one))
+        assert scene.mesh.api.log[-1].when - first < 10, scene.story()
+        assert scene.runner.code == 5, scene.story()
+        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        assert not scene.clean(), (scene.clean(), scene.story())
+
+
+def test_a_server_that_is_always_too_busy_costs_a_run_seconds_not_minutes(ground: Ground):
+    with ground.scene("filter") as scene:
+        when = _busy(scene, _fault, 10_000, "1")
+        assert scene.start().wait(60)
+        assert 8 <= when[-1] - when[0] < 20, scene.story()
+        assert scene.runner.code == 5, scene.story()
+        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        assert not scene.clean(), (scene.clean(), scene.story())
+
+
+_LONG = {"pauses": {"after": 5}}
+"""Of the probe: the Lease, of 4 s, must be renewed meanwhile."""
+
+
+def test_a_renewal_that_the_server_asks_to_repeat_later_keeps_the_run_alive(ground: Ground):
+    with ground.scene("filter") as scene:
+        scene.lengthen(_LONG)
+        when = _busy(scene, _renewal, 1, "1")
+        assert scene.start().wait(60)
+        assert len(when) == 1, scene.story()
+        assert scene.runner.code == 0, scene.story()
+        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        assert not scene.clean(), (scene.clean(), scene.story())
+
+
+@pytest.mark.parametrize("answer", ["503", "hang", "429", "403"])
+def test_a_run_that_cannot_renew_its_lease_for_two_thirds_of_it_stops_and_rolls_back(ground: Ground, answer: str):
+    """Before the Lease expires, so that nobody else has to."""
+    with ground.scene("filter") as scene:
+        scene.lengthen({"pauses": {"after": 30}})
+        scene.settings["CHAOSMESH_LEASE_DURATION"] = "12"
+        scene.mesh.api.treat = lambda one: _ANSWERS[answer] if one.who == "runner" and _renewal(one) else None
+        assert scene.start().wait(60)
+        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        log = scene.mesh.api.log
+        written = next(one.when for one in log if one.method == "POST" and "/leases" in one.path)
+        undone = next(one.when for one in log if _fault(one))
+        assert 8 - 0.5 < undone - written < 12, (undone - written, scene.story())
+        assert scene.runner.code == 3, scene.story()
+        assert not scene.clean(), (scene.clean(), scene.story())

@@ -71,7 +71,7 @@ class ForkServer:
             self._children[number] = child
             self._server.stdin.write(json.dumps({**task, "number": number}) + "\n")
             self._server.stdin.flush()
-        assert child._started.wait(30), "the fork server does not answer"
+        assert child._started.wait(120), "the fork server does not answer"
         return child
 
     def close(self) -> None:

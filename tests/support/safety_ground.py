@@ -69,6 +69,7 @@ class Scene:
         (self.work / "experiment.json").write_text(json.dumps(experiment(variant, self.mesh.url)))
         (folder / "kubeconfig").write_text(yaml.safe_dump(self.mesh.kubeconfig()))
         (folder / "direct").write_text(yaml.safe_dump(self.mesh.kubeconfig(direct=True)))
+        self.settings = dict(ground.settings)
         self.before = self.mesh.everything()
         self.runner = Child()
         self.mark = secrets.token_hex(8)
@@ -82,8 +83,15 @@ class Scene:
             "XDG_STATE_HOME": str(self.state),
             "TMPDIR": str(self.temporary),
             "SAFETY_CASE": self.mark,
-            **self.ground.settings,
+            **self.settings,
         }
+
+    def lengthen(self, changes: dict[str, Any]) -> None:
+        """CHANGES of the probe while the fault is in."""
+        file = self.work / "experiment.json"
+        plan = json.loads(file.read_text())
+        plan["method"][1] |= changes
+        file.write_text(json.dumps(plan))
 
     def start(self, **task: Any) -> Child:
         """Begin the runner, which waits until the proxy knows its number."""
@@ -195,7 +203,7 @@ class Ground:
             "CHAOSMESH_PROOF_TIMEOUT": "2",
             "CHAOSMESH_LEASE_DURATION": "4",
         }
-        self.patience = 30.0 + 65.0 / factor
+        self.patience = 90.0 + 65.0 / factor
 
     def close(self) -> None:
         self.server.close()
@@ -348,6 +356,6 @@ class _Strike:
                 os.killpg(self.scene.runner.pid, getattr(signal, f"SIG{self.case.signal}"))
         else:
             self.scene.runner.signal(signal.SIGKILL)
+        self.struck.set()
         if self.case.signal == "BOTH":
             await asyncio.to_thread(self._kill_watchdogs)
-        self.struck.set()
