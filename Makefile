@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test conformance fidelity check tools lab-up lab-down clean
+.PHONY: help setup demo test soak conformance fidelity check tools lab-up lab-down clean
 
 # LAB=istiod: the same commands with the real control plane, API server and Jaeger, once `make tools` built them
 LAB ?= embedded
@@ -34,6 +34,9 @@ demo: setup ## The main job: find that productpage gives up on details after 3 s
 
 test: setup ## The whole test suite
 	@pytest -n 2 --dist worksteal -q
+
+soak: setup ## Runners struck at 1,000 points, API errors at 1,000, and longer interleavings: an hour
+	@CHAOSMESH_EXAMPLES=10 pytest -n 2 --dist load -q -s --timeout 14400 --safety 1000 --safety-seed $${SEED:-$$(date +%s)} tests/safety tests/mesh/test_undo_properties.py
 
 conformance: tools ## The same tests on the lab's own parts and on istiod, kube-apiserver and Jaeger
 	@pytest -n 2 --dist loadgroup -q --real tests/conformance

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--real", action="store_true", help="tests/conformance also on istiod, kube-apiserver and Jaeger")
     parser.addoption("--write-fidelity", action="store_true", help="write docs/fidelity.md; needs --real")
     group = parser.getgroup("safety", "tests/safety")
-    group.addoption("--safety", type=int, default=16, metavar="N", help="how many cases of struck runners are played")
+    group.addoption("--safety", type=int, default=20, metavar="N", help="how many cases of struck runners are played")
     group.addoption("--safety-seed", type=int, default=5, metavar="N", help="which cases: another seed, others")
     group.addoption("--safety-case", action="append", metavar="NAME", help="these cases only, as a failure names them")
     group.addoption("--safety-factor", type=float, default=20.0, metavar="F", help="by which late requests come sooner")

@@ -114,7 +114,8 @@ def test_whatever_the_api_answers_a_run_says_what_it_was_and_leaves_nothing(
     if names := option("--safety-case"):
         chosen = [found for found in map(Hiccup.named, names) if found]
     else:
-        counts = {variant: ground.steps(variant) for variant in VARIANTS}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            counts = dict(zip(VARIANTS, pool.map(ground.steps, VARIANTS), strict=True))
         print(f"\n--safety-seed {option('--safety-seed')}; requests of a run: {counts}")
         chosen = list(itertools.islice(hiccups(counts, option("--safety-seed")), option("--safety")))
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -416,7 +416,7 @@ def test_no_interleaving_of_runner_owner_watchdog_and_janitor_leaves_anything_or
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=150 * EXAMPLES,
+            max_examples=60 * EXAMPLES,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),

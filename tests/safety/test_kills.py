@@ -24,7 +24,8 @@ def test_whatever_strikes_a_runner_wherever_nothing_of_it_is_left(ground: Ground
     if names := option("--safety-case"):
         chosen = [Case.named(name) for name in names]
     else:
-        counts = {variant: ground.steps(variant) for variant in VARIANTS}
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            counts = dict(zip(VARIANTS, pool.map(ground.steps, VARIANTS), strict=True))
         print(f"\n--safety-seed {option('--safety-seed')}; requests and file steps of a run: {counts}")
         chosen = list(itertools.islice(cases(counts, option("--safety-seed")), option("--safety")))
     with ThreadPoolExecutor(_AT_ONCE) as pool:

@@ -54,6 +54,11 @@ def until(condition: Callable[[], Any], timeout: float, pause: float = 0.05) -> 
     return found
 
 
+def processes() -> set[int]:
+    """All that there are."""
+    return {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208 - thousands of times
+
+
 class Scene:
     """A small mesh, an experiment in a folder, and the runner that runs it.
 
@@ -72,6 +77,7 @@ class Scene:
         self.settings = dict(ground.settings)
         self.before = self.mesh.everything()
         self.runner = Child()
+        self._others = processes()
         self.mark = secrets.token_hex(8)
 
     @property
@@ -122,11 +128,10 @@ class Scene:
     def watchdogs(self) -> list[int]:
         """The processes that the runner began and that still live."""
         found = []
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit() and int(entry.name) != self.runner.pid:
-                with contextlib.suppress(OSError):
-                    if f"SAFETY_CASE={self.mark}".encode() in (entry / "environ").read_bytes():
-                        found.append(int(entry.name))
+        for pid in processes() - self._others - {self.runner.pid}:
+            with contextlib.suppress(OSError):
+                if f"SAFETY_CASE={self.mark}".encode() in Path(f"/proc/{pid}/environ").read_bytes():
+                    found.append(pid)
         return found
 
     def difference(self) -> list[str]:
