@@ -102,6 +102,17 @@ class Remains:
         """Everything below their state folder."""
         return sorted(self.state_home.rglob("*")) if self.state_home.exists() else []
 
+    def end_watchdogs(self) -> None:
+        """End those of runs on this lab that still wait for an API that will not come back, and their logs."""
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if "chaosmesh_ext.mesh.watchdog" in process.cmdline() and process.environ().get(
+                    "XDG_STATE_HOME"
+                ) == str(self.state_home):
+                    process.kill()
+        for log in (self.state_home / "chaosmesh-ext").glob("watchdog-*.log"):
+            log.unlink()
+
     def nothing(self) -> bool:
         """Whether there is neither."""
         return not self.processes() and not self.files()

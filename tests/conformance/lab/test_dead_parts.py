@@ -140,6 +140,7 @@ def test_a_killed_supervisor_leaves_no_process_and_the_next_lab_up_works(doomed)
 def test_down_leaves_no_process_no_socket_and_no_file(doomed):
     block, remains = block_of(doomed), Remains(doomed.state_home)
     assert listening(block)
+    remains.end_watchdogs()  # of the runs that its parts died under
     done = doomed.chaos("mesh", "lab", "down", "--name", doomed.name)
     assert (done.returncode, done.stdout) == (0, f"The lab {doomed.name!r} is down.\n")
     assert (remains.processes(), remains.files(), listening(block)) == ([], [], set())

@@ -112,18 +112,18 @@ def test_what_istiod_refuses_is_said_in_its_webhooks_words(real_lab):
 
 
 def test_what_istiod_refuses_of_ours_ends_the_run_with_its_webhooks_words(real_lab, tmp_path):
-    """Python knows expressions that Istio does not; nobody but its webhook says so."""
+    """How often RE2 lets something be repeated, nobody but Istio's webhook says."""
     outcome = run(
         real_lab,
         tmp_path,
         carrier="virtualservice",
-        match={"headers": {"end-user": {"regex": "(?=j).+"}}},
+        match={"headers": {"end-user": {"regex": "jason.{0,1001}"}}},
         request_headers={"end-user": "jason"},
     )
     assert outcome["exit_code"] == 3
     (problem,) = outcome["problems"]
     assert "rev.validation.istio.io" in problem
-    assert "(?=" in problem
+    assert "invalid repeat count" in problem
     assert "\n" not in problem
     assert (
         kubectl(real_lab, "get", "virtualservices,envoyfilters", "-l", "chaosmesh-ext/run", "-o", "name").stdout == ""

@@ -248,7 +248,7 @@ def test_least_request_avoids_the_busy_pod(mesh, seen, policy):
     """DestinationRule with {policy} loadBalancer: the busy pod of two gets much less than half"""
     if policy != "no":
         rule(mesh, trafficPolicy={"loadBalancer": {"simple": policy}})
-    mesh.apps["reviews-v1"].delay = 0.05
+    mesh.apps["reviews-v1"].delay = 0.15
     together(8, lambda: [mesh.call("sleep-v1", HOST) for _ in range(50)])
     busy = mesh.apps["reviews-v1"].hits
     assert mesh.apps["reviews-v2"].hits + busy == 400
