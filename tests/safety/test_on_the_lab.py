@@ -1,0 +1,94 @@
+"""A few of the same on real sidecars, with the times that people get: nothing is scaled."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+from lab_under_test import CHAOS, LabUnderTest
+from safety_cases import experiment
+from safety_ground import until
+
+
+@contextmanager
+def runner(lab: LabUnderTest, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """`chaos mesh run` in a session of its own, as a terminal gives it, with a fault that stays for a minute."""
+    plan = experiment("filter", lab.env["APP_URL"], "/productpage")
+    plan["method"][0]["pauses"] = {"after": 60}
+    (folder / "experiment.json").write_text(json.dumps(plan))
+    process = subprocess.Popen(
+        [CHAOS, "--no-version-check", "mesh", "run", "experiment.json", "--out", "out"],
+        env=lab.environ, cwd=folder, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def runs(lab: LabUnderTest) -> list[dict]:
+    return json.loads(lab.chaos("mesh", "runs", "--json").stdout)
+
+
+class Sidecar:
+    """Marked requests of productpage-v1 to details on one warm connection."""
+
+    def __init__(self, lab: LabUnderTest) -> None:
+        (pod,) = [one for one in lab.status()["pods"] if one["name"].startswith("productpage-v1")]
+        address = pod["address"].rsplit(".", 1)[0] + ".2"
+        self.connection = http.client.HTTPConnection(address, 9080, timeout=10)
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def delayed(self, marker: str) -> bool:
+        """Whether a request with MARKER meets the delay of 50 ms: three of them, for a busy machine is slow too."""
+        parent = f"00-{random.randbytes(16).hex()}-{random.randbytes(8).hex()}-01"
+        headers = {"Host": "details:9080", "traceparent": parent, "tracestate": f"chaosmesh={marker}"}
+        fastest = 1.0
+        for _ in range(3):
+            began = time.monotonic()
+            self.connection.request("GET", "/details/0", headers=headers)
+            assert self.connection.getresponse().read()
+            fastest = min(fastest, time.monotonic() - began)
+        return fastest >= 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "within"),
+    [("KILL", False, 1.0), ("STOP", False, 14.0), ("TERM", True, 5.0), ("HUP", True, 5.0), ("QUIT", True, 5.0)],
+)
+def test_a_fault_is_gone_from_the_sidecars_soon_after_its_runner_was_struck(
+    lab: LabUnderTest, tmp_path: Path, name: str, whole: bool, within: float
+):
+    """WHOLE: all of its process group. A stopped runner counts as dead after 10 seconds of silence."""
+    with runner(lab, tmp_path) as process, closing(Sidecar(lab)) as sidecar:
+        found = until(lambda: [one for one in runs(lab) if one["objects"]], 60)
+        assert found, process.stdout.read1().decode() if process.poll() is not None else "no run within 60 s"
+        marker = f"{found[0]['run']}-1"
+        assert until(lambda: sidecar.delayed(marker), 10)
+        time.sleep(0.5)
+        number = getattr(signal, f"SIG{name}")
+        began = time.monotonic()
+        if whole:
+            os.killpg(process.pid, number)
+        else:
+            os.kill(process.pid, number)
+        assert until(lambda: not sidecar.delayed(marker), within + 20, 0.001)
+        took = time.monotonic() - began
+        assert took < within, f"the fault stayed for {took:.1f} s"
+        if name == "STOP":
+            assert took > 8
+            os.kill(process.pid, signal.SIGCONT)
+            assert process.wait(30) in (3, 4), process.stdout.read()
+        assert until(lambda: runs(lab) == [], 80), runs(lab)
