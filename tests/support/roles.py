@@ -56,7 +56,6 @@ def whole_run(admin: Client, client: Client, caplog: pytest.LogCaptureFixture) -
             assert (found.state, len(found.objects), len(found.locks)) == ("live", 3, 3)
             held = mesh.RunLease.read(client.get("Lease", "default", f"chaosmesh-run-{run.token}"))
             assert held is not None
-            mesh.announce(client, run._live[0].place, held, "Abort 503")
             mesh.renew(client, held)
             run.undo()
         except errors.ChaosMeshError as error:

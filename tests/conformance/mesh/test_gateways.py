@@ -11,7 +11,7 @@ GATEWAY = {"selector": {"istio": "ingressgateway"}, "servers": [SERVER]}
 FQDN = "reviews.default.svc.cluster.local"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def ingress(standing_mesh):
     """The address of a gateway's pod in istio-system."""
     name = standing_mesh.pod("istio-ingressgateway", namespace="istio-system", gateway=True, istio="ingressgateway")

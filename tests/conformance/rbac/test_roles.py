@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from copy import deepcopy
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,11 @@ def test_the_runners_role_is_enough_for_all_that_a_run_does(cluster, janitor, ca
     before = cluster.admin.get("VirtualService", "default", "reviews")["spec"]
     assert whole_run(cluster.admin, client, caplog) == []
     assert cluster.admin.get("VirtualService", "default", "reviews")["spec"] == before
-    [event] = cluster.admin.list("Event", "default", labels=mesh.LABEL)
-    assert event["involvedObject"]["name"] == "details"
+    told = {
+        (event["involvedObject"]["name"], event["reason"])
+        for event in cluster.admin.list("Event", "default", labels=mesh.LABEL)
+    }
+    assert told == set(product(("details", "reviews", "ratings"), ("ChaosFaultInjected", "ChaosFaultRemoved")))
     assert undo_runs(client, OTHER, namespaces=("default",)).left == ()
     assert clean(cluster.admin)
 
