@@ -9,14 +9,17 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
+from chaosmesh_ext.errors import ChaosMeshError
 from chaosmesh_ext.model import Cell
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.run.evidence import INJECTED
+from chaosmesh_ext.run.growing import Growing
+from chaosmesh_ext.run.problems import Problem
 
-__all__ = ["Audit", "allowed"]
+__all__ = ["Audit", "allowed", "strangers"]
 
 _FAULTED: Final = 'istio_requests_total{reporter="source",response_flags=~".*(DI|FI).*"}'
 _BY: Final = "source_workload, source_workload_namespace, destination_service_name"
@@ -91,3 +94,24 @@ def allowed(cells: Iterable[Cell], everybody: Iterable[str], seen: Mapping[str, 
         service = cell.injected.destination
         most[service] = most.get(service, 0) + lost * max((counts[service] for counts in met.values()), default=1)
     return {**most, **dict.fromkeys(everybody, math.inf)}
+
+
+def strangers(audit: Audit, grown: Sequence[Growing], cells: Callable[[], Iterable[Cell]]) -> list[Problem]:
+    """Whom the faults of the cells GROWN met that they were not meant for; not to know that is a problem too.
+
+    CELLS: gathers their answers' traces.
+    """
+    late: Counter[str] = Counter()
+    for cell in grown:
+        late += cell.prover.met_late if cell.prover else Counter()
+    everybody = [cell.place.destination.service for cell in grown if cell.place.marker is None]
+    sources = {cell.place.source.name for cell in grown if cell.place.source}
+    try:
+        most = allowed(cells(), everybody, late)
+        return [
+            Problem(f"the run's faults were not met by its own requests alone: {line}")
+            for namespace in sorted({cell.place.namespace for cell in grown})
+            for line in audit.strangers(most, sources, namespace)
+        ]
+    except ChaosMeshError as error:
+        return [Problem(f"whom else the faults met is not known: {error}")]

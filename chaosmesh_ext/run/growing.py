@@ -76,7 +76,7 @@ class Growing:
         self.unanswered = False
         ours = tuple(entry for entry in mesh.entries(obj, self.place.run) if entry.cell == self.id)
         self.holdings[-1] = msgspec.structs.replace(holding, entries=ours)
-        self.uids[str(holding)] = obj["metadata"]["uid"]
+        self.uids[str(holding)] = obj["metadata"].get("uid", "")
 
     def disturbed(self, client: Client) -> str:
         """What somebody changed under the fault, while it is live; empty where it stands as it was written."""

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound
-from chaosmesh_ext.mesh import Client, Fault, Holding
+from chaosmesh_ext.mesh import NOBODY, Client, Fault
 from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.mesh.shadow import Shadow
-from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.mesh.writes import CARRIED_BY
 from chaosmesh_ext.model import Scope
-from chaosmesh_ext.run import guard
-from chaosmesh_ext.run.growing import Growing, plans_for
+from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.proof import Proof
 from chaosmesh_ext.run.run import Run, Undone
@@ -24,6 +21,7 @@ from chaosmesh_ext.run.run import Run, Undone
 __all__ = ["Rehearsal", "Written"]
 
 Obj = dict[str, Any]
+_NOT_BY_THIS_ACCOUNT: Final = "this account may write none of them: another one would write this"
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -49,7 +47,6 @@ class Rehearsal(Run):
         super().__init__(**rest)
         self.controlled = True
         self.namespaces: set[str] = set()
-        self._around: Surroundings | None = None
 
     @property
     def client(self) -> Client:
@@ -75,61 +72,28 @@ class Rehearsal(Run):
     ) -> Proof:
         """As `Run.inject`, but nothing is written and nothing proven. Raises what would be refused."""
         del url, request_headers, prove
+        place, replaced, plans = self._prepare(fault, scope, carrier)
         client = self.client
-        carrier = carrier or self.settings.carrier
-        if carrier not in ("auto", *mesh.CARRIERS):
-            raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
-        place = mesh.place(client, scope, run=self.token, cell=str(len(self._cells) + 1))
         self.namespaces |= {place.namespace, place.destination.namespace} - {""}
-        replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
-        around = self._around = self._around or Surroundings(client)
-        guard.allow(
-            client,
-            place,
-            fault,
-            settings=self.settings,
-            live=[cell.place for cell in self._live if cell not in replaced],
-            carrier=carrier,
-            surroundings=around,
-        )
-        plans = guard.allowed(plans_for(client, fault, place, carrier, replaced), place, around, self.settings)
         refuse_halted(client, self.settings.system_namespace)
         self._out(replaced)
         lock(client, place.namespace, place.destination.host, Holder(self.token, place.marker is not None))
-        cell = Growing(place, fault, None)
-        why: list[str] = []
         self.shadow.strict = any(client.may("create", kind, place.namespace) for kind in CARRIED_BY)
+        cell = Growing(place, fault, None)
+        _, name, replaces = cell.write(client, plans, NOBODY)
+        self._cells.append(cell)
+        self._live.append(cell)
         if not self.shadow.strict:
-            why.append("this account may write none of them: another one would write this")
-        last: ChaosMeshError | None = None
-        for name, plan in plans:
-            if isinstance(plan, InvalidInput):
-                why.append(f"{name}: {plan}")
-                last = last or plan
-                continue
-            try:
-                for change in plan:
-                    mesh.put(client, change)
-                    cell.holdings.append(Holding(self.token, *change.target, isinstance(change, mesh.Create)))
-            except (Forbidden, NotFound) as error:
-                why.append(f"{name}: {error}")
-                last = error
-                continue
-            self._cells.append(cell)
-            self._live.append(cell)
-            return Proof(
-                run=self.token,
-                cell=cell.id,
-                injected=fault.facts(place.destination.service, place.sources, place.subset, name),
-                carrier=name,
-                objects=tuple(map(str, cell.holdings)),
-                by="nothing",
-                live_after=None,
-                traces=(),
-                requests=0,
-                replaces="; ".join(why),
-            )
-        raise last or InvalidInput("no carrier is known")
+            replaces = "; ".join(filter(None, [_NOT_BY_THIS_ACCOUNT, replaces]))
+        return Proof(
+            run=self.token,
+            cell=cell.id,
+            injected=fault.facts(place.destination.service, place.sources, place.subset, name),
+            carrier=name,
+            objects=tuple(map(str, cell.holdings)),
+            by="nothing",
+            replaces=replaces,
+        )
 
     def undo(self) -> Undone:
         """Take out what was rehearsed."""

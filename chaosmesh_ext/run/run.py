@@ -10,7 +10,6 @@ import logging
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -29,8 +28,8 @@ from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
 from chaosmesh_ext.run import guard
-from chaosmesh_ext.run.audit import allowed
-from chaosmesh_ext.run.growing import Growing, plans_for
+from chaosmesh_ext.run.audit import strangers
+from chaosmesh_ext.run.growing import Growing, Plans, plans_for
 from chaosmesh_ext.run.guardrails import Guardrails
 from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.opened import Opened
@@ -175,23 +174,7 @@ class Run:
         if self._closed:
             raise Inconclusive(f"the run {self.token} is closed: nothing is injected any more")
         self._refuse_stopped("nothing is injected any more")
-        carrier = carrier or self.settings.carrier
-        if carrier not in ("auto", *mesh.CARRIERS):
-            raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
-        place = mesh.place(self.client, scope, run=self.token, cell=str(len(self._cells) + 1))
-        replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
-        self._surroundings = self._surroundings or Surroundings(self.client)
-        guard.allow(
-            self.client,
-            place,
-            fault,
-            settings=self.settings,
-            live=[cell.place for cell in self._live if cell not in replaced],
-            carrier=carrier,
-            surroundings=self._surroundings,
-        )
-        plans = plans_for(self.client, fault, place, carrier, replaced)
-        plans = guard.allowed(plans, place, self._surroundings, self.settings)
+        place, replaced, plans = self._prepare(fault, scope, carrier)
         refuse_halted(self.client, self.settings.system_namespace)
         prover = self._prover(fault, place, url, request_headers or {}) if prove else None
         self._undo(replaced)
@@ -297,21 +280,30 @@ class Run:
                 self.guardrails.start(self._stop)
         return self._opened
 
+    def _prepare(self, fault: Fault, scope: Scope, carrier: str) -> tuple[Place, list[Growing], Plans]:
+        """Where FAULT goes, the cells that it replaces, and what each carrier would write; raises what is refused."""
+        carrier = carrier or self.settings.carrier
+        if carrier not in ("auto", *mesh.CARRIERS):
+            raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
+        place = mesh.place(self.client, scope, run=self.token, cell=str(len(self._cells) + 1))
+        replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
+        self._surroundings = around = self._surroundings or Surroundings(self.client)
+        guard.allow(
+            self.client,
+            place,
+            fault,
+            settings=self.settings,
+            live=[cell.place for cell in self._live if cell not in replaced],
+            carrier=carrier,
+            surroundings=around,
+        )
+        plans = plans_for(self.client, fault, place, carrier, replaced)
+        return place, replaced, guard.allowed(plans, place, around, self.settings)
+
     def _audit(self) -> None:
         """Whether anybody met the faults whom they were not meant for; that is a problem, and so is not to know."""
-        if self.problems or self._opened is None or (audit := self._opened.audit) is None:
-            return
-        late: Counter[str] = Counter()
-        for cell in self._cells:
-            late += cell.prover.met_late if cell.prover else Counter()
-        everybody = [cell.place.destination.service for cell in self._cells if cell.place.marker is None]
-        sources = {cell.place.source.name for cell in self._cells if cell.place.source}
-        try:
-            for namespace in {cell.place.namespace for cell in self._cells}:
-                for line in audit.strangers(allowed(self.cells(), everybody, late), sources, namespace):
-                    self.problems.append(Problem(f"the run's faults were not met by its own requests alone: {line}"))
-        except ChaosMeshError as error:
-            self.problems.append(Problem(f"whom else the faults met is not known: {error}"))
+        if not self.problems and self._opened is not None and self._opened.audit is not None:
+            self.problems += strangers(self._opened.audit, self._cells, self.cells)
 
     def _disturbed(self, client: Client) -> str:
         return next(filter(None, (cell.disturbed(client) for cell in list(self._live))), "")
