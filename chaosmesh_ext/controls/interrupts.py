@@ -35,6 +35,7 @@ class Interrupts:
         self._pending: int | None = None
         self._raised = 0.0
         self._ours = False
+        self._repeat: threading.Timer | None = None
         self._before: dict[signal.Signals, Any] = {}
 
     def install(self) -> None:
@@ -49,7 +50,7 @@ class Interrupts:
 
     def restore(self) -> None:
         """Give the signals back."""
-        self._open = False
+        self.defer()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
@@ -64,6 +65,9 @@ class Interrupts:
     def defer(self) -> None:
         """From here on a signal only waits for the next `allow`."""
         self._open = False
+        if self._repeat is not None:
+            self._repeat.cancel()
+            self._repeat = None
 
     def stop(self) -> None:
         """End what runs as a SIGTERM would, from another thread; where signals were not taken over, nothing."""
@@ -73,19 +77,30 @@ class Interrupts:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
+        ours = self._ours
         if self._ours and number == signal.SIGTERM:
             self._ours, name = False, "the run was stopped"
         else:
             self.first = self.first or name
         if self._open and time.monotonic() - self._raised > _AGAIN:
-            self._raise(number)
+            self._raise(number, ours=ours)
         if not self._raised:
             self._pending = number
         # not through logging: the handler may have interrupted it
         os.write(2, f"{name}: leaving as soon as what was injected is undone\n".encode())
 
-    def _raise(self, number: int) -> None:
+    def _raise(self, number: int, *, ours: bool = False) -> None:
         self._raised = time.monotonic()
+        # Python activities swallow it, and Chaos Toolkit would then go on, with the pause after the activity first
+        self._repeat = threading.Timer(_AGAIN + 0.1, self._again, (number, ours))
+        self._repeat.daemon = True
+        self._repeat.start()
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(_ROLL_BACK)
+
+    def _again(self, number: int, ours: bool) -> None:
+        """Nothing ended because of the signal NUMBER: send it once more; OURS: it was `stop`."""
+        if self._open and number in self._before:
+            self._ours = ours
+            signal.pthread_kill(threading.main_thread().ident or 0, number)
