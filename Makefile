@@ -39,10 +39,10 @@ soak: setup ## Runners struck at 1,000 points, API errors at 1,000, and longer i
 	@CHAOSMESH_EXAMPLES=10 pytest -n 0 -q -s --timeout 14400 --safety 1000 --safety-seed $${SEED:-$$(date +%s)} tests/safety tests/mesh/test_undo_properties.py
 
 conformance: tools ## The same tests on the lab's own parts and on istiod, kube-apiserver and Jaeger
-	@pytest -n 2 --dist loadgroup -q --real tests/conformance
+	@pytest -n 3 --dist loadgroup -q --real tests/conformance
 
 fidelity: tools ## Write docs/fidelity.md from what both sides are seen to do
-	@pytest -n 2 --dist loadgroup -q --real --write-fidelity tests/conformance
+	@pytest -n 3 --dist loadgroup -q --real --write-fidelity tests/conformance
 
 check: setup ## Lint, types, and the layers between the packages
 	@ruff check .
