@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from chaosmesh_ext.errors import ChaosMeshError
@@ -36,25 +36,25 @@ class Audit:
         self._prometheus = prometheus
         self._before = self._counts()
 
-    def strangers(self, most: Mapping[str, float], sources: Collection[str], namespace: str) -> list[str]:
+    def strangers(self, most: Mapping[str, float], namespace: str) -> list[str]:
         """Calls that met more faults than they may, one line a called service.
 
-        MOST: by called service, how many faulted calls from NAMESPACE there may be. SOURCES: the faulted callers, of
-        which calls to other services are looked at too; other runs may have others. Waits until every proxy was scraped
-        once more. Raises what `Prometheus` does.
+        MOST: by called service, how many faulted calls from NAMESPACE there may be. Other services are not looked at:
+        other runs may be at work there, and the proof of each fault looks at what the run's own requests met. Waits
+        until every proxy was scraped once more. Raises what `Prometheus` does.
         """
         self._wait()
         grown: dict[str, Counter[str]] = {}
         for edge, count in self._counts().items():
             workload, where, service = edge
             more = count - self._before.get(edge, 0.0)
-            if more > 0 and where == namespace and (service in most or workload in sources):
+            if more > 0 and where == namespace and service in most:
                 grown.setdefault(service, Counter())[workload] += round(more)
         return [
-            f"{by.total()} calls of {', '.join(sorted(by))} to {service} met an injected fault, and "
-            + (f"only {most[service]:.0f} of them were this run's" if service in most else "this run has none there")
+            f"{by.total()} calls of {', '.join(sorted(by))} to {service} met an injected fault, and only "
+            f"{most[service]:.0f} of them were this run's"
             for service, by in sorted(grown.items())
-            if by.total() > most.get(service, 0.0)
+            if by.total() > most[service]
         ]
 
     def _counts(self) -> dict[tuple[str, str, str], float]:
@@ -105,13 +105,12 @@ def strangers(audit: Audit, grown: Sequence[Growing], cells: Callable[[], Iterab
     for cell in grown:
         late += cell.prover.met_late if cell.prover else Counter()
     everybody = [cell.place.destination.service for cell in grown if cell.place.marker is None]
-    sources = {cell.place.source.name for cell in grown if cell.place.source}
     try:
         most = allowed(cells(), everybody, late)
         return [
             Problem(f"the run's faults were not met by its own requests alone: {line}")
             for namespace in sorted({cell.place.namespace for cell in grown})
-            for line in audit.strangers(most, sources, namespace)
+            for line in audit.strangers(most, namespace)
         ]
     except ChaosMeshError as error:
         return [Problem(f"whom else the faults met is not known: {error}")]

@@ -171,7 +171,7 @@ class TestBrokenAnswers:
     )
     def test_each_status_is_an_error_of_its_own_in_the_servers_words(self, status, kind):
         body = {"kind": "Status", "message": "as it\npleases", "reason": "Because"}
-        with ScriptedApi(answer(status, body, "Retry-After: 1", "Location: /elsewhere"), answer()) as api:
+        with ScriptedApi(answer(status, body, "Retry-After: 60", "Location: /elsewhere"), answer()) as api:
             with pytest.raises(kind, match="GET Lease default/a: as it pleases") as raised:
                 Client(Access(api.url, Secrets({"KUBERNETES_HOST": api.url}))).get("Lease", "default", "a")
             assert type(raised.value) is kind

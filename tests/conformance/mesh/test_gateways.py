@@ -149,7 +149,13 @@ def test_a_delay(mesh, seen, enter):
     headers = marked("c1")
     reply = call(headers=headers)
     assert (reply.status, reply.took >= 0.28) == (200, True)
-    tags = mesh.span(headers["traceparent"].split("-")[1], kind=2)["tags"]
+    trace = headers["traceparent"].split("-")[1]
+
+    def at_the_gateway():
+        spans = [one for one in mesh.otlp.spans if one["trace"] == trace]
+        return [one["tags"] for one in spans if one["service"] == "istio-ingressgateway.istio-system"]
+
+    tags = until(at_the_gateway, "the gateway's span has come")[0]
     assert mesh.hits("reviews") >= 1
     seen(f"{reply.status}, {tags['response_flags']}")
 
