@@ -151,7 +151,10 @@ class Client:
         try:
             self._call("DELETE", path(kind, namespace, name), f"{kind} {namespace}/{name}", body=body)
         except errors.NotFound:
-            return
+            # believed when it is confirmed: something between us and the server may have said so
+            found = self.find(kind, namespace, name)
+            if found is not None and found["metadata"].get("uid") == uid:
+                self._call("DELETE", path(kind, namespace, name), f"{kind} {namespace}/{name}", body=body)
 
     def may(self, verb: str, kind: str, namespace: str, name: str = "") -> bool:
         """Whether the account may do VERB (get, list, create, patch …) with KIND in NAMESPACE; empty is all of them."""
