@@ -70,15 +70,11 @@ def everywhere(client: Client, kind: str, namespaces: Iterable[str], *, labels: 
     Raises Forbidden where the account may list none of them.
     """
     try:
-        return client.list(kind, labels=labels, optional=True)
+        return client.list(kind, labels=labels)
     except Forbidden:
         if not namespaces:
             raise
-        return [
-            obj
-            for namespace in sorted(namespaces)
-            for obj in client.list(kind, namespace, labels=labels, optional=True)
-        ]
+        return [obj for namespace in sorted(namespaces) for obj in client.list(kind, namespace, labels=labels)]
 
 
 def _rollouts(client: Client, namespace: str) -> list[Obj]:
@@ -92,7 +88,7 @@ def _rollouts(client: Client, namespace: str) -> list[Obj]:
 def _permitted(client: Client, kind: str, namespace: str) -> list[Obj]:
     """Objects that only help to refuse early: an account that may not read them goes on without."""
     try:
-        return client.list(kind, namespace, optional=True)
+        return client.list(kind, namespace)
     except Forbidden:
         return []
 

@@ -51,11 +51,11 @@ class Shadow(Client):
             raise NotFound(f"GET {kind} {namespace}/{name}: it is not there")
         return deepcopy(found)
 
-    def list(self, kind: str, namespace: str = "", *, labels: str = "", optional: bool = False) -> list[Obj]:
+    def list(self, kind: str, namespace: str = "", *, labels: str = "") -> list[Obj]:
         """As `Client.list`."""
         there = {
             (kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]): obj
-            for obj in self._real.list(kind, namespace, labels=labels, optional=optional)
+            for obj in self._real.list(kind, namespace, labels=labels)
         }
         wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
         for target, obj in self.written.items():
@@ -69,7 +69,8 @@ class Shadow(Client):
     def create(self, obj: Obj) -> Obj:
         """As `Client.create`."""
         target = obj["kind"], obj["metadata"].get("namespace", ""), obj["metadata"]["name"]
-        self._real.list(*target[:2])  # raises NotFound for a kind that is not served
+        if not self._real.serves(target[0]):
+            raise NotFound(f"POST {_words(target)}: the cluster does not serve this kind")
         self._permitted("create", target)
         if self.find(*target) is not None:
             raise Conflict(f"POST {_words(target)}: it exists already", status=409, reason="AlreadyExists")

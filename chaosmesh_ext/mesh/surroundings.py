@@ -144,7 +144,7 @@ class Surroundings:
         for namespace in sorted(set(namespaces)):
             for kind in ("Rollout", "Canary"):
                 try:
-                    found += self.client.list(kind, namespace, optional=True)
+                    found += self.client.list(kind, namespace)
                 except (Forbidden, NotFound):
                     continue
         return found

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from chaosmesh_ext import errors
-from chaosmesh_ext.mesh import connect
+from chaosmesh_ext.mesh import Client, connect
 
 
 def test_an_object_goes_through_its_whole_life(client, make):
@@ -65,10 +65,25 @@ def test_what_the_server_says_arrives(client, make):
         client.get("VirtualService", "default", "other")
 
 
-def test_a_kind_that_is_not_served_has_no_objects_where_that_is_allowed(client):
-    assert client.list("Rollout", "default", optional=True) == []
-    with pytest.raises(errors.NotFound):
-        client.list("Rollout", "default")
+def test_a_kind_that_is_not_served_has_no_objects(client):
+    assert client.list("Rollout", "default") == []
+    assert not client.serves("Rollout")
+
+
+@pytest.mark.parametrize("kind", ["Lease", "VirtualService", "EnvoyFilter"])
+def test_a_list_of_what_is_served_that_is_not_found_is_not_taken_for_nothing(client, kind, monkeypatch):
+    """Whoever undoes a run would leave what it did not see."""
+    assert client.serves(kind)
+    call = Client._call
+
+    def lost(self, method, where, what, **named):
+        if method == "GET" and what.startswith(f"{kind}s of"):
+            raise errors.NotFound(f"GET {what}: 404 page not found")
+        return call(self, method, where, what, **named)
+
+    monkeypatch.setattr(Client, "_call", lost)
+    with pytest.raises(errors.Unreachable, match=f"serves {kind}s and does not find them"):
+        client.list(kind)
 
 
 def _kubeconfig(path, server):

@@ -111,7 +111,7 @@ def test_whatever_the_api_answers_a_run_says_what_it_was_and_leaves_nothing(
 ):
     option = request.config.getoption
     # nobody waits 20 s for what hangs
-    ground.scale["chaosmesh_ext.mesh.client:Client:__init__:__kwdefaults__"] = {"timeout": (1.0, 1.0)}
+    ground.scale["chaosmesh_ext.mesh.connection:Connection:__init__:__kwdefaults__"] = {"timeout": (1.0, 1.0)}
     if names := option("--safety-case"):
         chosen = [found for found in map(Hiccup.named, names) if found]
     else:
