@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -10,6 +11,15 @@ from lab_under_test import LabUnderTest, start_lab, stop_lab
 
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab import debian
+
+
+def pytest_configure() -> None:
+    """Take signals as a foreground program does: a shell's ``&`` and nohup make programs ignore them, and what the tests
+    start would inherit that.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

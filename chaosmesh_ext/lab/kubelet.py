@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import logging
 import os
 from collections.abc import Awaitable, Callable
@@ -16,8 +15,9 @@ from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, WORKLOAD, is_gateway, is_proxied
 from chaosmesh_ext.lab.kube.api import NODE, Kube, Obj
 from chaosmesh_ext.lab.network import Network, PodAddresses, check_free
+from chaosmesh_ext.lab.pod_processes import PodProcesses, environment, listening, now, status_of
 
-__all__ = ["ADMIN_PORT", "Kubelet", "PodProcesses"]
+__all__ = ["ADMIN_PORT", "Kubelet"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -25,32 +25,6 @@ ADMIN_PORT = 15000
 _LOG_BYTES = 1024 * 1024
 _RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 """Seconds before each further restart of the same container; Kubernetes' first is immediate, its later ones grow."""
-
-
-class PodProcesses:
-    """The processes of one Pod."""
-
-    def __init__(self, pod: Obj, index: int, addresses: PodAddresses) -> None:
-        self.pod = pod
-        self.index = index
-        self.addresses = addresses
-        self.sidecar: Sidecar | None = None
-        self.app_pid = 0
-        self.restarts = {"istio-proxy": 0, "app": 0}
-        self.up = {"istio-proxy": False, "app": False}
-        self.last_words = ""
-        self.deleted = False
-        self.tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Namespace and name."""
-        return self.pod["metadata"]["namespace"], self.pod["metadata"]["name"]
-
-    @property
-    def ready(self) -> bool:
-        """Whether every container of it runs."""
-        return all(self.up.values())
 
 
 class Kubelet:
@@ -195,7 +169,7 @@ class Kubelet:
                 host=host,
                 port=int(ports[0]),
                 proxy_host=addresses.outbound,
-                env=_environment(container),
+                env=environment(container),
                 config={},
             )
             self._spawn(self._keep_app(running, spec), running)
@@ -209,7 +183,7 @@ class Kubelet:
         if placed is None:
             return None
         status = {"phase": "Pending", "podIP": addresses.inbound, "podIPs": [{"ip": addresses.inbound}]}
-        return await self._kube.patch_status(placed, {**status, "hostIP": self._network.control, "startTime": _now()})
+        return await self._kube.patch_status(placed, {**status, "hostIP": self._network.control, "startTime": now()})
 
     async def _keep_sidecar(self, running: PodProcesses) -> None:
         async def once() -> None:
@@ -241,7 +215,7 @@ class Kubelet:
                     ended.set_result(status)
 
             running.app_pid = await self._apps.run(spec, on_exit)
-            await _listening(spec.host, spec.port, ended)
+            await listening(spec.host, spec.port, ended)
             if not ended.done():
                 await self._mark(running, "app", up=True)
             status = await ended
@@ -272,7 +246,7 @@ class Kubelet:
         running.up[container] = up
         if not running.deleted:
             try:
-                await self._kube.patch_status(running.pod, _status(running))
+                await self._kube.patch_status(running.pod, status_of(running))
             except ChaosMeshError:
                 _LOG.exception("the status of Pod %s could not be written", running.key[1])
         self._changed.set()
@@ -308,52 +282,3 @@ class Kubelet:
             await self._kube.delete("Pod", meta["namespace"], meta["name"], grace=0, uid=meta["uid"])
         except ChaosMeshError:
             _LOG.exception("Pod %s could not be deleted", pod["metadata"]["name"])
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _environment(container: Obj) -> dict[str, str]:
-    return {entry["name"]: str(entry["value"]) for entry in container.get("env", []) if "value" in entry}
-
-
-def _status(running: PodProcesses) -> Obj:
-    ready = "True" if running.ready else "False"
-    containers = running.pod["spec"].get("containers") or [{"name": "app"}]
-    names = {"app": containers[0].get("name", "app"), "istio-proxy": "istio-proxy"}
-    states = []
-    for container, up in running.up.items():
-        state: Obj = {"running": {"startedAt": _now()}} if up else {"waiting": {"reason": "CrashLoopBackOff"}}
-        states.append(
-            {
-                "name": names[container],
-                "ready": up,
-                "started": up,
-                "restartCount": running.restarts[container],
-                "image": containers[0].get("image", "") if container == "app" else "envoy",
-                "state": state,
-            }
-        )
-    return {
-        "phase": "Running",
-        "podIP": running.addresses.inbound,
-        "conditions": [
-            {"type": "Initialized", "status": "True"},
-            {"type": "PodScheduled", "status": "True"},
-            {"type": "ContainersReady", "status": ready},
-            {"type": "Ready", "status": ready},
-        ],
-        "containerStatuses": states,
-    }
-
-
-async def _listening(host: str, port: int, ended: asyncio.Future[int]) -> None:
-    while not ended.done():
-        try:
-            _, writer = await asyncio.open_connection(host, port)
-        except OSError:
-            await asyncio.sleep(0.005)
-            continue
-        writer.close()
-        return
