@@ -18,19 +18,39 @@ class Setting(msgspec.Struct, frozen=True):
     """One line of the table.
 
     name: attribute of `Settings`. variable: its environment variable. default: used when the variable is unset or
-    empty; its type is the setting's type. help: one line for people.
+    empty; its type is the setting's type. help: one line for people. secret: its value is shown nowhere.
     """
 
     name: str
     variable: str
     default: Any
     help: str
+    secret: bool = False
+
+
+def _reaching(name: str, what: str) -> tuple[Setting, ...]:
+    """How WHAT, whose URL is the setting NAME_url, is spoken to: the same six for each."""
+
+    def line(end: str, default: Any, text: str, *, secret: bool = False) -> Setting:
+        return Setting(f"{name}_{end}", f"{name}_{end}".upper(), default, text, secret)
+
+    return (
+        line("token", "", f"Bearer token for {what}", secret=True),
+        line("headers", "", f"More headers for {what}: X-Scope-OrgID=team-a,X-Other=b, or a JSON object", secret=True),
+        line("ca", "", f"Who may vouch for {what}: a file of certificates, or PEM itself"),
+        line("client_cert", "", f"Our certificate for {what}: a file, or PEM itself"),
+        line("client_key", "", f"The key of our certificate for {what}: a file, or PEM itself", secret=True),
+        line("insecure", default=False, text=f"Take any certificate for {what}'s"),
+    )
 
 
 TABLE: tuple[Setting, ...] = (
     Setting("app_url", "APP_URL", "", "Origin of the application under test, no path, e.g. http://127.80.1.1:8080"),
+    *_reaching("app", "the application"),
     Setting("jaeger_url", "JAEGER_URL", "", "Base of Jaeger's query service, without /api"),
+    *_reaching("jaeger", "Jaeger"),
     Setting("prometheus_url", "PROMETHEUS_URL", "", "Base of Prometheus, without /api"),
+    *_reaching("prometheus", "Prometheus"),
     Setting("namespace", "CHAOSMESH_NAMESPACE", "default", "Namespace of the workloads under test"),
     Setting("proof_timeout", "CHAOSMESH_PROOF_TIMEOUT", 10.0, "Seconds within which a fault must be shown to be live"),
     Setting("carrier", "CHAOSMESH_CARRIER", "auto", "auto, envoyfilter or virtualservice: what carries a fault"),
@@ -66,11 +86,33 @@ TABLE: tuple[Setting, ...] = (
 
 
 class Settings(msgspec.Struct, frozen=True):
-    """The settings in force; see `TABLE` for the meaning of each."""
+    """The settings in force; see `TABLE` for the meaning of each.
+
+    cluster: which Kubernetes, where Chaos Toolkit's secrets say so: KUBECONFIG, KUBERNETES_CONTEXT and their kin.
+    Nothing that is secret is shown by `repr`.
+    """
 
     app_url: str = ""
+    app_token: str = ""
+    app_headers: str = ""
+    app_ca: str = ""
+    app_client_cert: str = ""
+    app_client_key: str = ""
+    app_insecure: bool = False
     jaeger_url: str = ""
+    jaeger_token: str = ""
+    jaeger_headers: str = ""
+    jaeger_ca: str = ""
+    jaeger_client_cert: str = ""
+    jaeger_client_key: str = ""
+    jaeger_insecure: bool = False
     prometheus_url: str = ""
+    prometheus_token: str = ""
+    prometheus_headers: str = ""
+    prometheus_ca: str = ""
+    prometheus_client_cert: str = ""
+    prometheus_client_key: str = ""
+    prometheus_insecure: bool = False
     namespace: str = "default"
     proof_timeout: float = 10.0
     carrier: str = "auto"
@@ -87,6 +129,12 @@ class Settings(msgspec.Struct, frozen=True):
     lab_block: int = 0
     tools: str = ""
     request_budget: int = 2
+    cluster: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        values = [(one.name, getattr(self, one.name)) for one in TABLE if getattr(self, one.name) != one.default]
+        hidden = {one.name for one in TABLE if one.secret}
+        return f"Settings({', '.join(f'{name}=…' if name in hidden else f'{name}={at!r}' for name, at in values)})"
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
