@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput, NotFound
 
-__all__ = ["TABLE", "Setting", "Settings", "load", "shipped"]
+__all__ = ["TABLE", "Setting", "Settings", "load", "program", "shipped"]
 
 
 class Setting(msgspec.Struct, frozen=True):
@@ -182,3 +183,24 @@ def shipped(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise NotFound(f"{name}/ is neither in {package} nor beside it: install chaosmesh-ext again")
+
+
+def program(name: str, settings: Settings, given: str = "") -> Path:
+    """The program NAME: GIVEN (a file), on PATH, or as `chaos mesh lab tools` built it.
+
+    Raises NotFound when it is in none of these places.
+    """
+    if given:
+        if not os.access(given, os.X_OK) or Path(given).is_dir():
+            raise NotFound(f"{given} is no program: name the file of {name}, or leave it out")
+        return Path(given)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chaosmesh-ext" / "tools"
+    built = Path(settings.tools or cache) / "bin" / name
+    if found := shutil.which(name):
+        return Path(found)
+    if os.access(built, os.X_OK):
+        return built
+    raise NotFound(
+        f"{name} is neither on PATH nor in {built.parent}: install it, or get it with `chaos mesh lab tools --only "
+        f"{name}`"
+    )

@@ -22,7 +22,7 @@ from chaosmesh_ext.observe.sections import sections
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["MOST", "Response", "client", "is_loopback", "request", "without_password"]
+__all__ = ["MOST", "Response", "client", "client_of_its_own", "is_loopback", "request", "without_password"]
 
 MOST = 5 * 1024 * 1024
 """Bytes of a body that are read; what comes after is cut off, and the answer says so."""
@@ -84,6 +84,38 @@ def client(url: str, *, keep: bool = False) -> httpx.Client:
 
     Raises InvalidInput when URL is malformed.
     """
+    host = _host(url)
+    proxied = () if is_loopback(host) else tuple(sorted(getproxies().items()))
+    with _LOCK:
+        key = (keep, proxied)
+        if key not in _CLIENTS:
+            _CLIENTS[key] = _made(trust_env=bool(proxied), most=None, kept=20 if keep else 0)
+        return _CLIENTS[key]
+
+
+def client_of_its_own(url: str, connections: int) -> httpx.Client:
+    """A client for URL with at most CONNECTIONS, which are kept; whoever asked for it closes it.
+
+    A connection on which nothing was sent for a second is not used again: the other side may be closing it. Raises
+    InvalidInput when URL is malformed.
+    """
+    trust = not is_loopback(_host(url)) and bool(getproxies())
+    return _made(trust_env=trust, most=connections, kept=connections, expiry=1.0)
+
+
+def _made(*, trust_env: bool, most: int | None, kept: int, expiry: float = 5.0) -> httpx.Client:
+    import httpx
+
+    return httpx.Client(
+        trust_env=trust_env,
+        follow_redirects=False,
+        limits=httpx.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=expiry),
+        headers={"user-agent": "chaosmesh-ext"},
+    )
+
+
+def _host(url: str) -> str:
+    """The host in URL; raises InvalidInput when it is malformed."""
     import httpx
 
     try:
@@ -99,17 +131,7 @@ def client(url: str, *, keep: bool = False) -> httpx.Client:
         or (port is not None and not 0 < port < 65536)
     ):
         raise InvalidInput(f"{url!r} is not an HTTP URL: write e.g. http://localhost:8080/productpage")
-    proxied = () if is_loopback(host) else tuple(sorted(getproxies().items()))
-    with _LOCK:
-        key = (keep, proxied)
-        if key not in _CLIENTS:
-            _CLIENTS[key] = httpx.Client(
-                trust_env=bool(proxied),
-                follow_redirects=False,
-                limits=httpx.Limits(max_connections=None, max_keepalive_connections=20 if keep else 0),
-                headers={"user-agent": "chaosmesh-ext"},
-            )
-        return _CLIENTS[key]
+    return host
 
 
 @atexit.register
@@ -128,17 +150,20 @@ def request(
     body: bytes | str | None = None,
     timeout: float = 30.0,
     follow_redirects: bool = False,
+    http: httpx.Client | None = None,
+    apart: bool = True,
 ) -> tuple[Answer, Response]:
     """Send one request and read the answer to its last byte.
 
     marker: whose headers the request carries, with a trace id of its own; None for a request that is nobody's. timeout:
-    seconds in all. A connection that fails, breaks off or takes too long is an answer too: its `error` says why,
-    and its status is 0 when none had come. Raises InvalidInput when URL, METHOD or HEADERS are malformed.
+    seconds in all. http: the client to use, by default that of `client`. apart: cut the answer into sections. A
+    connection that fails, breaks off or takes too long is an answer too: its `error` says why, and its status is 0 when
+    none had come. Raises InvalidInput when URL, METHOD or HEADERS are malformed.
     """
     import httpx
 
     url, credentials = without_password(url)
-    http = client(url)
+    http = http or client(url)
     trace_id = new_trace_id() if marker else ""
     sent = credentials | dict(headers or {}) | (marker.headers(trace_id) if marker else {})
     for name, value in sent.items():
@@ -183,7 +208,7 @@ def request(
         started=started,
         duration=duration,
         status=status,
-        sections=sections(data, response.content_type) if status else {},
+        sections=sections(data, response.content_type) if status and apart else {},
         size=len(data),
         error=failure,
     )

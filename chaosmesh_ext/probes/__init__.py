@@ -5,16 +5,21 @@ findings. Without data a probe fails; it never gives a value that a tolerance co
 """
 
 from chaosmesh_ext.probes.found import findings
-from chaosmesh_ext.probes.http import body_section, response_time, sections, status
+from chaosmesh_ext.probes.http import against_control, body_section, header, response_time, sections, status
+from chaosmesh_ext.probes.load import load, load_by_fortio
 from chaosmesh_ext.probes.metrics import metric, metric_change
 from chaosmesh_ext.probes.traces import call_durations, call_flags, call_share, retries
 
 __all__ = [
+    "against_control",
     "body_section",
     "call_durations",
     "call_flags",
     "call_share",
     "findings",
+    "header",
+    "load",
+    "load_by_fortio",
     "metric",
     "metric_change",
     "response_time",

@@ -1,18 +1,19 @@
-"""What users get: status, response time and sections of an answer."""
+"""What users get: status, response time, headers and sections of an answer, alone or against a control request."""
 
 # `chaos discover` shows "object" for every Optional, and for every type at all under
 # `from __future__ import annotations`: so neither is used here.
 # mypy: implicit-optional
 # ruff: noqa: RUF013
-from typing import Dict, List, Union
+from typing import Any, Dict, List, Union
 
 from chaoslib.types import Configuration
 
 from chaosmesh_ext.errors import InvalidInput, Weakness
 from chaosmesh_ext.model import Answer
+from chaosmesh_ext.observe.quantiles import quantile as quantile_of
 from chaosmesh_ext.probes.configured import run_of
 
-__all__ = ["body_section", "response_time", "sections", "status"]
+__all__ = ["against_control", "body_section", "header", "response_time", "sections", "status"]
 
 
 def status(
@@ -39,25 +40,34 @@ def response_time(
     headers: Dict[str, str] = None,
     timeout: float = 30.0,
     marked: bool = True,
+    duration: float = None,
+    rate: float = None,
     configuration: Configuration = None,
 ) -> Union[float, List[float]]:
     """
     Seconds to the last byte of the answer at `url`: the `quantile` (0 to 1, by
-    default the median) of `count` requests; a list of quantiles gives a list.
+    default the median) of `count` requests, or of those that `duration` seconds
+    take; a list of quantiles gives a list.
+
+    With a `rate` (requests a second) each request has its time, whether or not
+    those before it were answered, and counts from that time: what users would
+    have waited. Without, `count` requests go at once, as far as
+    CHAOSMESH_REQUEST_BUDGET lets them, and those of a `duration` one by one.
 
     Fails, as a weakness, when an answer has another status than
     `expected_status` (0 takes any), or when there was none: errors are fast, and
     must not pass for speed.
     """
     wanted = _quantiles(quantile)
-    answers = _ask(url, count, method, headers, timeout, marked, configuration)
-    for answer in answers:
-        if not answer.status or (expected_status and answer.status != expected_status):
-            bad = sum(1 for other in answers if other.status != expected_status)
-            seen = str(answer.status) if answer.status else f"no answer ({answer.error})"
-            raise Weakness(f"{url}: {bad} of {len(answers)} answers were not {expected_status or 'any'}, e.g. {seen}")
-    durations = sorted(answer.duration for answer in answers)
-    found = [_quantile(durations, each) for each in wanted]
+    if duration is None and rate is None:
+        answers = _ask(url, count, method, headers, timeout, marked, configuration)
+        durations = [answer.duration for answer in answers]
+    else:
+        number = None if duration is not None and count == 1 else count
+        calls = _sent_over_time(url, number, duration, rate, method, headers, timeout, marked, configuration)
+        answers, durations = [call.answer for call in calls], [call.latency for call in calls]
+    _refuse_other(url, answers, expected_status)
+    found = [quantile_of(sorted(durations), each) for each in wanted]
     return found if isinstance(quantile, (list, tuple)) else found[0]
 
 
@@ -78,8 +88,7 @@ def sections(
     for answer in answers:
         if not answer.status:
             raise Weakness(f"{url}: no answer ({answer.error})")
-    first, *others = answers
-    return [name for name in first.sections if all(name in other.sections for other in others)]
+    return _in_all(answers)
 
 
 def body_section(
@@ -100,6 +109,131 @@ def body_section(
     return section in sections(url, count, method, headers, timeout, marked, configuration)
 
 
+def header(
+    url: str,
+    name: str,
+    expected_status: int = 0,
+    method: str = "GET",
+    headers: Dict[str, str] = None,
+    timeout: float = 30.0,
+    marked: bool = True,
+    configuration: Configuration = None,
+) -> str:
+    """
+    The header `name` of the answer at `url`; an empty text when it has none.
+    Several of one name are joined by a comma and a blank.
+
+    Fails, as a weakness, when there was no answer, or one of another status than
+    `expected_status` (0 takes any).
+    """
+    from chaosmesh_ext.observe.http import request
+    from chaosmesh_ext.run.traffic import whole_url
+
+    if not isinstance(name, str) or not name.strip():
+        raise InvalidInput(f"name is {name!r}: give a header's, e.g. x-envoy-overloaded")
+    run = run_of(configuration)
+    _seconds("timeout", timeout)
+    marker = run.marker if marked else None
+    whole = whole_url(url, run.settings.app_url)
+    answer, response = request(whole, marker, method=method, headers=headers, timeout=timeout)
+    if marker is not None:
+        run.keep(marker, [answer])
+    _refuse_other(url, [answer], expected_status)
+    return response.headers.get(name.strip().lower(), "")
+
+
+def against_control(
+    url: str,
+    count: int = 5,
+    method: str = "GET",
+    headers: Dict[str, str] = None,
+    timeout: float = 30.0,
+    configuration: Configuration = None,
+) -> Dict[str, Any]:
+    """
+    What requests to `url` that meet this run's faults get, against as many
+    control requests that must meet none, sent in turn, so that whatever else is
+    the matter is the matter of both. Faults for everybody's requests hit the
+    control too: compare with `metrics` before and after there.
+
+    Returns statuses and control_statuses (status → how many), slower_by (seconds,
+    between the medians), lost and gained (sections that every control answer has
+    and not every other one, and the reverse). Fails, as inconclusive, when a
+    control request was not answered with success: then nothing can be compared.
+    """
+    from chaosmesh_ext.errors import Inconclusive
+
+    _number("count", count)
+    _seconds("timeout", timeout)
+    run = run_of(configuration)
+    met: List[Answer] = []
+    control: List[Answer] = []
+    for _ in range(count):
+        control += run.send(url, 1, headers=headers, method=method, timeout=timeout, control=True)
+        met += run.send(url, 1, headers=headers, method=method, timeout=timeout)
+    for answer in control:
+        if not 0 < answer.status < 400 or answer.error:
+            seen = answer.error or str(answer.status)
+            raise Inconclusive(f"{url}: a control request was not answered with success ({seen}): see to that first")
+    durations = [quantile_of(sorted(answer.duration for answer in each), 0.5) for each in (met, control)]
+    usual, now = _in_all(control), _in_all(met)
+    return {
+        "statuses": _statuses(met),
+        "control_statuses": _statuses(control),
+        "slower_by": durations[0] - durations[1],
+        "lost": [name for name in usual if name not in now],
+        "gained": [name for name in now if name not in usual],
+    }
+
+
+def _sent_over_time(
+    url: str,
+    count: int | None,
+    duration: float | None,
+    rate: float | None,
+    method: str,
+    headers: Dict[str, str] | None,
+    timeout: float,
+    marked: bool,
+    configuration: Configuration | None,
+) -> List[Any]:
+    """The calls of a load: at RATE over as many connections as it may need, else over one."""
+    from chaosmesh_ext.observe.load import MOST_CONNECTIONS, send
+    from chaosmesh_ext.probes.load import asked_for
+
+    run = run_of(configuration)
+    connections = 1
+    if isinstance(rate, (int, float)) and isinstance(timeout, (int, float)):
+        connections = max(1, min(MOST_CONNECTIONS, int(rate * timeout) + 1))
+    load = asked_for(run.settings.app_url, url, count, connections, duration, rate, method, headers, timeout, marked)
+    marker = run.marker if marked else None
+    calls = send(load, marker).calls
+    if marker is not None:
+        run.keep(marker, [call.answer for call in calls if call.sent])
+    return list(calls)
+
+
+def _refuse_other(url: str, answers: List[Answer], expected_status: int) -> None:
+    """Raise Weakness for an answer that did not come, or has another status than EXPECTED_STATUS; 0 takes any."""
+    bad = [answer for answer in answers if not answer.status or answer.status != (expected_status or answer.status)]
+    if bad:
+        seen = str(bad[0].status) if bad[0].status else f"no answer ({bad[0].error})"
+        wanted = expected_status or "any"
+        raise Weakness(f"{url}: {len(bad)} of {len(answers)} answers were not {wanted}, e.g. {seen}")
+
+
+def _in_all(answers: List[Answer]) -> List[str]:
+    first, *others = answers
+    return [name for name in first.sections if all(name in other.sections for other in others)]
+
+
+def _statuses(answers: List[Answer]) -> Dict[str, int]:
+    found: Dict[str, int] = {}
+    for answer in sorted(answers, key=lambda answer: answer.status):
+        found[str(answer.status)] = found.get(str(answer.status), 0) + 1
+    return found
+
+
 def _ask(
     url: str,
     count: int,
@@ -112,15 +246,23 @@ def _ask(
     from chaosmesh_ext.observe.http import request
     from chaosmesh_ext.run.traffic import whole_url
 
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-        raise InvalidInput(f"count is {count!r}: give how many requests to send, 1 or more")
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise InvalidInput(f"timeout is {timeout!r}: give seconds above 0")
+    _number("count", count)
+    _seconds("timeout", timeout)
     run = run_of(configuration)
     if marked:
         return run.send(url, count, headers=headers, method=method, timeout=timeout)
     whole = whole_url(url, run.settings.app_url)
     return [request(whole, None, method=method, headers=headers, timeout=timeout)[0] for _ in range(count)]
+
+
+def _number(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise InvalidInput(f"{name} is {value!r}: give how many requests to send, 1 or more")
+
+
+def _seconds(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
+        raise InvalidInput(f"{name} is {value!r}: give seconds above 0")
 
 
 def _quantiles(quantile: float | List[float]) -> List[float]:
@@ -131,11 +273,3 @@ def _quantiles(quantile: float | List[float]) -> List[float]:
     if not wanted:
         raise InvalidInput("quantile is an empty list: give at least one, e.g. [0.5, 0.95]")
     return list(wanted)
-
-
-def _quantile(ordered: List[float], share: float) -> float:
-    """Linear between the two nearest, as most tools do (type 7 of Hyndman and Fan 1996)."""
-    at = share * (len(ordered) - 1)
-    low = int(at)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (at - low)
