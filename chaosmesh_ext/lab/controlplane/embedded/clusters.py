@@ -9,8 +9,10 @@ from chaosmesh_ext.istio.durations import duration, seconds
 from chaosmesh_ext.istio.hosts import cluster
 from chaosmesh_ext.lab.controlplane.embedded.destinationrules import rule, subsets
 from chaosmesh_ext.lab.controlplane.embedded.listeners import inbound_ports
-from chaosmesh_ext.lab.controlplane.embedded.mutual_tls import AUTO, outbound_sockets
+from chaosmesh_ext.lab.controlplane.embedded.mutual_tls import AUTO, ENDPOINT_METADATA, outbound_sockets
 from chaosmesh_ext.lab.controlplane.embedded.peerauthentications import DISABLE, service_mode
+from chaosmesh_ext.lab.controlplane.embedded.scopes import ALLOW_ANY
+from chaosmesh_ext.lab.controlplane.embedded.serviceentries import DNS, localities
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Port, Service, Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.telemetry import OTLP_CLUSTER, Tracing
 from chaosmesh_ext.lab.kube.api import Obj
@@ -19,15 +21,35 @@ __all__ = ["clusters", "outbound_clusters"]
 
 _UNLIMITED = 2**32 - 1
 _ADS = {"ads": {}, "resource_api_version": "V3", "initial_fetch_timeout": "0s"}
+_BY_EDS = {"eds_config": _ADS}
 _OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 _POLICIES = ("connectionPool", "loadBalancer", "outlierDetection", "tls")
+_PASSTHROUGH: dict[str, Any] = {
+    "name": "PassthroughCluster",
+    "alt_stat_name": "PassthroughCluster;",
+    "type": "ORIGINAL_DST",
+    "connect_timeout": "10s",
+    "lb_policy": "CLUSTER_PROVIDED",
+    "typed_extension_protocol_options": {
+        _OPTIONS: {
+            "@type": f"type.googleapis.com/{_OPTIONS}",
+            "use_downstream_protocol_config": {"http_protocol_options": {}, "http2_protocol_options": {}},
+        }
+    },
+}
+"""Where requests for unknown hosts go that are allowed: to the address that the application had called."""
 _BALANCERS = {"RANDOM": "RANDOM", "ROUND_ROBIN": "ROUND_ROBIN"}
 
 
 def clusters(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Iterator[dict[str, Any]]:
     """Every cluster of the proxy of POD; none names an endpoint of another pod, so that pods come and go without."""
-    for name, service, port, policy in outbound_clusters(snapshot, pod):
-        yield {**_outbound(name, service, port, policy), **_sockets(snapshot, name, service, port, policy)}
+    for name, service, port, labels, policy in _outbound_clusters(snapshot, pod):
+        found = localities(service, port, labels, ENDPOINT_METADATA) if service.resolution == DNS else []
+        if service.resolution != DNS or found:
+            made = _outbound(name, service, port, policy, found)
+            yield {**made, **_sockets(snapshot, name, service, port, policy)}
+    if snapshot.outbound == ALLOW_ANY:
+        yield _PASSTHROUGH
     if not pod.gateway:
         for target, behind, number in inbound_ports(snapshot, pod):
             name = f"inbound|{target}||"
@@ -45,14 +67,22 @@ def clusters(snapshot: Snapshot, pod: Workload, trace: Tracing | None) -> Iterat
 
 def outbound_clusters(snapshot: Snapshot, pod: Workload) -> Iterator[tuple[str, Service, Port, Mapping[str, Any]]]:
     """The name, service, port and traffic policy of each cluster that POD may call."""
-    for service in snapshot.services:
+    for name, service, port, _, policy in _outbound_clusters(snapshot, pod):
+        yield name, service, port, policy
+
+
+def _outbound_clusters(
+    snapshot: Snapshot, pod: Workload
+) -> Iterator[tuple[str, Service, Port, Mapping[str, str], Mapping[str, Any]]]:
+    """The same, and the labels of the endpoints that are meant."""
+    for service in snapshot.destinations:
         found = rule(snapshot, pod.node.namespace, service)
         for port in service.ports:
             base = _of_rule(found, port.number)
-            yield cluster(service.host, port.number), service, port, base
+            yield cluster(service.host, port.number), service, port, {}, base
             for name, subset in subsets(found).items():
                 policy = _overridden(base, subset.get("trafficPolicy"), port.number)
-                yield cluster(service.host, port.number, name), service, port, policy
+                yield cluster(service.host, port.number, name), service, port, subset.get("labels") or {}, policy
 
 
 def _of_rule(found: Obj | None, port: int) -> Mapping[str, Any]:
@@ -70,12 +100,14 @@ def _overridden(base: Mapping[str, Any], policy: Mapping[str, Any] | None, port:
     return {**base, **{key: policy[key] for key in _POLICIES if key in policy}}
 
 
-def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]) -> dict[str, Any]:
+def _outbound(
+    name: str, service: Service, port: Port, policy: Mapping[str, Any], found: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """A cluster, whose endpoints are told apart from it, or are FOUND by DNS."""
     out: dict[str, Any] = {
         "name": name,
         "alt_stat_name": f"{name};",
-        "type": "EDS",
-        "eds_cluster_config": {"eds_config": _ADS, "service_name": name},
+        **(_by_dns(name, found) if found else {"type": "EDS", "eds_cluster_config": {**_BY_EDS, "service_name": name}}),
         "lb_policy": _BALANCERS.get(policy.get("loadBalancer", {}).get("simple", ""), "LEAST_REQUEST"),
         "metadata": _of_service(service),
         **_pool(policy, http2=port.http2),
@@ -88,9 +120,21 @@ def _outbound(name: str, service: Service, port: Port, policy: Mapping[str, Any]
     return out
 
 
+def _by_dns(name: str, found: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "type": "STRICT_DNS",
+        "dns_lookup_family": "V4_ONLY",
+        "dns_refresh_rate": "60s",
+        "respect_dns_ttl": True,
+        "load_assignment": {"cluster_name": name, "endpoints": found},
+    }
+
+
 def _sockets(snapshot: Snapshot, name: str, service: Service, port: Port, policy: Mapping[str, Any]) -> dict[str, Any]:
     if "tls" in policy:
         mode = policy["tls"].get("mode", DISABLE)
+    elif service.external:
+        mode = DISABLE
     else:
         mode = DISABLE if service_mode(snapshot, service.namespace) == DISABLE else AUTO
     return outbound_sockets(mode, name, snapshot.accounts.get(service.host, ()), http2=port.http2)

@@ -10,6 +10,7 @@ from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.lab.controlplane.embedded.destinationrules import rule, subsets
 from chaosmesh_ext.lab.controlplane.embedded.mutual_tls import ENDPOINT_METADATA, ISTIO_MUTUAL, declared_mode
 from chaosmesh_ext.lab.controlplane.embedded.peerauthentications import DISABLE, port_mode
+from chaosmesh_ext.lab.controlplane.embedded.serviceentries import DNS, localities
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Port, Service, Snapshot, Workload
 from chaosmesh_ext.lab.envoy.metrics import peer
 from chaosmesh_ext.lab.kube.api import Obj
@@ -19,7 +20,9 @@ __all__ = ["endpoints"]
 
 def endpoints(snapshot: Snapshot, pod: Workload) -> Iterator[dict[str, Any]]:
     """The ClusterLoadAssignment of every outbound cluster of POD, the empty ones too: Envoy waits for each."""
-    for service in snapshot.services:
+    for service in snapshot.destinations:
+        if service.resolution == DNS:
+            continue  # in the cluster itself
         members = [one for one in snapshot.workloads if one.ready and service.has(one)]
         found = rule(snapshot, pod.node.namespace, service)
         for port in service.ports:
@@ -40,7 +43,9 @@ def _assignment(
         if selects(labels, one.node.labels) and (target := one.target(port)) is not None
     ]
     out: dict[str, Any] = {"cluster_name": cluster(service.host, port.number, name)}
-    if chosen:
+    if service.resolution:
+        out["endpoints"] = localities(service, port, labels, ENDPOINT_METADATA)
+    elif chosen:
         out["endpoints"] = [{"lb_endpoints": chosen, "load_balancing_weight": len(chosen)}]
     return out
 

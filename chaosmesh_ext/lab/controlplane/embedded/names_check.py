@@ -17,7 +17,10 @@ __all__ = [
     "header_match_name",
     "labels",
     "namespace",
+    "plain_host",
+    "port_name",
     "server_host",
+    "sidecar_host",
     "subset_name",
     "virtual_host",
 ]
@@ -88,6 +91,22 @@ def _server_host(name: str) -> str:
     return _virtual_host(host)
 
 
+def _sidecar_host(name: str) -> str:
+    home, slash, host = name.partition("/")
+    if not slash:
+        return "host must be of form namespace/dnsName"
+    if not home or not host:
+        return "config namespace and dnsName in host entry cannot be empty"
+    space = home.removeprefix("~")
+    if space not in ("", "*", ".") and not _is_label(space):
+        return f'invalid namespace value "{home}" in sidecar'
+    if host == "*":
+        return ""
+    if "." not in host:
+        return "short names (non FQDN) are not allowed"
+    return _wildcard_domain(host)
+
+
 domain = judged(_wildcard_domain)
 """A DestinationRule's host."""
 
@@ -99,6 +118,15 @@ destination_host = judged(lambda name: "invalid destination host *" if name == "
 
 gateway_name = judged(_gateway_name)
 """``mesh``, a gateway's name, or ``namespace/name``."""
+
+sidecar_host = judged(_sidecar_host)
+"""A host of a Sidecar's `egress`, behind the namespace that it is imported from."""
+
+plain_host = judged(lambda name: _labels(name) if name else "empty domain name not allowed")
+"""A host without a wildcard."""
+
+port_name = judged(lambda name: "" if _is_label(name) else f"invalid port name: {name}")
+"""The name of a ServiceEntry's port."""
 
 server_host = judged(_server_host)
 """A host of a Gateway's server, perhaps behind the namespace that may bind to it."""

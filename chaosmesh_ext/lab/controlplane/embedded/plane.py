@@ -9,6 +9,7 @@ from typing import Any
 
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.controlplane.api import ProxyStatus
+from chaosmesh_ext.lab.controlplane.embedded import serviceentries
 from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, Push, Rejection
 from chaosmesh_ext.lab.controlplane.embedded.inventory import Inventory
 from chaosmesh_ext.lab.controlplane.embedded.refusal import KINDS, OTHERS
@@ -132,16 +133,21 @@ class EmbeddedControlPlane:
         self._note_disputes()
 
     def _note_disputes(self) -> None:
-        """Name the VirtualServices that have no effect because another rules their host."""
+        """Name the VirtualServices and ServiceEntries that have no effect because another has their host."""
         before, self._disputes = self._disputes, {}
         for loser, ruler, host in disputes(self._snapshot):
             meta, other = loser["metadata"], ruler["metadata"]
-            name = f"{meta['namespace']}/{meta['name']}"
+            name = f"VirtualService {meta['namespace']}/{meta['name']}"
             message = (
                 f"has no effect on {host} in the mesh: the older VirtualService {other['namespace']}/{other['name']}"
                 " rules it (Istio allows one a host, IST0109); merge the two"
             )
-            self._disputes.setdefault(name, (loser, f"VirtualService {name} {message}"))
+            self._disputes.setdefault(name, (loser, f"{name} {message}"))
+            self._reporter.trouble(loser, "Conflict", message)
+        for loser, message in serviceentries.conflicts(self._snapshot.service_entries, self._snapshot.services):
+            meta = loser["metadata"]
+            name = f"ServiceEntry {meta['namespace']}/{meta['name']}"
+            self._disputes.setdefault(name, (loser, f"{name} {message}"))
             self._reporter.trouble(loser, "Conflict", message)
         for name, (loser, _) in before.items():
             if name not in self._disputes:

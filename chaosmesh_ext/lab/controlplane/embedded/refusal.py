@@ -9,6 +9,8 @@ from chaosmesh_ext.lab.controlplane.embedded.envoyfilter_check import envoy_filt
 from chaosmesh_ext.lab.controlplane.embedded.gateway_check import gateway
 from chaosmesh_ext.lab.controlplane.embedded.peerauthentication_check import peer_authentication
 from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal
+from chaosmesh_ext.lab.controlplane.embedded.serviceentry_check import service_entry
+from chaosmesh_ext.lab.controlplane.embedded.sidecar_check import sidecar
 from chaosmesh_ext.lab.controlplane.embedded.virtualservice_check import virtual_service
 from chaosmesh_ext.lab.kube.api import Obj
 
@@ -20,13 +22,13 @@ KINDS: Mapping[str, Check] = {
     "Gateway": gateway,
     "EnvoyFilter": envoy_filter,
     "PeerAuthentication": peer_authentication,
+    "ServiceEntry": service_entry,
+    "Sidecar": sidecar,
 }
 """Istio's kinds that reach the proxies, and what may stand in their `spec`."""
 
 
 OTHERS = (
-    "ServiceEntry",
-    "Sidecar",
     "WorkloadEntry",
     "AuthorizationPolicy",
     "RequestAuthentication",

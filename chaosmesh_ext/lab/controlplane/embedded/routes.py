@@ -11,6 +11,7 @@ from chaosmesh_ext.istio.hosts import vhost
 from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter import Patch, patched
 from chaosmesh_ext.lab.controlplane.embedded.httproutes import Place, default_route, routes
+from chaosmesh_ext.lab.controlplane.embedded.scopes import ALLOW_ANY
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.virtualservices import hosts_of, most_specific, seen
 from chaosmesh_ext.lab.kube.api import Obj
@@ -27,7 +28,21 @@ _BLOCK_ALL = {
     "include_request_attempt_count": True,
     "routes": [{"name": "block_all", "match": {"prefix": "/"}, "direct_response": {"status": 502}}],
 }
-"""istiod's answer to unknown hosts where the registry is all there is: the lab knows no outside."""
+"""istiod's answer to unknown hosts where the registry is all there is, as it is in the lab's mesh."""
+
+_ALLOW_ANY = {
+    "name": "allow_any",
+    "domains": ["*"],
+    "include_request_attempt_count": True,
+    "routes": [
+        {
+            "name": "allow_any",
+            "match": {"prefix": "/"},
+            "route": {"cluster": "PassthroughCluster", "timeout": "0s", "max_grpc_timeout": "0s"},
+        }
+    ],
+}
+"""Its answer where a Sidecar allows them."""
 
 
 class _Host(msgspec.Struct):
@@ -42,15 +57,16 @@ def outbound(snapshot: Snapshot, pod: Workload, patches: tuple[Patch, ...]) -> I
     """Every route configuration of the sidecar of POD, in the order of the ports; the proxy's is the last."""
     rulers = seen(snapshot, pod.node.namespace)
     speakers = most_specific(rulers, snapshot.services)
+    unknown = _ALLOW_ANY if snapshot.outbound == ALLOW_ANY else _BLOCK_ALL
     proxy: list[dict[str, Any]] = []
     for port in snapshot.ports:
         place = Place(snapshot, pod, port)
         made = _without_duplicates(_hosts(place, rulers, speakers), pod.node.namespace)
         hosts = [_virtual_host(one, port, domains) for one, domains in made]
-        yield patched(route_configuration(str(port), [*hosts, _BLOCK_ALL]), "SIDECAR_OUTBOUND", patches, {port})
+        yield patched(route_configuration(str(port), [*hosts, unknown]), "SIDECAR_OUTBOUND", patches, {port})
         proxy += [_virtual_host(one, port, _with_port(domains, port)) for one, domains in made]
     yield patched(
-        {**route_configuration(HTTP_PROXY, [*proxy, _BLOCK_ALL]), "ignore_port_in_host_matching": False},
+        {**route_configuration(HTTP_PROXY, [*proxy, unknown]), "ignore_port_in_host_matching": False},
         "SIDECAR_OUTBOUND",
         patches,
     )
@@ -132,6 +148,8 @@ def _other_names(service: Service | None, namespace: str) -> Iterator[str]:
     if service is None:
         return
     yield f"{service.host}."
+    if service.resolution:
+        return
     if service.namespace == namespace:
         yield service.name
     yield f"{service.name}.{service.namespace}.svc"

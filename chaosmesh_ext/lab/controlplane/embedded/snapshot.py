@@ -13,7 +13,18 @@ from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.lab.envoy import NodeInfo
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["ROOT_NAMESPACE", "Port", "Service", "Snapshot", "Workload", "service", "workload"]
+__all__ = [
+    "ROOT_NAMESPACE",
+    "Endpoint",
+    "Port",
+    "Service",
+    "Snapshot",
+    "Workload",
+    "by_age",
+    "is_http2",
+    "service",
+    "workload",
+]
 
 ROOT_NAMESPACE = "istio-system"
 
@@ -29,8 +40,22 @@ class Port(msgspec.Struct, frozen=True):
     http2: bool = False
 
 
+class Endpoint(msgspec.Struct, frozen=True):
+    """What a ServiceEntry says is behind it. ports: of its own, by the service's. secured: takes mutual TLS."""
+
+    address: str
+    ports: tuple[tuple[int, int], ...] = ()
+    labels: Mapping[str, str] = {}
+    weight: int = 1
+    secured: bool = False
+
+
 class Service(msgspec.Struct, frozen=True):
-    """A Kubernetes Service; only its HTTP ports. others: names of ports that are none, which the lab does not serve."""
+    """A Kubernetes Service; only its HTTP ports. others: names of ports that are none, which the lab does not serve.
+
+    Or a host of a ServiceEntry, which has a resolution, ``STATIC`` or ``DNS``, and endpoints of its own; external: it
+    is outside the mesh; exported: its `exportTo`.
+    """
 
     name: str
     namespace: str
@@ -39,6 +64,10 @@ class Service(msgspec.Struct, frozen=True):
     ports: tuple[Port, ...]
     cluster_ip: str = ""
     others: tuple[str, ...] = ()
+    resolution: str = ""
+    external: bool = False
+    exported: tuple[str, ...] = ()
+    endpoints: tuple[Endpoint, ...] = ()
 
     def port(self, number: int) -> Port | None:
         """The port with NUMBER."""
@@ -79,6 +108,8 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     """One consistent state. Istio's objects are sorted by age, then name; EnvoyFilters as they are applied.
 
     accounts: by a service's whole host name, namespace and name of the service accounts of the pods behind it.
+    As one proxy sees it (`scopes.scope`), services are those that it imports, routed those and the ones that it is
+    routed to, every all; outbound says what becomes of hosts that it does not know.
     """
 
     services: tuple[Service, ...] = ()
@@ -88,7 +119,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
     gateways: tuple[Obj, ...] = ()
     envoy_filters: tuple[Obj, ...] = ()
     peer_authentications: tuple[Obj, ...] = ()
+    authorization_policies: tuple[Obj, ...] = ()
+    request_authentications: tuple[Obj, ...] = ()
     accounts: Mapping[str, tuple[tuple[str, str], ...]] = {}
+    sidecars: tuple[Obj, ...] = ()
+    service_entries: tuple[Obj, ...] = ()
+    routed: tuple[Service, ...] | None = None
+    every: tuple[Service, ...] | None = None
+    outbound: str = "REGISTRY_ONLY"
 
     @staticmethod
     def of(
@@ -107,11 +145,15 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
             services=there,
             workloads=running,
             accounts=_accounts(there, running, before or Snapshot()),
-            virtual_services=_by_age(kinds.get("VirtualService", [])),
-            destination_rules=_by_age(kinds.get("DestinationRule", [])),
-            gateways=_by_age(kinds.get("Gateway", [])),
+            virtual_services=by_age(kinds.get("VirtualService", [])),
+            destination_rules=by_age(kinds.get("DestinationRule", [])),
+            gateways=by_age(kinds.get("Gateway", [])),
             envoy_filters=tuple(sorted(kinds.get("EnvoyFilter", []), key=_filter_order)),
-            peer_authentications=_by_age(kinds.get("PeerAuthentication", [])),
+            peer_authentications=by_age(kinds.get("PeerAuthentication", [])),
+            sidecars=by_age(kinds.get("Sidecar", [])),
+            service_entries=by_age(kinds.get("ServiceEntry", [])),
+            authorization_policies=by_age(kinds.get("AuthorizationPolicy", [])),
+            request_authentications=by_age(kinds.get("RequestAuthentication", [])),
         )
 
     @cached_property
@@ -124,9 +166,14 @@ class Snapshot(msgspec.Struct, frozen=True, dict=True):
         """Every service port in the mesh."""
         return tuple(sorted({port.number for one in self.services for port in one.ports}))
 
+    @property
+    def destinations(self) -> tuple[Service, ...]:
+        """The services that a proxy may call, by their own hosts or through a VirtualService."""
+        return self.services if self.routed is None else self.routed
+
     def services_of(self, pod: Workload) -> list[Service]:
         """The services that POD is behind."""
-        return [one for one in self.services if one.has(pod)]
+        return [one for one in (self.services if self.every is None else self.every) if one.has(pod)]
 
 
 def _accounts(
@@ -142,7 +189,8 @@ def _accounts(
     return out
 
 
-def _by_age(objects: list[Obj]) -> tuple[Obj, ...]:
+def by_age(objects: Iterable[Obj]) -> tuple[Obj, ...]:
+    """OBJECTS with the oldest first, as istiod orders them."""
     return tuple(sorted(objects, key=_age))
 
 
@@ -179,6 +227,11 @@ def service(obj: Obj) -> Service:
         cluster_ip="" if spec.get("clusterIP") in (None, "None") else spec["clusterIP"],
         others=tuple(others),
     )
+
+
+def is_http2(protocol: str) -> bool:
+    """Whether PROTOCOL, in lower case, is HTTP/2."""
+    return protocol in _HTTP2
 
 
 def _protocol(port: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from chaosmesh_ext.lab.controlplane.embedded.gateways import ingress
 from chaosmesh_ext.lab.controlplane.embedded.listeners import listeners
 from chaosmesh_ext.lab.controlplane.embedded.messages import CDS, EDS, LDS, RDS, Encoded, Encoder
 from chaosmesh_ext.lab.controlplane.embedded.routes import outbound
+from chaosmesh_ext.lab.controlplane.embedded.scopes import scope
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.telemetry import Tracing
 
@@ -49,7 +50,7 @@ class Translator:
 
     def resources(self, snapshot: Snapshot, pod: Workload, kind: str) -> Resources:
         """The resources of KIND (a type URL) for the proxy of POD."""
-        made = self._made(snapshot, pod, kind)
+        made = self._made(scope(snapshot, pod), pod, kind)
         return {one[_NAME[kind]]: self._encoder.encode(kind, one[_NAME[kind]], one) for one in made}
 
     def tidy(self, snapshot: Snapshot) -> None:
