@@ -70,6 +70,18 @@ class Connection:
         """The API's URL."""
         return self.access.host
 
+    def credentials(self, refused: Access | None = None) -> Access:
+        """How the API is spoken to now, read again where it is about to expire, or was REFUSED (401).
+
+        Raises Unauthorized when others are needed and cannot be read.
+        """
+        held = self._held
+        if held[0] is refused:
+            self._renew(held, "a request", needed=True)
+        elif held[0].stale and time.monotonic() - self._asked_again > _PAUSE_S:
+            self._renew(held, "a request", needed=False)
+        return self._held[0]
+
     def close(self) -> None:
         """Close the connections; the client can still be used."""
         self._held[1].clear()

@@ -9,14 +9,16 @@ from urllib.parse import urlsplit
 __all__ = ["proxy_for"]
 
 
-def proxy_for(url: str) -> str:
+def proxy_for(url: str, *, every: bool = False) -> str:
     """The proxy for URL, or empty: HTTPS_PROXY or HTTP_PROXY by its scheme, less what NO_PROXY names.
+
+    EVERY: else ALL_PROXY, which Go's programs do not know.
 
     Never one for this machine itself: HTTP_PROXY is often a sidecar here.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
-    proxy = _variable(f"{parts.scheme}_proxy")
+    proxy = _variable(f"{parts.scheme}_proxy") or (_variable("all_proxy") if every else "")
     if not proxy or host == "localhost" or host.endswith(".localhost") or _excepted(host, parts.port):
         return ""
     return proxy if "://" in proxy else f"http://{proxy}"

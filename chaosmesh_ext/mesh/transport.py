@@ -16,7 +16,7 @@ import urllib3
 
 from chaosmesh_ext.errors import InvalidInput
 
-__all__ = ["Access", "Kubeconfig", "Origin", "Secrets", "ServiceAccount", "one_line"]
+__all__ = ["Access", "Kubeconfig", "Origin", "Secrets", "ServiceAccount", "one_line", "with_client_cert"]
 
 _EARLY_S: Final = 30.0
 """Credentials are renewed this long before they expire: plugins take seconds, and a watchdog asks only every ten."""
@@ -92,9 +92,27 @@ class Access(msgspec.Struct, frozen=True, omit_defaults=True):
 
         return load(self.made_from)
 
+    def context(self) -> ssl.SSLContext:
+        """Whom to trust, and who we are. Raises InvalidInput when the TLS material is none."""
+        # not create_default_context: Python 3.13 would refuse authorities as old clusters have them (RFC 5280's letter)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if not self.verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        try:
+            if self.ca:
+                context.load_verify_locations(cadata=self.ca.decode())
+            elif self.verify:
+                context.load_default_certs()
+        except (ssl.SSLError, ValueError) as error:
+            raise InvalidInput(f"the certificate authority in {self.made_from} is no PEM: {one_line(error)}") from error
+        if self.cert:
+            with_client_cert(context, self.cert, self.key, self.made_from)
+        return context
+
     def pool(self, connections: int = 8) -> urllib3.PoolManager:
         """Connections of this access, CONNECTIONS of them kept. Raises InvalidInput when its TLS material is none."""
-        context = _context(self) if self.host.startswith("https:") else None
+        context = self.context() if self.host.startswith("https:") else None
         name: dict[str, Any] = {"server_hostname": self.server_name} if self.server_name else {}
         if self.proxy:
             return urllib3.ProxyManager(
@@ -107,28 +125,13 @@ class Access(msgspec.Struct, frozen=True, omit_defaults=True):
         return urllib3.PoolManager(maxsize=connections, ssl_context=context, **name)
 
 
-def _context(access: Access) -> ssl.SSLContext:
-    # not create_default_context: Python 3.13 would refuse authorities as old clusters have them (RFC 5280's letter)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if not access.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+def with_client_cert(context: ssl.SSLContext, cert: bytes, key: bytes, source: object) -> None:
+    """Let CONTEXT show CERT, whose key is KEY (PEM); raises InvalidInput, naming their SOURCE, where that cannot be."""
     try:
-        if access.ca:
-            context.load_verify_locations(cadata=access.ca.decode())
-        elif access.verify:
-            context.load_default_certs()
+        with _as_file(cert + b"\n" + key) as file:
+            context.load_cert_chain(file, password=_no_password)
     except (ssl.SSLError, ValueError) as error:
-        raise InvalidInput(f"the certificate authority in {access.made_from} is no PEM: {one_line(error)}") from error
-    if access.cert:
-        try:
-            with _as_file(access.cert + b"\n" + access.key) as file:
-                context.load_cert_chain(file, password=_no_password)
-        except (ssl.SSLError, ValueError) as error:
-            raise InvalidInput(
-                f"the client certificate and key in {access.made_from} cannot be used: {one_line(error)}"
-            ) from error
-    return context
+        raise InvalidInput(f"the client certificate and key in {source} cannot be used: {one_line(error)}") from error
 
 
 def _no_password() -> str:
