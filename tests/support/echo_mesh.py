@@ -32,7 +32,18 @@ VERSIONS = {
     "Service": "v1",
     "EnvoyFilter": "networking.istio.io/v1alpha3",
     "PeerAuthentication": "security.istio.io/v1",
+    "AuthorizationPolicy": "security.istio.io/v1",
+    "RequestAuthentication": "security.istio.io/v1",
 }
+_CLEANED = (
+    "VirtualService",
+    "DestinationRule",
+    "EnvoyFilter",
+    "Gateway",
+    "PeerAuthentication",
+    "AuthorizationPolicy",
+    "RequestAuthentication",
+)
 _QUIET_S = 0.12
 """istiod of these tests gathers changes for 10 ms before it sends them."""
 
@@ -336,7 +347,7 @@ class Mesh:
         """Take back every Istio object and what was set at the applications."""
 
         async def clean() -> None:
-            for kind in ("VirtualService", "DestinationRule", "EnvoyFilter", "Gateway", "PeerAuthentication"):
+            for kind in _CLEANED:
                 for obj in await self.kube.list(kind):
                     if "app.kubernetes.io/managed-by" in obj["metadata"].get("labels", {}):
                         continue  # the lab's own

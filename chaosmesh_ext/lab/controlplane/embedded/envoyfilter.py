@@ -1,4 +1,4 @@
-"""EnvoyFilter patches to route configurations, in the order and with the merging of istiod."""
+"""EnvoyFilter patches: which are for whom; and those to route configurations, with the order and merging of istiod."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ class Patch(msgspec.Struct, frozen=True):
 
     value: the JSON of Envoy's message with its own field names. port: 0 for any. name, vhost, domain: empty for any.
     route: the name and the action of the route that is meant, each empty for any; None where none is asked for.
+    network_filter, sub_filter: the filter in a listener, and that in an HTTP connection manager; empty for any.
     """
 
     apply_to: str
@@ -35,14 +36,20 @@ class Patch(msgspec.Struct, frozen=True):
     vhost: str = ""
     domain: str = ""
     route: tuple[str, str] | None = None
+    network_filter: str = ""
+    sub_filter: str = ""
 
     def reaches(self, context: str, configuration: str, ports: Collection[int]) -> bool:
-        """Whether it is meant for a route configuration of that name and ports in that context."""
+        """Whether it is meant for a route configuration, or a listener, of that name and ports in that context."""
         return (
             self.context in ("ANY", context)
             and self.name in ("", configuration)
             and (not self.port or self.port in ports)
         )
+
+    def reaches_listener(self, context: str, listener: str, port: int, network_filter: str) -> bool:
+        """Whether it is meant for a network filter of a listener of that name and port in that context."""
+        return self.reaches(context, listener, {port}) and self.network_filter in ("", network_filter)
 
     def means_host(self, host: Mapping[str, Any]) -> bool:
         """Whether it is meant for a virtual host."""
@@ -87,9 +94,10 @@ class Patches:
 
 def _patch(entry: Mapping[str, Any]) -> Patch:
     match = entry.get("match") or {}
-    routes = match.get("routeConfiguration") or {}
+    routes = match.get("routeConfiguration") or match.get("listener") or {}
     host = routes.get("vhost") or {}
     route = host.get("route")
+    network_filter = (routes.get("filterChain") or {}).get("filter") or {}
     return Patch(
         apply_to=entry["applyTo"],
         operation=entry["patch"]["operation"],
@@ -100,6 +108,8 @@ def _patch(entry: Mapping[str, Any]) -> Patch:
         vhost=host.get("name", ""),
         domain=host.get("domainName", ""),
         route=None if route is None else (route.get("name", ""), route.get("action", "")),
+        network_filter=network_filter.get("name", ""),
+        sub_filter=(network_filter.get("subFilter") or {}).get("name", ""),
     )
 
 
@@ -107,7 +117,8 @@ def patched(
     configuration: dict[str, Any], context: str, patches: tuple[Patch, ...], ports: Collection[int] = ()
 ) -> dict[str, Any]:
     """CONFIGURATION, which is for PORTS, with PATCHES applied; it is not changed itself."""
-    mine = [patch for patch in patches if patch.reaches(context, configuration["name"], ports)]
+    of_routes = [patch for patch in patches if patch.apply_to in ("VIRTUAL_HOST", "HTTP_ROUTE")]
+    mine = [patch for patch in of_routes if patch.reaches(context, configuration["name"], ports)]
     if not mine:
         return configuration
     return {**configuration, "virtual_hosts": [_patched_host(host, mine) for host in configuration["virtual_hosts"]]}

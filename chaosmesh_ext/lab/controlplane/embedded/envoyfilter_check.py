@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.lab.controlplane.embedded.httpfilters import HTTP_MANAGER
 from chaosmesh_ext.lab.controlplane.embedded.messages import canonical
 from chaosmesh_ext.lab.controlplane.embedded.schema import (
     Refusal,
@@ -13,6 +14,7 @@ from chaosmesh_ext.lab.controlplane.embedded.schema import (
     fields,
     integer,
     invalid,
+    judged,
     not_implemented,
     one_of,
     table,
@@ -24,22 +26,27 @@ __all__ = ["envoy_filter"]
 _OPERATIONS = {
     "VIRTUAL_HOST": ("MERGE",),
     "HTTP_ROUTE": ("MERGE", "ADD", "INSERT_FIRST", "INSERT_BEFORE", "INSERT_AFTER", "REMOVE"),
+    "HTTP_FILTER": ("INSERT_FIRST", "INSERT_BEFORE", "INSERT_AFTER"),
 }
 _ELSEWHERE = (
     "LISTENER",
     "FILTER_CHAIN",
     "NETWORK_FILTER",
-    "HTTP_FILTER",
     "ROUTE_CONFIGURATION",
     "CLUSTER",
     "EXTENSION_CONFIG",
     "BOOTSTRAP",
     "LISTENER_FILTER",
 )
-
-
-def _anything(_field: str, _value: Any) -> Iterator[Refusal]:
-    yield from ()
+_NOT_HERE = (
+    "envoy.filters.http.cors",
+    "envoy.filters.http.grpc_stats",
+    "envoy.filters.http.stateful_session",
+    "istio.alpn",
+    "istio.metadata_exchange",
+    "istio.stats",
+)
+"""HTTP filters that istiod puts into listeners, and the lab does not."""
 
 
 def _patch_kind(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
@@ -64,7 +71,8 @@ def _patch_kind(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
     if operation != "REMOVE" and patch.get("value") is None:
         yield invalid(f"{field}.patch.value", "Envoy filter: missing patch value for non-remove operation")
         return
-    yield from _inbound(field, value.get("match") or {})
+    match = value.get("match") or {}
+    yield from (_of_listener if value["applyTo"] == "HTTP_FILTER" else _of_routes)(f"{field}.match", match)
     try:
         canonical(value["applyTo"], patch.get("value") or {})
     except InvalidInput as error:
@@ -75,16 +83,56 @@ def _be(choices: Sequence[str]) -> str:
     return "are" if len(choices) > 1 else "is"
 
 
-def _inbound(field: str, match: Mapping[str, Any]) -> Iterator[Refusal]:
+def _of_routes(field: str, match: Mapping[str, Any]) -> Iterator[Refusal]:
+    """What a match of routes must not have."""
     routes = match.get("routeConfiguration") or {}
-    if match.get("context", "ANY") == "ANY" and not (routes.get("vhost") or {}).get("name"):
+    context = match.get("context", "ANY")
+    if "listener" in match:
+        words = "Envoy filter: applyTo for http route class objects cannot have non route configuration match"
+        yield invalid(f"{field}.listener", words)
+    if context == "SIDECAR_INBOUND":
+        words = "SIDECAR_INBOUND is not implemented by the lab's control plane for routes: HTTP_FILTER is"
+        yield not_implemented(f"{field}.context", words)
+    if context == "ANY" and not (routes.get("vhost") or {}).get("name"):
         yield not_implemented(
-            f"{field}.match.context",
+            f"{field}.context",
             "ANY without routeConfiguration.vhost.name reaches inbound routes too, which is not implemented by the"
             " lab's control plane: say SIDECAR_OUTBOUND or GATEWAY, or name the virtual host",
         )
 
 
+def _of_listener(field: str, match: Mapping[str, Any]) -> Iterator[Refusal]:
+    """What a match of listeners must not have."""
+    if "routeConfiguration" in match:
+        words = "Envoy filter: applyTo for listener class objects cannot have non listener match"
+        yield invalid(f"{field}.routeConfiguration", words)
+    outer = (((match.get("listener") or {}).get("filterChain") or {}).get("filter")) or {}
+    if "subFilter" in outer and outer.get("name") not in (HTTP_MANAGER, "envoy.http_connection_manager", "", None):
+        words = f"Envoy filter: subfilter match requires filter match with {HTTP_MANAGER}"
+        yield invalid(f"{field}.listener.filterChain.filter.name", words)
+
+
+def _sub_filter(field: str, value: Any) -> Iterator[Refusal]:
+    if value in _NOT_HERE:
+        yield not_implemented(field, f"{value} is not there in the lab, so that nothing can be put beside it")
+    yield from judged(lambda name: "" if name else "Envoy filter: subfilter match has no name to match on")(
+        field, value
+    )
+
+
+def _value(field: str, value: Any) -> Iterator[Refusal]:
+    """Envoy's, but for what another server would have to give."""
+    if isinstance(value, dict) and {"config_discovery", "configDiscovery"} & set(value):
+        yield not_implemented(field, "config_discovery is not implemented by the lab's control plane: typed_config is")
+
+
+_FILTER = fields(
+    {
+        "name": judged(lambda name: "" if name else "Envoy filter: filter match has no name to match on"),
+        "subFilter": fields({"name": _sub_filter}, required=["name"]),
+    },
+    required=["name"],
+)
 _ROUTE = fields({"name": text, "action": one_of("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")})
 
 envoy_filter = fields(
@@ -98,7 +146,7 @@ envoy_filter = fields(
                     "match": fields(
                         {
                             "context": one_of(
-                                "ANY", "SIDECAR_OUTBOUND", "GATEWAY", elsewhere=("SIDECAR_INBOUND", "WAYPOINT")
+                                "ANY", "SIDECAR_OUTBOUND", "SIDECAR_INBOUND", "GATEWAY", elsewhere=("WAYPOINT",)
                             ),
                             "routeConfiguration": fields(
                                 {
@@ -107,9 +155,16 @@ envoy_filter = fields(
                                     "vhost": fields({"name": text, "domainName": text, "route": _ROUTE}),
                                 }
                             ),
+                            "listener": fields(
+                                {
+                                    "name": text,
+                                    "portNumber": integer(0, 65535),
+                                    "filterChain": fields({"filter": _FILTER}),
+                                }
+                            ),
                         }
                     ),
-                    "patch": fields({"operation": text, "value": _anything}),
+                    "patch": fields({"operation": text, "value": _value}),
                 },
                 also=_patch_kind,
             )

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chaosmesh_ext.lab.controlplane.embedded.refusal import kind_of, refusals
+from chaosmesh_ext.lab.controlplane.embedded.refusal import DRY_RUN, kind_of, refusals
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
 from chaosmesh_ext.lab.controlplane.embedded.serviceentries import services
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload, by_age, service, workload
@@ -95,9 +95,14 @@ def _update(store: dict[_Key, Any], key: _Key, value: Any) -> bool:
 
 
 def _own(obj: Obj) -> Obj:
-    """A copy of what matters of an object: identity, age and `spec`, without what changes with every write."""
+    """A copy of what matters of an object: identity, age and `spec`, without what changes with every write.
+
+    Of the annotations only the one that changes what the object does.
+    """
     meta = obj["metadata"]
     kept = {key: meta[key] for key in ("name", "uid", "creationTimestamp") if key in meta}
+    if DRY_RUN in (meta.get("annotations") or {}):
+        kept["annotations"] = {DRY_RUN: meta["annotations"][DRY_RUN]}
     trimmed = {
         "apiVersion": obj.get("apiVersion", ""),
         "kind": obj["kind"],

@@ -12,6 +12,7 @@ from chaosmesh_ext.lab.controlplane.embedded import wire
 from chaosmesh_ext.lab.controlplane.embedded.protos import (
     Cluster,
     ClusterLoadAssignment,
+    HttpFilter,
     Listener,
     Route,
     RouteConfiguration,
@@ -77,11 +78,11 @@ class Encoder:
 
 
 def canonical(apply_to: str, value: Any) -> dict[str, Any]:
-    """VALUE of an EnvoyFilter patch for VIRTUAL_HOST or HTTP_ROUTE with the field names that Envoy's protos have.
+    """VALUE of an EnvoyFilter patch for VIRTUAL_HOST, HTTP_ROUTE or HTTP_FILTER with the field names of Envoy's protos.
 
     Raises InvalidInput naming what is not Envoy's.
     """
-    message: Any = {"VIRTUAL_HOST": VirtualHost, "HTTP_ROUTE": Route}[apply_to]
+    message: Any = {"VIRTUAL_HOST": VirtualHost, "HTTP_ROUTE": Route, "HTTP_FILTER": HttpFilter}[apply_to]
     import_types(value)
     try:
         wire.encode(message, value)

@@ -5,23 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal, fields, invalid, one_of, table, text
+from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal, fields, invalid, one_of, table
+from chaosmesh_ext.lab.controlplane.embedded.selector_check import workload_selector
 
 __all__ = ["peer_authentication"]
 
 _MTLS = fields({"mode": one_of("UNSET", "DISABLE", "PERMISSIVE", "STRICT")})
-
-
-def _key(field: str, value: str) -> Iterator[Refusal]:
-    if not value:
-        yield invalid(field, "empty key is not supported in selector")
-    yield from _without_wildcard(field, value)
-
-
-def _without_wildcard(field: str, value: Any) -> Iterator[Refusal]:
-    yield from text(field, value)
-    if isinstance(value, str) and "*" in value:
-        yield invalid(field, "wildcard is not supported in selector")
 
 
 def _port(field: str, value: str) -> Iterator[Refusal]:
@@ -43,7 +32,7 @@ def _of_a_workload(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
 
 peer_authentication: Check = fields(
     {
-        "selector": fields({"matchLabels": table(_without_wildcard, key=_key)}),
+        "selector": workload_selector,
         "mtls": _MTLS,
         "portLevelMtls": _ports,
     },

@@ -16,6 +16,7 @@ __all__ = [
     "Cluster",
     "ClusterLoadAssignment",
     "DeltaDiscoveryRequest",
+    "HttpFilter",
     "Listener",
     "Route",
     "RouteConfiguration",
@@ -50,9 +51,12 @@ for _module in (
     "envoy.extensions.filters.http.fault.v3",
     "envoy.extensions.filters.http.header_mutation.v3",
     "envoy.extensions.filters.http.header_to_metadata.v3",
+    "envoy.extensions.filters.http.jwt_authn.v3",
+    "envoy.extensions.filters.http.rbac.v3",
     "envoy.extensions.filters.http.router.v3",
     "envoy.extensions.filters.listener.tls_inspector.v3",
     "envoy.extensions.filters.network.http_connection_manager.v3",
+    "envoy.extensions.path.match.uri_template.v3",
     "envoy.extensions.request_id.uuid.v3",
     "envoy.extensions.retry.host.previous_hosts.v3",
     "envoy.extensions.retry.priority.previous_priorities.v3",
@@ -66,6 +70,7 @@ from envoy_data_plane.envoy.config.cluster.v3 import Cluster  # noqa: E402 after
 from envoy_data_plane.envoy.config.endpoint.v3 import ClusterLoadAssignment  # noqa: E402
 from envoy_data_plane.envoy.config.listener.v3 import Listener  # noqa: E402
 from envoy_data_plane.envoy.config.route.v3 import Route, RouteConfiguration, VirtualHost  # noqa: E402
+from envoy_data_plane.envoy.extensions.filters.network.http_connection_manager.v3 import HttpFilter  # noqa: E402
 from envoy_data_plane.envoy.service.discovery.v3 import DeltaDiscoveryRequest  # noqa: E402
 
 

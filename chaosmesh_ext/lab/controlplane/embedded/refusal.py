@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from chaosmesh_ext.lab.controlplane.embedded.authorizationpolicy_check import authorization_policy
 from chaosmesh_ext.lab.controlplane.embedded.destinationrule_check import destination_rule
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter_check import envoy_filter
 from chaosmesh_ext.lab.controlplane.embedded.gateway_check import gateway
 from chaosmesh_ext.lab.controlplane.embedded.peerauthentication_check import peer_authentication
-from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal
+from chaosmesh_ext.lab.controlplane.embedded.requestauthentication_check import request_authentication
+from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal, invalid, not_implemented
 from chaosmesh_ext.lab.controlplane.embedded.serviceentry_check import service_entry
 from chaosmesh_ext.lab.controlplane.embedded.sidecar_check import sidecar
 from chaosmesh_ext.lab.controlplane.embedded.virtualservice_check import virtual_service
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["KINDS", "OTHERS", "kind_of", "refusals"]
+__all__ = ["DRY_RUN", "KINDS", "OTHERS", "kind_of", "refusals"]
 
 KINDS: Mapping[str, Check] = {
     "VirtualService": virtual_service,
@@ -24,14 +26,17 @@ KINDS: Mapping[str, Check] = {
     "PeerAuthentication": peer_authentication,
     "ServiceEntry": service_entry,
     "Sidecar": sidecar,
+    "AuthorizationPolicy": authorization_policy,
+    "RequestAuthentication": request_authentication,
 }
 """Istio's kinds that reach the proxies, and what may stand in their `spec`."""
 
 
+DRY_RUN = "istio.io/dry-run"
+"""The annotation of an AuthorizationPolicy that is not in force, only told of."""
+
 OTHERS = (
     "WorkloadEntry",
-    "AuthorizationPolicy",
-    "RequestAuthentication",
     "Telemetry",
     "HTTPRoute",
     "Gateway.gateway.networking.k8s.io",
@@ -52,4 +57,17 @@ def refusals(obj: Obj) -> list[Refusal]:
     if check is None:
         words = f"{kind} is not implemented by the lab's control plane, {', '.join(KINDS)} are; it has no effect"
         return [Refusal("NotImplemented", "kind", words)]
-    return list(check("spec", obj.get("spec") or {}))
+    return [*_annotations(obj), *check("spec", obj.get("spec") or {})]
+
+
+def _annotations(obj: Obj) -> Iterator[Refusal]:
+    """Nothing else in an object's metadata changes what it does."""
+    if DRY_RUN not in (obj["metadata"].get("annotations") or {}):
+        return
+    field = f"metadata.annotations[{DRY_RUN}]"
+    if obj["kind"] == "AuthorizationPolicy":
+        yield not_implemented(field, "a policy that is only tried is not implemented by the lab's control plane")
+    else:
+        meta = obj["metadata"]
+        words = f"{meta.get('namespace', 'default')}/{meta['name']} has unsupported annotation {DRY_RUN}"
+        yield invalid(field, f"{words}, please remove the annotation")

@@ -27,10 +27,12 @@ Resources = dict[str, Encoded]
 _NAME = {CDS: "name", EDS: "cluster_name", LDS: "name", RDS: "name"}
 _AFFECTED = {
     "VirtualService": (RDS,),
-    "EnvoyFilter": (RDS,),
+    "EnvoyFilter": (LDS, RDS),
     "DestinationRule": (CDS, EDS),
     "Gateway": (LDS, RDS),
     "PeerAuthentication": (CDS, EDS, LDS),
+    "AuthorizationPolicy": (LDS,),
+    "RequestAuthentication": (LDS,),
 }
 
 
@@ -62,7 +64,7 @@ class Translator:
             return clusters(snapshot, pod, self._trace)
         if kind == EDS:
             return endpoints(snapshot, pod)
-        if kind == LDS:
-            return listeners(snapshot, pod, self._trace)
         patches = self._patches.of(snapshot, pod)
+        if kind == LDS:
+            return listeners(snapshot, pod, self._trace, patches)
         return ingress(snapshot, pod, patches) if pod.gateway else outbound(snapshot, pod, patches)
