@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from chaosmesh_ext.errors import Inconclusive, Unreachable
+from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable
 from chaosmesh_ext.observe.load import Load
+from chaosmesh_ext.observe.reach import Target
 
 __all__ = ["Result", "run"]
 
@@ -54,8 +55,16 @@ class Result(msgspec.Struct, frozen=True):
 def run(program: Path, load: Load) -> Result:
     """Let PROGRAM, Fortio, send LOAD; the seconds of an answer and a duration may be fractions.
 
-    Raises Inconclusive when it says nothing that can be read, and Unreachable when it does not come to an end.
+    Raises InvalidInput where it would need a secret, Inconclusive when it says nothing that can be read, and
+    Unreachable when it does not come to an end.
     """
+    if load.target is not None and load.target != Target(load.url, cluster=load.target.cluster):
+        raise InvalidInput(
+            f"Fortio is not given what {load.url} needs: its command line, which everybody here can read, would show "
+            "it: use the probe load"
+        )
+    if not load.url.startswith(("http://", "https://")):
+        raise InvalidInput(f"Fortio does not reach {load.url}: give a plain URL, or use the probe load")
     command = [str(program), *_words(load)]
     longest = load.duration or (load.count or 1) * load.timeout / load.connections
     try:

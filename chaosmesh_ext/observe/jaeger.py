@@ -19,7 +19,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput, Unreachable
 from chaosmesh_ext.model import Trace
-from chaosmesh_ext.observe.http import client, without_password
+from chaosmesh_ext.observe.reach import SCHEMES, Target
 from chaosmesh_ext.observe.spans import JaegerTrace, to_trace
 
 if TYPE_CHECKING:
@@ -72,17 +72,18 @@ class _Refused(Exception):
 class Jaeger:
     """Reads traces from Jaeger's `/api` (version 1 or 2).
 
-    url: its base path, without ``/api``. headers: sent with every request, e.g. Authorization. timeout: seconds for
-    one request. Every method raises Unreachable when the service does not answer in time, or not with sense, and
-    InvalidInput when it refuses what was asked.
+    url: its base path, without ``/api``, or what `reach.target` makes of the settings. headers: sent with every
+    request, e.g. Authorization. timeout: seconds for one request. Every method raises Unreachable when the service does
+    not answer in time, or not with sense, and InvalidInput when it refuses what was asked.
     """
 
-    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10.0) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise InvalidInput(f"{url!r} is not Jaeger's address: set JAEGER_URL, e.g. to http://localhost:16686")
-        shown, credentials = without_password(url)
-        self.url = shown.rstrip("/")
-        self._headers = credentials | dict(headers or {})
+    def __init__(self, url: str | Target, *, headers: Mapping[str, str] | None = None, timeout: float = 10.0) -> None:
+        shown = url.url if isinstance(url, Target) else url
+        if not shown.startswith(SCHEMES):
+            raise InvalidInput(f"{shown!r} is not Jaeger's address: set JAEGER_URL, e.g. to http://localhost:16686")
+        self.target = Target.of(url, headers)
+        self.url = self.target.url.rstrip("/")
+        self._headers = self.target.headers
         self._timeout = timeout
 
     def trace(self, trace_id: str) -> Trace | None:
@@ -205,7 +206,7 @@ class Jaeger:
 
     @cached_property
     def _client(self) -> httpx.Client:
-        return client(self.url, keep=True)
+        return self.target.client(keep=True)
 
     def _get(self, path: str, query: list[tuple[str, str]]) -> bytes:
         import httpx
@@ -232,7 +233,9 @@ class Jaeger:
         if refused.status == 400:
             return InvalidInput(f"Jaeger at {self.url} refused the question: {refused}")
         if refused.status in (401, 403):
-            return Unreachable(f"Jaeger at {self.url} wants credentials ({refused.status}): give it the headers")
+            return Unreachable(
+                f"Jaeger at {self.url} wants credentials ({refused.status}): set JAEGER_TOKEN or JAEGER_HEADERS"
+            )
         return Unreachable(
             f"Jaeger at {self.url} answered {refused.status}: {refused}; look at its log, or check JAEGER_URL"
         )

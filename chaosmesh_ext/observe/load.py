@@ -17,8 +17,9 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import Answer, Marker
-from chaosmesh_ext.observe.http import client_of_its_own, request
+from chaosmesh_ext.observe.http import request
 from chaosmesh_ext.observe.local_replies import flags
+from chaosmesh_ext.observe.reach import Target
 
 if TYPE_CHECKING:
     import httpx
@@ -34,7 +35,8 @@ class Load(msgspec.Struct, frozen=True):
 
     count: requests in all; None: what `duration` takes. duration: seconds in which requests are begun; None: until
     `count` is reached; with both, whichever comes first. connections: requests under way at once, at most. rate:
-    requests a second; None: each connection's next one follows on the answer. timeout: seconds for an answer.
+    requests a second; None: each connection's next one follows on the answer. timeout: seconds for an answer. target:
+    how the URL is reached, where that takes more than the URL.
     """
 
     url: str
@@ -45,6 +47,7 @@ class Load(msgspec.Struct, frozen=True):
     method: str = "GET"
     headers: Mapping[str, str] = {}
     timeout: float = 30.0
+    target: Target | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidInput for what cannot be sent."""
@@ -109,7 +112,7 @@ class _Sending:
     def run(self) -> Outcome:
         load = self._load
         workers = load.connections if load.planned is None else min(load.connections, load.planned)
-        with client_of_its_own(load.url, workers) as http:
+        with Target.of(load.target or load.url).client_of_its_own(workers) as http:
             threads = [threading.Thread(target=self._work, args=(http,), daemon=True) for _ in range(workers)]
             self._began = time.perf_counter()
             try:
@@ -152,7 +155,7 @@ class _Sending:
             why = f"not sent: no connection was free within {waited:.3g} s"
             return Call(Answer("", load.url, time.time(), 0.0, 0, error=why), waited, sent=False)
         answer, response = request(
-            load.url,
+            load.target or load.url,
             self._marker,
             method=load.method,
             headers=load.headers,

@@ -1,8 +1,8 @@
 """Prometheus as a source of numbers.
 
 No data is never a number: an empty result is None, and so is NaN, which PromQL gives for 0 ÷ 0, e.g. the error rate
-of no requests. A target that cannot be scraped leaves the rates of before standing for a while: look at `down` beside
-a verdict.
+of no requests. An answer that is not whole, by its own words, is none at all. A target that cannot be scraped leaves
+the rates of before standing for a while: look at `down` beside a verdict.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable
-from chaosmesh_ext.observe.http import client, without_password
+from chaosmesh_ext.observe.reach import SCHEMES, Target
 
 if TYPE_CHECKING:
     import httpx
@@ -56,6 +56,10 @@ class _Series(msgspec.Struct, frozen=True):
     value: tuple[float, str] = (0.0, "")
 
 
+class _Range(msgspec.Struct, frozen=True):
+    values: list[tuple[float, str]] = []
+
+
 class _Data(msgspec.Struct, frozen=True):
     resultType: str  # noqa: N815 Prometheus' name
     result: msgspec.Raw
@@ -66,6 +70,18 @@ class _Reply(msgspec.Struct, frozen=True):
     data: _Data | None = None
     errorType: str = ""  # noqa: N815
     error: str = ""
+    warnings: list[str] | None = None
+    infos: list[str] | None = None
+    isPartial: bool = False  # noqa: N815 VictoriaMetrics'
+
+    def doubts(self) -> list[str]:
+        """Why the answer may not be whole or right, in the server's words.
+
+        That a counter's name does not end as Prometheus likes it says nothing of the data.
+        """
+        said = [*(self.warnings or ()), *(self.infos or ())]
+        found = [" ".join(words.split()) for words in said if "metric might not be a counter" not in words]
+        return ["it is marked as partial", *found] if self.isPartial else found
 
 
 _REPLY: msgspec.json.Decoder[_Reply] = msgspec.json.Decoder(_Reply)
@@ -74,22 +90,23 @@ _REPLY: msgspec.json.Decoder[_Reply] = msgspec.json.Decoder(_Reply)
 class Prometheus:
     """Reads Prometheus' HTTP API.
 
-    url: its base path, without ``/api``. headers: sent with every request, e.g. Authorization. timeout: seconds for
-    one request. Every method raises InvalidInput when Prometheus calls the expression wrong (400), Inconclusive when
-    it cannot be evaluated on this data (422), and Unreachable when Prometheus does not answer in time (503 included)
-    or not with sense; the text holds Prometheus' own words.
+    url: its base path, without ``/api``, or what `reach.target` makes of the settings. headers: sent with every
+    request, e.g. Authorization. timeout: seconds for one request. Every method raises InvalidInput when Prometheus
+    calls the expression wrong (400), Inconclusive when it cannot be evaluated on this data (422), and Unreachable when
+    Prometheus does not answer in time (503 included) or not with sense; the text holds Prometheus' own words.
     """
 
-    def __init__(self, url: str, *, headers: Mapping[str, str] | None = None, timeout: float = 10.0) -> None:
-        if not url.startswith(("http://", "https://")):
+    def __init__(self, url: str | Target, *, headers: Mapping[str, str] | None = None, timeout: float = 10.0) -> None:
+        shown = url.url if isinstance(url, Target) else url
+        if not shown.startswith(SCHEMES):
             raise InvalidInput(
-                f"no Prometheus: {url!r} is not its address; set PROMETHEUS_URL, e.g. to http://localhost:9090"
-                if url
+                f"no Prometheus: {shown!r} is not its address; set PROMETHEUS_URL, e.g. to http://localhost:9090"
+                if shown
                 else "no Prometheus: PROMETHEUS_URL is not set; set it, e.g. to http://localhost:9090"
             )
-        shown, credentials = without_password(url)
-        self.url = shown.rstrip("/")
-        self._headers = credentials | dict(headers or {})
+        self.target = Target.of(url, headers)
+        self.url = self.target.url.rstrip("/")
+        self._headers = self.target.headers
         self._timeout = timeout
 
     def query(self, promql: str, at: float | None = None) -> list[Sample]:
@@ -124,6 +141,21 @@ class Prometheus:
             return None
         return samples[0].value
 
+    def series(self, promql: str, start: float, end: float, step: float) -> list[tuple[float, float]]:
+        """The one series that PROMQL comes to from START to END, seconds since the epoch, every STEP seconds.
+
+        Moments without data are not in it; NaN is. Raises InvalidInput when it has several series.
+        """
+        params = {"query": promql, "start": f"{start:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+        data = self._get("/api/v1/query_range", params, promql)
+        try:
+            found = msgspec.json.decode(data.result, type=list[_Range])
+            if len(found) > 1:
+                raise InvalidInput(f"{promql!r} has {len(found)} series, not one number: aggregate it, e.g. with sum()")
+            return [(at, float(value)) for one in found for at, value in one.values]
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Unreachable(f"{self.url} is not what Prometheus answers ({error}): check the base path") from error
+
     def compare(self, promql: str, before: float, after: float | None = None) -> Change:
         """PROMQL, one number, at two instants, seconds since the epoch; AFTER None means now."""
         return Change(self.scalar(promql, before), self.scalar(promql, after))
@@ -134,7 +166,7 @@ class Prometheus:
 
     @cached_property
     def _client(self) -> httpx.Client:
-        return client(self.url, keep=True)
+        return self.target.client(keep=True)
 
     def _get(self, path: str, params: dict[str, str], promql: str) -> _Data:
         import httpx
@@ -148,7 +180,9 @@ class Prometheus:
         except httpx.HTTPError as error:
             raise Unreachable(f"Prometheus at {self.url} cannot be reached ({error}): check PROMETHEUS_URL") from error
         if reply.status_code in (401, 403):
-            raise Unreachable(f"Prometheus at {self.url} wants credentials ({reply.status_code}): give it the headers")
+            raise Unreachable(
+                f"Prometheus at {self.url} wants credentials ({reply.status_code}): set PROMETHEUS_TOKEN, or _HEADERS"
+            )
         try:
             body = _REPLY.decode(reply.content)
         except msgspec.MsgspecError as error:
@@ -156,6 +190,8 @@ class Prometheus:
                 f"{self.url} is not Prometheus (answer {reply.status_code}): check the base path, without /api"
             ) from error
         if body.status == "success" and body.data is not None:
+            if doubts := body.doubts():
+                raise Inconclusive(f"no data that can be trusted for {promql!r}: {'; '.join(doubts)}")
             return body.data
         raise _refusal(self.url, promql, reply.status_code, body.errorType, body.error)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from chaosmesh_ext.errors import Inconclusive, InvalidInput
 from chaosmesh_ext.model import Span, Trace
 from chaosmesh_ext.observe.jaeger import Jaeger
+from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.run import Run
 
 __all__ = ["calls", "jaeger", "most_retries", "traces"]
@@ -18,10 +19,9 @@ _MOST = 1000
 
 def jaeger(run: Run, url: str) -> Jaeger:
     """The Jaeger at URL, or the run's own; raises Inconclusive when neither is known."""
-    known = url or run.settings.jaeger_url
-    if not known:
+    if not (url or run.settings.jaeger_url):
         raise Inconclusive("no trace store is known: set JAEGER_URL, or give jaeger_url")
-    return Jaeger(known)
+    return Jaeger(target(run.settings, "jaeger", url))
 
 
 def traces(run: Run, source: str, cell: str, lookback: float, url: str) -> list[Trace]:

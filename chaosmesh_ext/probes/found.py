@@ -32,7 +32,7 @@ def findings(
     """
     from chaosmesh_ext import report
     from chaosmesh_ext.findings import judge
-    from chaosmesh_ext.observe.http import without_password
+    from chaosmesh_ext.observe.reach import without_password
 
     wanted = expectations.parse(expect or [])
     run = run_of(configuration)

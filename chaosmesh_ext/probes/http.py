@@ -127,15 +127,14 @@ def header(
     `expected_status` (0 takes any).
     """
     from chaosmesh_ext.observe.http import request
-    from chaosmesh_ext.run.traffic import whole_url
+    from chaosmesh_ext.run.traffic import application
 
     if not isinstance(name, str) or not name.strip():
         raise InvalidInput(f"name is {name!r}: give a header's, e.g. x-envoy-overloaded")
     run = run_of(configuration)
     _seconds("timeout", timeout)
     marker = run.marker if marked else None
-    whole = whole_url(url, run.settings.app_url)
-    answer, response = request(whole, marker, method=method, headers=headers, timeout=timeout)
+    answer, response = request(application(run.settings, url), marker, method=method, headers=headers, timeout=timeout)
     if marker is not None:
         run.keep(marker, [answer])
     _refuse_other(url, [answer], expected_status)
@@ -205,7 +204,7 @@ def _sent_over_time(
     connections = 1
     if isinstance(rate, (int, float)) and isinstance(timeout, (int, float)):
         connections = max(1, min(MOST_CONNECTIONS, int(rate * timeout) + 1))
-    load = asked_for(run.settings.app_url, url, count, connections, duration, rate, method, headers, timeout, marked)
+    load = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
     calls = send(load, marker).calls
     if marker is not None:
@@ -244,15 +243,15 @@ def _ask(
     configuration: Configuration | None,
 ) -> List[Answer]:
     from chaosmesh_ext.observe.http import request
-    from chaosmesh_ext.run.traffic import whole_url
+    from chaosmesh_ext.run.traffic import application
 
     _number("count", count)
     _seconds("timeout", timeout)
     run = run_of(configuration)
     if marked:
         return run.send(url, count, headers=headers, method=method, timeout=timeout)
-    whole = whole_url(url, run.settings.app_url)
-    return [request(whole, None, method=method, headers=headers, timeout=timeout)[0] for _ in range(count)]
+    aim = application(run.settings, url)
+    return [request(aim, None, method=method, headers=headers, timeout=timeout)[0] for _ in range(count)]
 
 
 def _number(name: str, value: Any) -> None:

@@ -14,6 +14,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.observe.load import Call, Load, send
 from chaosmesh_ext.observe.quantiles import quantile
 from chaosmesh_ext.probes.configured import run_of
+from chaosmesh_ext.settings import Settings
 
 __all__ = ["MOST_MARKED", "asked_for", "load", "load_by_fortio"]
 
@@ -54,8 +55,7 @@ def load(
     them; give `marked: false` for a load that is nobody's.
     """
     run, wanted = run_of(configuration), _names(count_headers)
-    origin = run.settings.app_url
-    asked = asked_for(origin, url, count, connections, duration, rate, method, headers, timeout, marked)
+    asked = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
     outcome = send(asked, marker)
     if marker is not None:
@@ -97,8 +97,7 @@ def load_by_fortio(
     from chaosmesh_ext.settings import program as find
 
     run = run_of(configuration)
-    origin = run.settings.app_url
-    asked = asked_for(origin, url, count, connections, duration, rate, method, headers, timeout, marked=False)
+    asked = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked=False)
     if count is not None and duration is not None:
         raise InvalidInput("Fortio takes a count or a duration, not both: leave one out")
     found = fortio.run(find("fortio", run.settings, program or ""), asked)
@@ -111,7 +110,7 @@ def load_by_fortio(
 
 
 def asked_for(
-    origin: str,
+    settings: Settings,
     url: str,
     count: int | None,
     connections: int,
@@ -122,9 +121,8 @@ def asked_for(
     timeout: float,
     marked: bool,
 ) -> Load:
-    """What to send, from a probe's arguments: URL is whole, or a path on ORIGIN. Raises InvalidInput."""
-    from chaosmesh_ext.observe.http import without_password
-    from chaosmesh_ext.run.traffic import whole_url
+    """What to send, from a probe's arguments: URL is whole, or a path on the setting app_url. Raises InvalidInput."""
+    from chaosmesh_ext.run.traffic import application
 
     for name, value in (
         ("count", count),
@@ -135,9 +133,8 @@ def asked_for(
     ):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise InvalidInput(f"{name} is {value!r}: give a number above 0")
-    whole, credentials = without_password(whole_url(url, origin))
-    sent = credentials | dict(headers or {})
-    asked = Load(whole, count, duration, connections, rate, method, sent, timeout)
+    aim = application(settings, url)
+    asked = Load(aim.url, count, duration, connections, rate, method, headers or {}, timeout, aim)
     if marked and asked.count is None and (asked.planned is None or asked.planned > MOST_MARKED):
         return msgspec.structs.replace(asked, count=MOST_MARKED)
     if marked and asked.planned is not None and asked.planned > MOST_MARKED:

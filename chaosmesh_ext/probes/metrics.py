@@ -10,6 +10,7 @@ from chaoslib.types import Configuration
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput
 from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.probes.configured import run_of
 
 __all__ = ["metric", "metric_change"]
@@ -52,4 +53,4 @@ def metric_change(
 
 
 def _prometheus(url: str | None, configuration: Configuration | None) -> Prometheus:
-    return Prometheus(url or run_of(configuration).settings.prometheus_url)
+    return Prometheus(target(run_of(configuration).settings, "prometheus", url or ""))

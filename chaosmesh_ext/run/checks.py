@@ -14,9 +14,10 @@ from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.permissions import Permission, missing, needed
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Marker, new_run_token
+from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.traces import gather
 from chaosmesh_ext.run import guard
-from chaosmesh_ext.run.traffic import Errand, Traffic, whole_url
+from chaosmesh_ext.run.traffic import Errand, Traffic, application
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["NEWEST", "OLDEST", "Check", "cluster", "observed"]
@@ -211,8 +212,9 @@ def _jaeger(settings: Settings) -> Check:
         return _well("Jaeger", "not known: proofs need Prometheus then", "set JAEGER_URL")
     from chaosmesh_ext.observe.jaeger import Jaeger
 
-    services = Jaeger(settings.jaeger_url).services()
-    return _yes("Jaeger", f"{len(services)} services at {settings.jaeger_url}")
+    store = Jaeger(target(settings, "jaeger"))
+    services = store.services()
+    return _yes("Jaeger", f"{len(services)} services at {store.url}, reached {store.target.how()}")
 
 
 def _prometheus(settings: Settings) -> Check:
@@ -220,13 +222,14 @@ def _prometheus(settings: Settings) -> Check:
         return _well("Prometheus", "not known: nobody counts whom faults meet", "set PROMETHEUS_URL")
     from chaosmesh_ext.observe.prometheus import Prometheus
 
-    store = Prometheus(settings.prometheus_url)
+    store = Prometheus(target(settings, "prometheus"))
     counted = store.scalar("count(istio_requests_total)")
     if not counted:
         return _well("Prometheus", f"{store.url} has no istio_requests_total", "let it scrape the sidecars")
     down = store.down()
     late = f"; not scraped last time: {', '.join(down[:3])}" if down else ""
-    return Check("Prometheus", ok=None if down else True, found=f"{counted:g} series of istio_requests_total{late}")
+    found = f"{counted:g} series of istio_requests_total at {store.url}, reached {store.target.how()}{late}"
+    return Check("Prometheus", ok=None if down else True, found=found)
 
 
 def _marked(settings: Settings, url: str) -> Check:
@@ -234,24 +237,25 @@ def _marked(settings: Settings, url: str) -> Check:
     name = "marked request"
     if not (url or settings.app_url):
         return _well(name, "no URL is known: nothing can be proven by traces", "set APP_URL")
-    whole = whole_url(url, settings.app_url)
+    aim = application(settings, url)
     traffic = Traffic(1)
     try:
-        answer = traffic.send(Errand.to(whole, {}), Marker(new_run_token(), CONTROL)).result()
+        answer = traffic.send(Errand.to(aim, {}), Marker(new_run_token(), CONTROL)).result()
     finally:
         traffic.close()
     if answer.error or not answer.status:
         return _no(name, f"{answer.url}: {answer.error}", "check APP_URL and that the application is up", _UNKNOWN)
+    answers = f"{answer.url}, reached {aim.how()}, answers {answer.status}"
     if not settings.jaeger_url:
-        return _well(name, f"{answer.url} answers {answer.status}; its trace cannot be read", "set JAEGER_URL")
+        return _well(name, f"{answers}; its trace cannot be read", "set JAEGER_URL")
     from chaosmesh_ext.observe.jaeger import Jaeger
 
-    trace = gather(Jaeger(settings.jaeger_url), [answer]).traces.get(answer.trace_id)
+    trace = gather(Jaeger(target(settings, "jaeger")), [answer]).traces.get(answer.trace_id)
     if trace is None:
         advice = "let sidecars honour x-client-trace-id (client sampling 100 %), and report to this Jaeger"
-        return _no(name, f"{answer.url} answers {answer.status} and is not traced", advice, _UNKNOWN)
+        return _no(name, f"{answers} and is not traced", advice, _UNKNOWN)
     workloads = sorted({str(span.workload) for span in trace.spans})
-    found = f"{answer.url} answers {answer.status}, traced with {len(trace.spans)} spans of {', '.join(workloads)}"
+    found = f"{answers}, traced with {len(trace.spans)} spans of {', '.join(workloads)}"
     if len(workloads) < 3:
         # the first is the gateway, or the page itself: what it calls is in the trace only if headers are passed on
         return _well(

@@ -18,6 +18,7 @@ import msgspec
 
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, InvalidInput
 from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.run.guardrail_specs import allows, mistakes, seconds
 from chaosmesh_ext.settings import Settings
 
@@ -200,7 +201,7 @@ def _ask(spec: Mapping[str, Any], settings: Settings, probe: Callable[[Mapping[s
         if probe is None:
             raise InvalidInput(f"the guardrail {spec['name']} is a probe, and nobody can ask one here: give promql")
         return probe(spec)
-    prometheus = Prometheus(settings.prometheus_url, timeout=seconds(spec, "timeout"))
+    prometheus = Prometheus(target(settings, "prometheus"), timeout=seconds(spec, "timeout"))
     expression = str(spec["promql"])
     above = float(spec["above"]) if "above" in spec else math.inf
     below = float(spec["below"]) if "below" in spec else -math.inf

@@ -8,11 +8,12 @@ from chaosmesh_ext.errors import NotProven
 from chaosmesh_ext.mesh import Fault, Place
 from chaosmesh_ext.mesh.match import sample_headers
 from chaosmesh_ext.model import Marker
+from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run.evidence import Watched
 from chaosmesh_ext.run.proof import Prover
 from chaosmesh_ext.run.trace_proof import TraceProver
-from chaosmesh_ext.run.traffic import Errand, Traffic, whole_url
+from chaosmesh_ext.run.traffic import Errand, Traffic, application
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["prover_for"]
@@ -35,13 +36,13 @@ def prover_for(
     Raises NotProven when there is nothing to prove with; nothing has been written then.
     """
     watched, marker = Watched.of(place), Marker(place.run, place.cell)
-    whole = whole_url(url, settings.app_url) if url or settings.app_url else ""
-    errand = Errand.to(whole, {**sample_headers(place.match), **headers}) if whole else None
+    aim = application(settings, url) if url or settings.app_url else None
+    errand = Errand.to(aim, {**sample_headers(place.match), **headers}) if aim else None
     if errand and (traces is not None or settings.jaeger_url):
         if traces is None:
             from chaosmesh_ext.observe.jaeger import Jaeger
 
-            traces = Jaeger(settings.jaeger_url)
+            traces = Jaeger(target(settings, "jaeger"))
         return TraceProver(
             traces,
             traffic,
@@ -58,7 +59,7 @@ def prover_for(
         from chaosmesh_ext.run.metrics_proof import MetricsProver
 
         return MetricsProver(
-            Prometheus(settings.prometheus_url),
+            Prometheus(target(settings, "prometheus")),
             traffic,
             errand,
             fault=fault,
@@ -68,7 +69,7 @@ def prover_for(
             timeout=settings.proof_timeout,
             stopped=stopped,
         )
-    lacking = "a URL that leads to the call (argument url, or APP_URL)" if not whole else "a trace store (JAEGER_URL)"
+    lacking = "a trace store (JAEGER_URL)" if errand else "a URL that leads to the call (argument url, or APP_URL)"
     raise NotProven(
         f"the fault on {place} could not be proven, so it was not injected: give {lacking}, or prove: false"
     )

@@ -10,34 +10,51 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import Answer, Marker
-from chaosmesh_ext.observe.http import request, without_password
+from chaosmesh_ext.observe.http import request
+from chaosmesh_ext.observe.reach import SCHEMES, Target, target
+from chaosmesh_ext.settings import Settings
 
-__all__ = ["Errand", "Traffic", "pace", "whole_url"]
+__all__ = ["Errand", "Traffic", "application", "pace", "whole_url"]
 
 
 class Errand(msgspec.Struct, frozen=True):
-    """A request that can be sent again and again. timeout: seconds to the last byte. headers: are never shown."""
+    """A request that can be sent again and again. timeout: seconds to the last byte. headers: are never shown.
+
+    target: how its URL is reached, where that takes more than the URL.
+    """
 
     url: str
     headers: Mapping[str, str] = {}
     method: str = "GET"
     timeout: float = 30.0
+    target: Target | None = None
 
     @classmethod
-    def to(cls, url: str, headers: Mapping[str, str], method: str = "GET", timeout: float = 30.0) -> Self:
+    def to(cls, url: str | Target, headers: Mapping[str, str], method: str = "GET", timeout: float = 30.0) -> Self:
         """To URL, whose user and password become a header: messages and reports name URLs."""
-        shown, credentials = without_password(url)
-        return cls(shown, credentials | dict(headers), method, timeout)
+        aim = Target.of(url)
+        return cls(aim.url, headers, method, timeout, aim)
+
+
+def application(settings: Settings, url: str) -> Target:
+    """The application at URL, whole, or a path on the setting app_url, as the settings say that it is reached.
+
+    Raises InvalidInput when there is no origin, or a setting makes no sense.
+    """
+    return target(settings, "app", whole_url(url, settings.app_url))
 
 
 def whole_url(url: str, origin: str) -> str:
     """URL, or its path on the application's ORIGIN (the setting app_url); raises InvalidInput when there is none."""
-    if url.startswith(("http://", "https://")):
+    if url.startswith(SCHEMES):
         return url
     if not origin:
         raise InvalidInput(f"the URL {url or '/'!r} has no origin: give a whole one, or set APP_URL")
-    if not origin.startswith(("http://", "https://")):
-        raise InvalidInput(f"APP_URL is {origin!r}, no HTTP URL: set it to an origin, e.g. http://localhost:8080")
+    if not origin.startswith(SCHEMES):
+        raise InvalidInput(
+            f"APP_URL is {origin!r}, no HTTP URL: set it to an origin, e.g. http://localhost:8080 or "
+            "k8s://istio-system/istio-ingressgateway:80"
+        )
     return origin.rstrip("/") + "/" + url.lstrip("/")
 
 
@@ -60,9 +77,8 @@ class Traffic:
 
     @staticmethod
     def _request(errand: Errand, marker: Marker) -> Answer:
-        answer, _ = request(
-            errand.url, marker, method=errand.method, headers=dict(errand.headers), timeout=errand.timeout
-        )
+        aim = errand.target or errand.url
+        answer, _ = request(aim, marker, method=errand.method, headers=dict(errand.headers), timeout=errand.timeout)
         return answer
 
 

@@ -13,6 +13,7 @@ from chaosmesh_ext.observe import http
 from chaosmesh_ext.observe.http import request
 from chaosmesh_ext.observe.jaeger import Jaeger
 from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.observe.reach import is_loopback
 
 MARKER = Marker("0a1b2c3d", "4")
 
@@ -186,7 +187,7 @@ def test_a_malformed_header_is_refused(told, headers):
     ],
 )
 def test_loopback_has_several_names(host, mine):
-    assert http.is_loopback(host) is mine
+    assert is_loopback(host) is mine
 
 
 @pytest.mark.parametrize("value", ["Bearer s3cret\n", "Bearer s3cret ", "Bearer \x00s3cret", "Bearer s3cr\u00e9t"])
