@@ -23,6 +23,7 @@ import msgspec
 import psutil
 
 from chaosmesh_ext.errors import ChaosMeshError, InvalidInput, LabError
+from chaosmesh_ext.lab.addons import PROMETHEUS, TRACING, addon
 from chaosmesh_ext.lab.apps import AppHost
 from chaosmesh_ext.lab.claim import claim
 from chaosmesh_ext.lab.contents import contents, pods_of
@@ -30,7 +31,7 @@ from chaosmesh_ext.lab.controlplane.api import ControlPlane
 from chaosmesh_ext.lab.deployments import Deployments
 from chaosmesh_ext.lab.desk import DESK_PORT, Desk, Part, targets_url
 from chaosmesh_ext.lab.identity import Authority, SdsServer
-from chaosmesh_ext.lab.kube.api import Kube
+from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.kubelet import Kubelet
 from chaosmesh_ext.lab.metrics import Prometheus
 from chaosmesh_ext.lab.network import (
@@ -119,7 +120,7 @@ class Lab:
         self._parts += [kube, traces, plane]
         deployments = Deployments(kube)
         kubelet = Kubelet(kube, network, apps, plane.bootstrap, self._directory / "logs")
-        for obj in objects:
+        for obj in (*objects, *self._addons(api, traces, control)):
             await kube.apply(obj)
         kube.serve_pod_logs(kubelet.log)
         kubelet.start()
@@ -161,6 +162,13 @@ class Lab:
     async def _begin(self, part: Any) -> None:
         self._stack.push_async_callback(part.stop)
         await part.start()
+
+    def _addons(self, api: Any, traces: Traces, control: str) -> list[Obj]:
+        """What leads to the parts that are no Pods, where API takes it."""
+        if not getattr(api, "LOOPBACK_ENDPOINTS", False):
+            return []
+        measured = addon(PROMETHEUS, f"http://{control}:{PROMETHEUS_PORT}") if self._options.prometheus else []
+        return [*addon(TRACING, traces.url), *measured]
 
     async def _measure(self, control: str) -> None:
         prometheus = Prometheus(

@@ -1,7 +1,8 @@
 """What the rest of the lab asks of its Kubernetes API, whichever it is.
 
 A module beside this one is a Kubernetes API when it has ``create(place: Place) -> Kube``.
-It may have ``TOOLS``, which of `lab.tools` it needs, and ``PORTS``, those of the control address that it takes.
+It may have ``TOOLS``, which of `lab.tools` it needs, ``PORTS``, those of the control address that it takes, and
+``LOOPBACK_ENDPOINTS``, whether its Endpoints take loopback addresses.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ ALLOW_ANY, REGISTRY_ONLY = "ALLOW_ANY", "REGISTRY_ONLY"
 
 def scope(snapshot: Snapshot, pod: Workload) -> Snapshot:
     """SNAPSHOT as the proxy of POD sees it; gateways know no Sidecar."""
-    if not snapshot.sidecars and not any(one.resolution for one in snapshot.services):
+    if not snapshot.sidecars and not any(one.resolution or one.exported for one in snapshot.services):
         return snapshot
     namespace = pod.node.namespace
     exported = _one_each([one for one in snapshot.services if _reaches(one, namespace)], namespace)
@@ -52,7 +52,7 @@ def _seen(snapshot: Snapshot, services: Iterable[Service], destinations: Iterabl
 
 
 def _reaches(service: Service, namespace: str) -> bool:
-    """Whether SERVICE is exported to NAMESPACE; Kubernetes' own are to all."""
+    """Whether SERVICE is exported to NAMESPACE, as it is to all unless it says otherwise."""
     exported = service.exported or ("*",)
     return "*" in exported or namespace in exported or ("." in exported and service.namespace == namespace)
 

@@ -28,6 +28,7 @@ __all__ = [
 
 ROOT_NAMESPACE = "istio-system"
 
+_EXPORT_TO = "networking.istio.io/exportTo"
 _HTTP2 = ("http2", "grpc", "h2c", "kubernetes.io/h2c")
 _HTTP = ("", "http", *_HTTP2)
 
@@ -53,8 +54,8 @@ class Endpoint(msgspec.Struct, frozen=True):
 class Service(msgspec.Struct, frozen=True):
     """A Kubernetes Service; only its HTTP ports. others: names of ports that are none, which the lab does not serve.
 
-    Or a host of a ServiceEntry, which has a resolution, ``STATIC`` or ``DNS``, and endpoints of its own; external: it
-    is outside the mesh; exported: its `exportTo`.
+    Or a host of a ServiceEntry, which has a resolution, ``STATIC`` or ``DNS``, and endpoints of its own. external: it
+    is outside the mesh. exported: the `exportTo` of either, a Service's from its annotation.
     """
 
     name: str
@@ -210,6 +211,7 @@ def service(obj: Obj) -> Service:
     """The Service in a Kubernetes object."""
     meta, spec = obj["metadata"], obj.get("spec") or {}
     namespace = meta.get("namespace", "default")
+    exported = (meta.get("annotations") or {}).get(_EXPORT_TO, "")
     ports, others = [], []
     for entry in spec.get("ports") or []:
         protocol = _protocol(entry)
@@ -226,6 +228,7 @@ def service(obj: Obj) -> Service:
         ports=tuple(ports),
         cluster_ip="" if spec.get("clusterIP") in (None, "None") else spec["clusterIP"],
         others=tuple(others),
+        exported=tuple(word.strip() for word in exported.split(",")) if exported else (),
     )
 
 

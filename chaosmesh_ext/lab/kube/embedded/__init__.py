@@ -5,7 +5,10 @@ from chaosmesh_ext.lab.kube.embedded.kube import CONTEXT, EmbeddedKube
 from chaosmesh_ext.lab.network import API_PORT
 from chaosmesh_ext.lab.place import Place
 
-__all__ = ["CONTEXT", "EmbeddedKube", "create"]
+__all__ = ["CONTEXT", "LOOPBACK_ENDPOINTS", "EmbeddedKube", "create"]
+
+LOOPBACK_ENDPOINTS = True
+"""A real API server refuses loopback addresses in Endpoints, and to proxy to them."""
 
 
 def create(place: Place) -> Kube:

@@ -28,6 +28,7 @@ VERSION = {
 _VERBS = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
 _READ = ["get", "list", "watch"]
 _SUB = ["get", "patch", "update"]
+_PROXY = ["create", "delete", "get", "patch", "update"]
 _AGGREGATED = "apidiscovery.k8s.io"
 
 
@@ -110,6 +111,8 @@ def subresources(kind: Kind) -> list[tuple[str, str, str, str, list[str]]]:
         found.append(("status", kind.name, "", "", _SUB))
     if kind.scale:
         found.append(("scale", "Scale", "autoscaling", "v1", _SUB))
+    if kind.name in ("Pod", "Service"):
+        found.append(("proxy", f"{kind.name}ProxyOptions", "", "", _PROXY))
     if kind.name == "Pod":
         found.append(("log", "Pod", "", "", ["get"]))
         found.append(("eviction", "Eviction", "policy", "v1", ["create"]))

@@ -27,6 +27,7 @@ __all__ = [
     "not_found",
     "not_implemented",
     "not_specified_on_update",
+    "service_unavailable",
     "success",
     "too_large_body",
     "too_large_object",
@@ -137,6 +138,11 @@ def _about(kind: str, group: str, name: str) -> Obj:
 def not_found(kind: Kind, name: str) -> Refused:
     """404: no object of this name."""
     return Refused(404, "NotFound", f'{kind.resource} "{name}" not found', _about(kind.plural, kind.group, name))
+
+
+def service_unavailable(message: str) -> Refused:
+    """503: nothing is behind a Service, or nothing that answers."""
+    return Refused(503, "ServiceUnavailable", message)
 
 
 def no_such_path() -> Refused:

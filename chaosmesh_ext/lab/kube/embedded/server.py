@@ -13,6 +13,7 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.kube.embedded import discovery, openapi, reviews
 from chaosmesh_ext.lab.kube.embedded.bodies import as_object
 from chaosmesh_ext.lab.kube.embedded.paths import target
+from chaosmesh_ext.lab.kube.embedded.proxying import Proxy
 from chaosmesh_ext.lab.kube.embedded.refusals import (
     NoSuchPage,
     Refused,
@@ -40,6 +41,7 @@ class Server:
 
     def __init__(self, verbs: Verbs, host: str, port: int) -> None:
         self._verbs = verbs
+        self._proxy = Proxy(verbs.objects)
         self._host = host
         self.port = port
         self._watches: set[Watch] = set()
@@ -72,6 +74,7 @@ class Server:
         runner, self._runner = self._runner, None
         if runner is not None:
             await runner.cleanup()
+        await self._proxy.stop()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -90,6 +93,9 @@ class Server:
             return _json(Refused(500, "InternalError", why).status(), 500)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
+        proxied = await self._proxy.answer(request)
+        if proxied is not None:
+            return proxied
         path = request.path.rstrip("/") or "/"
         document = self._document(path, request)
         if document is not None:

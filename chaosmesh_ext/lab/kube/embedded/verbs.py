@@ -68,13 +68,13 @@ class Text(msgspec.Struct, frozen=True):
 
 
 class Verbs:
-    """Carries requests out; every method may raise Refused.
+    """Carries requests out on OBJECTS; every method may raise Refused.
 
     pod_log: where logs come from; None when the lab keeps none.
     """
 
     def __init__(self, objects: Objects, pod_log: PodLog | None = None) -> None:
-        self._objects = objects
+        self.objects = objects
         self.pod_log = pod_log
 
     def do(self, request: Request) -> Answer | Text | Watch:
@@ -112,7 +112,7 @@ class Verbs:
 
     def _get(self, request: Request) -> Answer:
         place = request.target
-        return self._one(request, self._objects.get(place.kind, place.namespace, place.name))
+        return self._one(request, self.objects.get(place.kind, place.namespace, place.name))
 
     def _list(self, request: Request) -> Answer:
         """All that match, whatever the limit: a server may do that, and then gives out no `continue`."""
@@ -121,7 +121,7 @@ class Verbs:
         number(request.query, "limit")
         if request.query.get("continue"):
             raise bad_request("continue key is not valid: this server answers whole lists and gives out none")
-        store = self._objects.store
+        store = self.objects.store
         found = list(filter(_selector(request), store.list(request.target.kind, request.target.namespace)))
         return Answer(200, self._view(request).many(found, store.version))
 
@@ -131,7 +131,7 @@ class Verbs:
         if not text:
             return
         try:
-            asked, current = parsed_version(text), self._objects.store.version
+            asked, current = parsed_version(text), self.objects.store.version
         except Refused as refusal:
             raise bad_request(f"invalid resource version: {refusal}") from None
         if asked > current:
@@ -148,7 +148,7 @@ class Verbs:
             bookmarks=flag(query, "allowWatchBookmarks"),
             initial=flag(query, "sendInitialEvents"),
         )
-        return Watch(self._objects.store, request.target, _selector(request), self._view(request), options)
+        return Watch(self.objects.store, request.target, _selector(request), self._view(request), options)
 
     def _body(self, request: Request) -> Obj:
         return as_kind(request.target.kind, request.target.version, request.body, request.content_type)
@@ -158,12 +158,12 @@ class Verbs:
         if place.kind.namespaced and not place.namespace:
             raise method_not_allowed()
         tried = dry_run(request.query, "CreateOptions")
-        obj = self._objects.create(place.kind, place.namespace, self._body(request), dry_run=tried)
+        obj = self.objects.create(place.kind, place.namespace, self._body(request), dry_run=tried)
         return self._one(request, obj, 201)
 
     def _update(self, request: Request, subresource: str = "") -> Answer:
         place = request.target
-        obj, created = self._objects.update(
+        obj, created = self.objects.update(
             place.kind,
             place.namespace,
             place.name,
@@ -176,7 +176,7 @@ class Verbs:
     def _patch(self, request: Request, subresource: str = "") -> Answer:
         place = request.target
         patched = patcher(place.kind, request.body, request.content_type)
-        obj = self._objects.patch(
+        obj = self.objects.patch(
             place.kind,
             place.namespace,
             place.name,
@@ -189,7 +189,7 @@ class Verbs:
     def _delete(self, request: Request) -> Answer:
         place = request.target
         options = delete_options(request.query, request.body, request.content_type)
-        deleted = self._objects.delete(place.kind, place.namespace, place.name, options)
+        deleted = self.objects.delete(place.kind, place.namespace, place.name, options)
         if deleted.gone and not place.kind.returned and place.kind.name != "Namespace":
             return Answer(200, success(place.kind, place.name, deleted.obj["metadata"]["uid"]))
         return self._one(request, deleted.obj)
@@ -199,9 +199,9 @@ class Verbs:
         if place.kind.namespaced and not place.namespace:
             raise NoSuchPage if place.kind.custom else method_not_allowed()
         options = delete_options(request.query, request.body, request.content_type)
-        store = self._objects.store
+        store = self.objects.store
         deleted = [
-            self._objects.delete(place.kind, place.namespace, obj["metadata"]["name"], options).obj
+            self.objects.delete(place.kind, place.namespace, obj["metadata"]["name"], options).obj
             for obj in list(filter(_selector(request), store.list(place.kind, place.namespace)))
         ]
         return Answer(200, self._view(request).many(deleted, store.version))
@@ -232,7 +232,7 @@ class Verbs:
 
     def _scale(self, request: Request) -> Answer:
         place = request.target
-        old = self._objects.get(place.kind, place.namespace, place.name)
+        old = self.objects.get(place.kind, place.namespace, place.name)
         match request.method:
             case "GET":
                 return Answer(200, scale(old))
@@ -244,12 +244,12 @@ class Verbs:
                 raise method_not_allowed()
         options = "PatchOptions" if request.method == "PATCH" else "UpdateOptions"
         tried = dry_run(request.query, options)
-        obj, _ = self._objects.update(place.kind, place.namespace, place.name, new, dry_run=tried)
+        obj, _ = self.objects.update(place.kind, place.namespace, place.name, new, dry_run=tried)
         return Answer(200, scale(obj))
 
     def _log(self, request: Request) -> Text:
         place = request.target
-        pod = self._objects.get(place.kind, place.namespace, place.name)
+        pod = self.objects.get(place.kind, place.namespace, place.name)
         if self.pod_log is None:
             raise not_implemented("pods/log: this lab keeps no logs of its Pods")
         if flag(request.query, "previous"):
@@ -269,7 +269,7 @@ class Verbs:
         place = request.target
         options = as_object(request.body, request.content_type).get("deleteOptions")
         wanted = delete_options(request.query, msgspec.json.encode(options or {}), "")
-        self._objects.delete(place.kind, place.namespace, place.name, wanted)
+        self.objects.delete(place.kind, place.namespace, place.name, wanted)
         return Answer(201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
 
 
