@@ -10,7 +10,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -26,7 +26,7 @@ from chaosmesh_ext.errors import (
 from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
-from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
+from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run import guard
 from chaosmesh_ext.run.audit import strangers
 from chaosmesh_ext.run.growing import Growing, Plans, plans_for
@@ -37,8 +37,8 @@ from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Live, Proof, Prover
 from chaosmesh_ext.run.provers import prover_for
 from chaosmesh_ext.run.removal import at_once, remove, seen_gone
+from chaosmesh_ext.run.requests import Requests
 from chaosmesh_ext.run.signals import Signals
-from chaosmesh_ext.run.traffic import Errand, Traffic, whole_url
 from chaosmesh_ext.settings import Settings, load
 
 __all__ = ["Run", "Undone"]
@@ -80,7 +80,7 @@ class Run:
         self.token = token or new_run_token()
         self.settings = settings or load()
         self.connect = connect
-        self.traces = traces
+        self.requests = Requests(self.settings, traces)
         self.problems: list[Problem] = []
         self.controlled = False
         self.experiment = ""
@@ -89,13 +89,11 @@ class Run:
         self.interrupt: Callable[[ChaosMeshError], None] = _nobody
         self._client: Client | None = None
         self._surroundings: Surroundings | None = None
-        self._traffic: Traffic | None = None
         self._signals = Signals(self._emergency)
         self._opened: Opened | None = None
         self._closed = False
         self._stopped: ChaosMeshError | None = None
         self._stopping = threading.Lock()
-        self._control: list[Answer] = []
         self._cells: list[Growing] = []
         self._live: list[Growing] = []
         self._namespaces: set[str] = set()
@@ -132,25 +130,22 @@ class Run:
         headers: Mapping[str, str] | None = None,
         method: str = "GET",
         timeout: float = 30.0,
+        control: bool = False,
     ) -> list[Answer]:
         """Send COUNT marked requests and keep their answers for the findings, in the current cell.
 
-        url: whole, or a path on the setting app_url. timeout: seconds. Raises InvalidInput for a URL without origin.
+        url: whole, or a path on the setting app_url. timeout: seconds. control: in the cell that no fault is meant for
+        instead. Raises InvalidInput for a URL without origin.
         """
-        if count < 1:
-            raise InvalidInput(f"count {count} sends nothing: give at least 1")
-        errand = Errand.to(whole_url(url, self.settings.app_url), headers or {}, method, timeout)
-        marker = self.marker
-        cell = self._live[-1] if self._live else None
-        sent = [self._sender().send(errand, marker) for _ in range(count)]
-        try:
-            answers = [future.result() for future in sent]
-        except BaseException:  # interrupted: the rest would only go before what shows that the faults are gone
-            for future in sent:
-                future.cancel()
-            raise
-        (cell.answers if cell else self._control).extend(answers)
+        marker = Marker(self.token, CONTROL) if control else self.marker
+        answers = self.requests.send(url, count, marker, headers=headers, method=method, timeout=timeout)
+        self.keep(marker, answers)
         return answers
+
+    def keep(self, marker: Marker, answers: Iterable[Answer]) -> None:
+        """Count ANSWERS, which requests with MARKER of this run got, for the findings."""
+        of_cells = {cell.id: cell.answers for cell in self._cells}
+        of_cells.get(marker.cell, self.requests.control).extend(answers)
 
     def inject(
         self,
@@ -179,7 +174,7 @@ class Run:
         prover = self._prover(fault, place, url, request_headers or {}) if prove else None
         self._undo(replaced)
         if prover:
-            self._control += prover.before()
+            self.requests.control += prover.before()
         opened = self._open(place)
         opened.lock(self.client, place)
         cell = Growing(place, fault, prover)
@@ -199,7 +194,7 @@ class Run:
         cell.proven, cell.standing = prover is not None, True
         opened.announce(self.client, cell)
         cell.answers += live.answers
-        self._control += live.controls
+        self.requests.control += live.controls
         if prover is None:
             self.problems.append(Problem(f"the fault on {place} was not proven, as asked (prove: false)"))
         _logger.info("%s is live on %s (%s)", type(fault).__name__, place, name)
@@ -237,25 +232,14 @@ class Run:
             if self.guardrails is not None:
                 self.guardrails.stop()
             self._signals.uninstall()
-            if self._traffic is not None:
-                self._traffic.close()
-                self._traffic = None
+            self.requests.close()
 
     def cells(self, source: TraceSource | None = None) -> list[Cell]:
         """The control, then every cell that was injected, with their answers and, from SOURCE, their traces.
 
         Waits until the traces are complete. SOURCE: by default the run's own.
         """
-        store = source or self.traces or self._store()
-        control = gather(store, self._control).traces if self._control else {}
-        expected = Expected.of(control.values())
-        found = [Cell(CONTROL, None, tuple(self._control), control)]
-        for cell in self._cells:
-            if cell.injected is None:
-                continue
-            traces = gather(store, cell.answers, injected=cell.injected, expected=expected).traces
-            found.append(Cell(cell.id, cell.injected, tuple(cell.answers), traces))
-        return found
+        return self.requests.cells(self._cells, source)
 
     # --- how it does it -----------------------------------------------------------------------------------------------
 
@@ -323,19 +307,6 @@ class Run:
         self._emergency()
         self.interrupt(error)
 
-    def _sender(self) -> Traffic:
-        if self._traffic is None:
-            self._traffic = Traffic(self.settings.request_budget)
-        return self._traffic
-
-    def _store(self) -> TraceSource:
-        if not self.settings.jaeger_url:
-            raise Inconclusive("no trace store is known: set JAEGER_URL")
-        from chaosmesh_ext.observe.jaeger import Jaeger
-
-        self.traces = Jaeger(self.settings.jaeger_url)
-        return self.traces
-
     def _prover(self, fault: Fault, place: Place, url: str, headers: Mapping[str, str]) -> Prover:
         return prover_for(
             fault,
@@ -343,8 +314,8 @@ class Run:
             url=url,
             headers=headers,
             settings=self.settings,
-            traces=self.traces,
-            traffic=self._sender(),
+            traces=self.requests.traces,
+            traffic=self.requests.traffic,
             stopped=lambda: self._stopped is not None,
         )
 

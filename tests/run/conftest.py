@@ -183,7 +183,7 @@ def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
     file = tmp_path / "kubeconfig"
     file.write_text(yaml.safe_dump(there.kube.kubeconfig()))
     monkeypatch.setenv("KUBECONFIG", str(file))
-    for module in ("hunt", "trace_proof", "run"):  # these traces are whole at once
+    for module in ("hunt", "trace_proof", "requests"):  # these traces are whole at once
         monkeypatch.setattr(f"chaosmesh_ext.run.{module}.gather", partial(gather, quiet=0.05))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("chaosmesh_ext.mesh.watchdog.runner.LATE_S", 0.2)  # what is not answered here never comes
