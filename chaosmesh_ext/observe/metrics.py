@@ -55,8 +55,8 @@ def await_scrape(prometheus: Prometheus, oldest: str, wait: float) -> None:
     while (prometheus.scalar(oldest) or 0.0) <= now:
         if time.monotonic() >= end:
             raise Inconclusive(
-                f"no data: not every proxy was scraped within {wait:g} s: give wait more than the interval of scrapes, and "
-                "see that there are such calls"
+                f"no data: not every proxy was scraped within {wait:g} s: give wait more than the interval of scrapes, "
+                "and see that there are such calls"
             )
         time.sleep(_PAUSE)
 

@@ -4,10 +4,12 @@ Requests carry the run's marker unless `marked: false`: only so do they meet the
 findings. Without data a probe fails; it never gives a value that a tolerance could pass.
 """
 
+from chaosmesh_ext.probes.compare import compare
 from chaosmesh_ext.probes.found import findings
 from chaosmesh_ext.probes.http import against_control, body_section, header, response_time, sections, status
 from chaosmesh_ext.probes.load import load, load_by_fortio
 from chaosmesh_ext.probes.metrics import metric, metric_change
+from chaosmesh_ext.probes.rates import ejections, latency_quantile, overflow, request_rate, success_rate
 from chaosmesh_ext.probes.traces import call_durations, call_flags, call_share, retries
 
 __all__ = [
@@ -16,14 +18,20 @@ __all__ = [
     "call_durations",
     "call_flags",
     "call_share",
+    "compare",
+    "ejections",
     "findings",
     "header",
+    "latency_quantile",
     "load",
     "load_by_fortio",
     "metric",
     "metric_change",
+    "overflow",
+    "request_rate",
     "response_time",
     "retries",
     "sections",
     "status",
+    "success_rate",
 ]

@@ -24,7 +24,8 @@ class Growing:
 
     injected: None until the fault is written, and again once it was rolled back. holdings: the objects that carry it.
     uids: theirs. unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
-    standing: it is in, and nobody should change it; leaving: it is being undone.
+    standing: it is in, and nobody should change it; leaving: it is being undone. began, ended: when it was written, and
+    taken out, in seconds since the epoch; 0 before that.
     """
 
     def __init__(self, place: Place, fault: Fault, prover: Prover | None) -> None:
@@ -37,6 +38,8 @@ class Growing:
         self.proven = False
         self.standing = False
         self.leaving = False
+        self.began = 0.0
+        self.ended = 0.0
 
     def write(self, client: Client, plans: Plans, witness: Witness) -> tuple[float, str, str]:
         """Write the first of PLANS that the cluster takes: when it answered, the carrier, and what it stands in for.
@@ -58,7 +61,8 @@ class Growing:
                 why.append(f"{name}: {error}")
                 last = error
                 continue
-            return time.time(), name, "; ".join(why)
+            self.began = time.time()
+            return self.began, name, "; ".join(why)
         raise last or InvalidInput("no carrier is known")
 
     def _put(self, client: Client, change: mesh.Change, witness: Witness) -> None:

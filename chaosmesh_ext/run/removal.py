@@ -53,6 +53,7 @@ def remove(client: Client, run: str, cells: Sequence[Growing], namespaces: Colle
         one.leaving = True
         for holding in one.holdings:
             take_out(holding, one.id)
+        one.ended = one.ended or time.time()
     if sweep:
         try:
             for holding in mesh.holdings(client, namespaces, run=run):
