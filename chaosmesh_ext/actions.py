@@ -9,7 +9,6 @@ itself goes on after an action that failed; our control (chaosmesh_ext.controls)
 # mypy: implicit-optional
 # ruff: noqa: RUF013
 import logging
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Dict, Literal, cast
@@ -20,12 +19,11 @@ from chaoslib.types import Configuration, Secrets
 from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.istio.durations import seconds
-from chaosmesh_ext.mesh import Fault, connect
+from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import Run, current_run
 from chaosmesh_ext.run import recover as recover_runs
 from chaosmesh_ext.run.guard import share
-from chaosmesh_ext.settings import TABLE, Settings, load
 
 __all__ = ["inject_abort", "inject_delay", "recover"]
 
@@ -177,32 +175,13 @@ def _counted(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any]
             "{type: python, module: chaosmesh_ext.controls}}]`, or use `chaos mesh run`"
         )
     try:
-        if configuration:
-            run.settings = settings_of(configuration)
-        if secrets:
-            run.connect = lambda: connect(secrets)
+        run.configure(configuration, secrets)
         yield run
     except ChaosMeshError as error:
         run.failed(error)
         if not run.controlled:
             _interrupt(error)
         raise
-
-
-def settings_of(configuration: Mapping[str, Any]) -> Settings:
-    """The settings in force in an experiment: its CONFIGURATION goes before the environment.
-
-    An entry may bear the setting's name (`jaeger_url`) or its variable's (`JAEGER_URL`). Only a person can say that a
-    guarded context is meant: an experiment that says so itself is not heard.
-    """
-    environ = dict(os.environ)
-    for setting in TABLE:
-        if setting.name == "yes":
-            continue
-        for key in (setting.name, setting.variable):
-            if configuration.get(key) not in (None, ""):
-                environ[setting.variable] = str(configuration[key])
-    return load(environ)
 
 
 def _interrupt(error: ChaosMeshError) -> None:

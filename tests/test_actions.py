@@ -12,6 +12,7 @@ from chaoslib.discovery.discover import discover_actions
 
 from chaosmesh_ext import actions, errors
 from chaosmesh_ext.run import current_run, reset_run
+from chaosmesh_ext.run.configuration import settings_of
 from chaosmesh_ext.run.guard import share
 
 
@@ -81,7 +82,7 @@ def test_absent_means_everybody_and_zero_means_nobody():
 def test_an_experiments_configuration_goes_before_the_environment(monkeypatch):
     monkeypatch.setenv("JAEGER_URL", "http://environment")
     monkeypatch.setenv("APP_URL", "http://environment")
-    settings = actions.settings_of({"jaeger_url": "http://experiment", "CHAOSMESH_PROOF_TIMEOUT": 3, "other": 1})
+    settings = settings_of({"jaeger_url": "http://experiment", "CHAOSMESH_PROOF_TIMEOUT": 3, "other": 1})
     assert settings.jaeger_url == "http://experiment"
     assert settings.app_url == "http://environment"
     assert settings.proof_timeout == 3
@@ -121,14 +122,14 @@ def test_an_experiment_without_our_control_does_not_end_well_when_our_action_fai
 
 def test_an_experiment_cannot_say_by_itself_that_a_guarded_context_is_meant(monkeypatch):
     monkeypatch.delenv("CHAOSMESH_YES", raising=False)
-    assert actions.settings_of({"yes": True, "CHAOSMESH_YES": "true", "max_hosts": 1}).yes is False
+    assert settings_of({"yes": True, "CHAOSMESH_YES": "true", "max_hosts": 1}).yes is False
     monkeypatch.setenv("CHAOSMESH_YES", "yes")
-    assert actions.settings_of({"max_hosts": 1}).yes is True
+    assert settings_of({"max_hosts": 1}).yes is True
 
 
 def test_a_setting_that_is_true_or_false_takes_the_usual_words(monkeypatch):
     monkeypatch.setenv("CHAOSMESH_ANY_NAMESPACE", "No")
-    assert actions.settings_of({}).any_namespace is False
-    assert actions.settings_of({"any_namespace": True}).any_namespace is True
+    assert settings_of({}).any_namespace is False
+    assert settings_of({"any_namespace": True}).any_namespace is True
     with pytest.raises(errors.InvalidInput, match="give true or false"):
-        actions.settings_of({"any_namespace": "maybe"})
+        settings_of({"any_namespace": "maybe"})

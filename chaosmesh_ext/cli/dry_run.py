@@ -58,16 +58,16 @@ def rehearse(experiment: Mapping[str, Any], variables: Mapping[str, Any], more_s
     from chaoslib.configuration import load_configuration
     from chaoslib.secret import load_secrets
 
-    from chaosmesh_ext.actions import settings_of
     from chaosmesh_ext.controls import refusals
     from chaosmesh_ext.run import use_run
+    from chaosmesh_ext.run.configuration import of_all, settings_of
     from chaosmesh_ext.run.rehearsal import Rehearsal
 
     configuration = load_configuration(experiment.get("configuration") or {}, dict(variables))
     secrets = load_secrets(experiment.get("secrets") or {}, configuration, dict(more_secrets))
     if wrong := refusals(experiment, configuration):
         raise InvalidInput("; ".join(wrong))
-    run = Rehearsal(settings=settings_of(configuration))
+    run = Rehearsal(settings=settings_of(configuration, of_all(secrets)))
     use_run(run)
     _check_guardrails(experiment, configuration, secrets)
     steps, left_out, urls = [], [], []

@@ -96,6 +96,7 @@ def before_experiment_control(
     run.length = length(context)
     run.interrupt = lambda _error: session.interrupts.stop()
     empty = refusals(context, configuration or {})
+    empty = empty or _misconfigured(run, configuration, secrets)
     if guardrails and not empty:
         empty = _unasked(run, guardrails, configuration, secrets)
     if empty:
@@ -217,6 +218,18 @@ def refusals(experiment: Mapping[str, Any], configuration: Mapping[str, Any]) ->
         for name, entry in (experiment.get("configuration") or {}).items()
         if isinstance(entry, Mapping) and entry.get("type") == "env" and _is_empty(configuration.get(name))
     ]
+
+
+def _misconfigured(run: "Run", configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> list[str]:
+    """Give RUN its settings; what is wrong with them."""
+    from chaosmesh_ext.observe.reach import mistakes
+    from chaosmesh_ext.run.configuration import of_all
+
+    try:
+        run.configure(configuration, of_all(secrets))
+    except ChaosMeshError as error:
+        return [str(error)]
+    return mistakes(run.settings)
 
 
 def _unasked(

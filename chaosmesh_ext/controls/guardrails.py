@@ -44,9 +44,9 @@ def declared(experiment: Mapping[str, Any]) -> list[Any]:
 
 def guarded(specs: Any, configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> Guardrails:
     """The guardrails that SPECS, with their variables filled in, say. Raises InvalidInput."""
-    from chaosmesh_ext.actions import settings_of
+    from chaosmesh_ext.run.configuration import of_all, settings_of
 
-    return Guardrails(specs, settings_of(configuration or {}), probe=asker(configuration, secrets))
+    return Guardrails(specs, settings_of(configuration or {}, of_all(secrets)), probe=asker(configuration, secrets))
 
 
 def asker(

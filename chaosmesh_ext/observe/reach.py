@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from chaosmesh_ext.mesh.service_transport import ServiceTransport
 
-__all__ = ["SCHEMES", "Target", "Tls", "is_loopback", "target", "without_password"]
+__all__ = ["SCHEMES", "Target", "Tls", "is_loopback", "mistakes", "target", "without_password"]
 
 SCHEMES: Final = ("http://", "https://", f"{SCHEME}://")
 """How a URL begins that can be reached."""
@@ -191,6 +191,17 @@ def target(settings: Settings, name: Literal["app", "jaeger", "prometheus"], url
     if tls != Tls():
         _context(tls)  # what is wrong with it is said now
     return Target(shown, {**credentials, **bearer, **headers}, tls, settings.cluster)
+
+
+def mistakes(settings: Settings) -> list[str]:
+    """What is wrong with how the three are to be reached, one line each."""
+    found = []
+    for name in ("app", "jaeger", "prometheus"):
+        try:
+            target(settings, name)
+        except InvalidInput as error:
+            found.append(str(error))
+    return found
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@
 from typing import Any, Dict, List
 
 import msgspec
-from chaoslib.types import Configuration
+from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.probes import edges, expectations
 from chaosmesh_ext.probes.configured import run_of
@@ -20,6 +20,7 @@ def findings(
     url: str = None,
     jaeger_url: str = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> Dict[str, Any]:
     """
     What this run has found so far: every rule on the traces of every request it
@@ -35,7 +36,7 @@ def findings(
     from chaosmesh_ext.observe.reach import without_password
 
     wanted = expectations.parse(expect or [])
-    run = run_of(configuration)
+    run = run_of(configuration, secrets)
     control, *cells = run.cells(edges.jaeger(run, jaeger_url) if jaeger_url else None)
     judgement = judge(control, cells)
     aim, _ = without_password(url or run.settings.app_url)

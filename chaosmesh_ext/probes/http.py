@@ -6,7 +6,7 @@
 # ruff: noqa: RUF013
 from typing import Any, Dict, List, Union
 
-from chaoslib.types import Configuration
+from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.errors import InvalidInput, Weakness
 from chaosmesh_ext.model import Answer
@@ -23,12 +23,13 @@ def status(
     timeout: float = 30.0,
     marked: bool = True,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> int:
     """
     The HTTP status of the answer at `url` (whole, or a path on APP_URL); 0 when
     there was no answer within `timeout` seconds.
     """
-    return _ask(url, 1, method, headers, timeout, marked, configuration)[0].status
+    return _ask(url, 1, method, headers, timeout, marked, configuration, secrets)[0].status
 
 
 def response_time(
@@ -43,6 +44,7 @@ def response_time(
     duration: float = None,
     rate: float = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> Union[float, List[float]]:
     """
     Seconds to the last byte of the answer at `url`: the `quantile` (0 to 1, by
@@ -60,11 +62,11 @@ def response_time(
     """
     wanted = _quantiles(quantile)
     if duration is None and rate is None:
-        answers = _ask(url, count, method, headers, timeout, marked, configuration)
+        answers = _ask(url, count, method, headers, timeout, marked, configuration, secrets)
         durations = [answer.duration for answer in answers]
     else:
         number = None if duration is not None and count == 1 else count
-        calls = _sent_over_time(url, number, duration, rate, method, headers, timeout, marked, configuration)
+        calls = _sent_over_time(url, number, duration, rate, method, headers, timeout, marked, configuration, secrets)
         answers, durations = [call.answer for call in calls], [call.latency for call in calls]
     _refuse_other(url, answers, expected_status)
     found = [quantile_of(sorted(durations), each) for each in wanted]
@@ -79,12 +81,13 @@ def sections(
     timeout: float = 30.0,
     marked: bool = True,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> List[str]:
     """
     The names of the sections that every one of `count` answers at `url` has:
     the headings of an HTML page, the paths of a JSON document.
     """
-    answers = _ask(url, count, method, headers, timeout, marked, configuration)
+    answers = _ask(url, count, method, headers, timeout, marked, configuration, secrets)
     for answer in answers:
         if not answer.status:
             raise Weakness(f"{url}: no answer ({answer.error})")
@@ -100,13 +103,14 @@ def body_section(
     timeout: float = 30.0,
     marked: bool = True,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> bool:
     """
     Whether every one of `count` answers at `url` has the section: a heading of
     an HTML page (e.g. `Book Details`), a path of a JSON document (e.g.
     `reviews[0].rating`).
     """
-    return section in sections(url, count, method, headers, timeout, marked, configuration)
+    return section in sections(url, count, method, headers, timeout, marked, configuration, secrets)
 
 
 def header(
@@ -118,6 +122,7 @@ def header(
     timeout: float = 30.0,
     marked: bool = True,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> str:
     """
     The header `name` of the answer at `url`; an empty text when it has none.
@@ -131,7 +136,7 @@ def header(
 
     if not isinstance(name, str) or not name.strip():
         raise InvalidInput(f"name is {name!r}: give a header's, e.g. x-envoy-overloaded")
-    run = run_of(configuration)
+    run = run_of(configuration, secrets)
     _seconds("timeout", timeout)
     marker = run.marker if marked else None
     answer, response = request(application(run.settings, url), marker, method=method, headers=headers, timeout=timeout)
@@ -148,6 +153,7 @@ def against_control(
     headers: Dict[str, str] = None,
     timeout: float = 30.0,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> Dict[str, Any]:
     """
     What requests to `url` that meet this run's faults get, against as many
@@ -164,7 +170,7 @@ def against_control(
 
     _number("count", count)
     _seconds("timeout", timeout)
-    run = run_of(configuration)
+    run = run_of(configuration, secrets)
     met: List[Answer] = []
     control: List[Answer] = []
     for _ in range(count):
@@ -195,12 +201,13 @@ def _sent_over_time(
     timeout: float,
     marked: bool,
     configuration: Configuration | None,
+    secrets: Secrets | None,
 ) -> List[Any]:
     """The calls of a load: at RATE over as many connections as it may need, else over one."""
     from chaosmesh_ext.observe.load import MOST_CONNECTIONS, send
     from chaosmesh_ext.probes.load import asked_for
 
-    run = run_of(configuration)
+    run = run_of(configuration, secrets)
     connections = 1
     if isinstance(rate, (int, float)) and isinstance(timeout, (int, float)):
         connections = max(1, min(MOST_CONNECTIONS, int(rate * timeout) + 1))
@@ -241,13 +248,14 @@ def _ask(
     timeout: float,
     marked: bool,
     configuration: Configuration | None,
+    secrets: Secrets | None,
 ) -> List[Answer]:
     from chaosmesh_ext.observe.http import request
     from chaosmesh_ext.run.traffic import application
 
     _number("count", count)
     _seconds("timeout", timeout)
-    run = run_of(configuration)
+    run = run_of(configuration, secrets)
     if marked:
         return run.send(url, count, headers=headers, method=method, timeout=timeout)
     aim = application(run.settings, url)

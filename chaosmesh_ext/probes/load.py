@@ -8,7 +8,7 @@ from collections import Counter
 from typing import Any, Dict, List
 
 import msgspec
-from chaoslib.types import Configuration
+from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.observe.load import Call, Load, send
@@ -36,6 +36,7 @@ def load(
     timeout: float = 30.0,
     marked: bool = True,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> Dict[str, Any]:
     """
     Send `count` requests, or as many as `duration` seconds take, to `url` over
@@ -54,7 +55,7 @@ def load(
     traced, so there are at most 1000, and a `duration` ends with the last of
     them; give `marked: false` for a load that is nobody's.
     """
-    run, wanted = run_of(configuration), _names(count_headers)
+    run, wanted = run_of(configuration, secrets), _names(count_headers)
     asked = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
     outcome = send(asked, marker)
@@ -82,6 +83,7 @@ def load_by_fortio(
     timeout: float = 30.0,
     program: str = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> Dict[str, Any]:
     """
     As `load`, by Fortio: the one at `program`, on PATH, or as `chaos mesh lab
@@ -96,7 +98,7 @@ def load_by_fortio(
     from chaosmesh_ext.observe import fortio
     from chaosmesh_ext.settings import program as find
 
-    run = run_of(configuration)
+    run = run_of(configuration, secrets)
     asked = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked=False)
     if count is not None and duration is not None:
         raise InvalidInput("Fortio takes a count or a duration, not both: leave one out")

@@ -6,22 +6,34 @@
 # ruff: noqa: RUF013
 import time
 
-from chaoslib.types import Configuration
+from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput
+from chaosmesh_ext.observe.metrics import refuse_down
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.probes.configured import run_of
 
-__all__ = ["metric", "metric_change"]
+__all__ = ["metric", "metric_change", "prometheus_of"]
 
 
-def metric(query: str, prometheus_url: str = None, configuration: Configuration = None) -> float:
+def metric(
+    query: str,
+    targets: str = None,
+    prometheus_url: str = None,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> float:
     """
-    The one number that a PromQL `query` comes to now. Fails when there is no
-    data, several series, or no Prometheus (PROMETHEUS_URL).
+    The one number that a PromQL `query` comes to now. Fails, as inconclusive,
+    when there is no data (NaN included), or only part of it: the answer comes
+    with warnings, or one of `targets`, a selector of `up` such as
+    `{job="envoy-stats"}`, cannot be scraped. Refuses several series.
     """
-    value = _prometheus(prometheus_url, configuration).scalar(query)
+    prometheus = prometheus_of(prometheus_url, configuration, secrets)
+    if targets:
+        refuse_down(prometheus, f"up{targets.removeprefix('up')} == 0", repr(query))
+    value = prometheus.scalar(query)
     if value is None:
         raise Inconclusive(f"no data for {query!r}: does the metric exist, and is its target up?")
     return float(value)
@@ -33,6 +45,7 @@ def metric_change(
     relative: bool = True,
     prometheus_url: str = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> float:
     """
     How a PromQL `query`, one number, differs now from what it was `before`
@@ -41,7 +54,7 @@ def metric_change(
     """
     if not before > 0:
         raise InvalidInput(f"before is {before!r}: give seconds above 0, e.g. 60")
-    change = _prometheus(prometheus_url, configuration).compare(query, time.time() - before)
+    change = prometheus_of(prometheus_url, configuration, secrets).compare(query, time.time() - before)
     if change.delta is None:
         when = f"{before:g} s ago" if change.before is None else "now"
         raise Inconclusive(f"no data {when} for {query!r}: does the metric exist, and was its target up?")
@@ -52,5 +65,6 @@ def metric_change(
     return float(change.ratio - 1)
 
 
-def _prometheus(url: str | None, configuration: Configuration | None) -> Prometheus:
-    return Prometheus(target(run_of(configuration).settings, "prometheus", url or ""))
+def prometheus_of(url: str | None, configuration: Configuration | None, secrets: Secrets | None) -> Prometheus:
+    """The Prometheus at URL, or the settings' own, with the settings' credentials."""
+    return Prometheus(target(run_of(configuration, secrets).settings, "prometheus", url or ""))

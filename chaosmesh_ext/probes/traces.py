@@ -6,7 +6,7 @@
 # ruff: noqa: RUF013
 from typing import List
 
-from chaoslib.types import Configuration
+from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.probes import edges
 from chaosmesh_ext.probes.configured import run_of
@@ -21,6 +21,7 @@ def call_durations(
     lookback: float = None,
     jaeger_url: str = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> List[float]:
     """
     Seconds that each call from `source` (a workload such as `productpage-v1`, or
@@ -31,7 +32,7 @@ def call_durations(
     without a fault); or, with `lookback`, of all traced calls of the last so many
     seconds. Fails when there was no such call.
     """
-    traces = edges.traces(run_of(configuration), source, cell or "", lookback or 0.0, jaeger_url or "")
+    traces = edges.traces(run_of(configuration, secrets), source, cell or "", lookback or 0.0, jaeger_url or "")
     return [span.duration for span in edges.calls(traces, source, destination)]
 
 
@@ -42,13 +43,14 @@ def call_flags(
     lookback: float = None,
     jaeger_url: str = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> List[str]:
     """
     Envoy's response flags of each call from `source` to `destination`, e.g.
     `DC,DI` (delayed, and given up by the caller), or an empty text; which calls,
     as in `call_durations`.
     """
-    traces = edges.traces(run_of(configuration), source, cell or "", lookback or 0.0, jaeger_url or "")
+    traces = edges.traces(run_of(configuration, secrets), source, cell or "", lookback or 0.0, jaeger_url or "")
     return [",".join(sorted(span.flags)) for span in edges.calls(traces, source, destination)]
 
 
@@ -60,6 +62,7 @@ def call_share(
     lookback: float = None,
     jaeger_url: str = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> float:
     """
     The share, 0 to 1, of the calls from `source` to `destination` that have
@@ -67,7 +70,7 @@ def call_share(
     timed out in the sidecar, UO overflow, UH no healthy upstream, DC the caller
     left; which calls, as in `call_durations`.
     """
-    found = edges.traces(run_of(configuration), source, cell or "", lookback or 0.0, jaeger_url or "")
+    found = edges.traces(run_of(configuration, secrets), source, cell or "", lookback or 0.0, jaeger_url or "")
     spans = edges.calls(found, source, destination)
     return sum(flag in span.flags for span in spans) / len(spans)
 
@@ -79,11 +82,12 @@ def retries(
     lookback: float = None,
     jaeger_url: str = None,
     configuration: Configuration = None,
+    secrets: Secrets = None,
 ) -> int:
     """
     The most attempts beyond the first that one request led to: calls from
     `source` to `destination` of the same method and path that began after one
     of them had failed; which calls, as in `call_durations`.
     """
-    traces = edges.traces(run_of(configuration), source, cell or "", lookback or 0.0, jaeger_url or "")
+    traces = edges.traces(run_of(configuration, secrets), source, cell or "", lookback or 0.0, jaeger_url or "")
     return edges.most_retries(traces, source, destination)

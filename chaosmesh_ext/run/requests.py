@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Marker
@@ -22,7 +22,7 @@ class Requests:
     what those got that no fault was meant for.
     """
 
-    def __init__(self, settings: Settings, traces: TraceSource | None) -> None:
+    def __init__(self, settings: Callable[[], Settings], traces: TraceSource | None) -> None:
         self.traces = traces
         self.control: list[Answer] = []
         self._settings = settings
@@ -32,7 +32,7 @@ class Requests:
     def traffic(self) -> Traffic:
         """What sends them, within the budget of the settings."""
         if self._traffic is None:
-            self._traffic = Traffic(self._settings.request_budget)
+            self._traffic = Traffic(self._settings().request_budget)
         return self._traffic
 
     def send(
@@ -44,7 +44,7 @@ class Requests:
         """
         if count < 1:
             raise InvalidInput(f"count {count} sends nothing: give at least 1")
-        errand = Errand.to(application(self._settings, url), headers or {}, method, timeout)
+        errand = Errand.to(application(self._settings(), url), headers or {}, method, timeout)
         sent = [self.traffic.send(errand, marker) for _ in range(count)]
         try:
             return [future.result() for future in sent]
@@ -77,9 +77,9 @@ class Requests:
 
     def _store(self) -> TraceSource:
         if self.traces is None:
-            if not self._settings.jaeger_url:
+            if not self._settings().jaeger_url:
                 raise Inconclusive("no trace store is known: set JAEGER_URL")
             from chaosmesh_ext.observe.jaeger import Jaeger
 
-            self.traces = Jaeger(target(self._settings, "jaeger"))
+            self.traces = Jaeger(target(self._settings(), "jaeger"))
         return self.traces

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -29,6 +29,7 @@ from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, 
 from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run import guard
 from chaosmesh_ext.run.audit import strangers
+from chaosmesh_ext.run.configuration import settings_of
 from chaosmesh_ext.run.growing import Growing, Plans, plans_for
 from chaosmesh_ext.run.guardrails import Guardrails
 from chaosmesh_ext.run.keeper import refuse_halted
@@ -80,7 +81,8 @@ class Run:
         self.token = token or new_run_token()
         self.settings = settings or load()
         self.connect = connect
-        self.requests = Requests(self.settings, traces)
+        self.requests = Requests(lambda: self.settings, traces)
+        self._secrets: dict[str, Any] = {}
         self.problems: list[Problem] = []
         self.controlled = False
         self.experiment = ""
@@ -99,6 +101,14 @@ class Run:
         self._namespaces: set[str] = set()
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
+
+    def configure(self, configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> None:
+        """Take the settings of the experiment's CONFIGURATION, and its SECRETS; those that were given once remain."""
+        self._secrets |= secrets or {}
+        if configuration or self._secrets:
+            self.settings = settings_of(configuration or {}, self._secrets)
+        if cluster := self.settings.cluster:
+            self.connect = lambda: mesh.connect(cluster)
 
     @property
     def marker(self) -> Marker:
@@ -121,6 +131,11 @@ class Run:
     def live(self) -> list[Injected]:
         """What is injected now."""
         return [cell.injected for cell in self._live if cell.injected]
+
+    @property
+    def faulted(self) -> list[tuple[float, float | None]]:
+        """When each fault was written and taken out, in seconds since the epoch; None: it is in."""
+        return [(cell.began, cell.ended or None) for cell in self._cells if cell.injected and cell.began]
 
     def send(
         self,
