@@ -79,11 +79,20 @@ class KubeClient:
         self._http.close()
 
     def ask(
-        self, method: str, path: str, body: Any = None, *, content_type: str = JSON, accept: str = JSON, **query: str
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        content_type: str = JSON,
+        accept: str = JSON,
+        more: dict[str, str] | None = None,
+        **query: str,
     ) -> Answer:
-        """Send it; a body that is no bytes goes as JSON, content_type "" is none."""
+        """Send it, with MORE headers; a body that is no bytes goes as JSON, content_type "" is none."""
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Accept": accept} | ({"Content-Type": content_type} if content is not None and content_type else {})
+        headers |= more or {}
         answer = self._http.request(method, path, content=content, headers=headers, params=query or None)
         try:
             document = answer.json()

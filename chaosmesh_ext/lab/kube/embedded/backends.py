@@ -10,7 +10,7 @@ from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.kinds import named
 from chaosmesh_ext.lab.kube.embedded.objects import Objects
-from chaosmesh_ext.lab.kube.embedded.refusals import bad_request, service_unavailable
+from chaosmesh_ext.lab.kube.embedded.refusals import bad_request, not_found, service_unavailable
 
 __all__ = ["Backend", "pod_backend", "service_backend"]
 
@@ -29,7 +29,8 @@ def service_backend(objects: Objects, namespace: str, asked: str) -> Backend:
     A port is a number or a name of the Service's. Endpoints of the Service's name say what is behind it, else the
     ready Pods that it selects: there is no controller here that would write Endpoints.
 
-    Raises Refused: 400 for another form, 404 without such a Service, 503 without such a port or anything behind it.
+    Raises Refused: 400 for another form, 404 without such a Service, or one with neither a selector nor Endpoints, 503
+    without such a port or anything behind it.
     """
     scheme, name, port = _split(asked, "service")
     service = objects.get(named("Service"), namespace, name)
@@ -42,6 +43,8 @@ def service_backend(objects: Objects, namespace: str, asked: str) -> Backend:
     endpoints = objects.store.get(named("Endpoints"), namespace, name)
     selector = service["spec"].get("selector")
     if endpoints is None and not selector:
+        raise not_found(named("Service"), name)  # in these words, though it is its Endpoints that are missing
+    if endpoints is not None and not endpoints.get("subsets"):
         raise service_unavailable(f'no endpoints available for service "{name}"')
     of_pods = _of_pods(objects, namespace, selector or {}, [one for one in ports if one.get("name", "") == port])
     backend = next(of_pods if endpoints is None else _of_endpoints(endpoints, port), None)

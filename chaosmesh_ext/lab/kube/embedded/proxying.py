@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import posixpath
 import re
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import aiohttp
 from aiohttp import web
@@ -56,8 +58,7 @@ class Proxy:
         backend = find(self._objects, unquote(match["space"]), unquote(match["id"]))
         if not match["rest"] and request.method in ("GET", "HEAD"):
             return web.Response(status=301, headers={"Location": f"{path}/{'?' + query if query else ''}"})
-        rest = match["rest"] or ""
-        url = f"{backend.scheme}://{_host(backend)}{rest}{'?' + query if query else ''}"
+        url = f"{backend.scheme}://{_host(backend)}{_cleaned(match['rest'] or '')}{'?' + query if query else ''}"
         return await self._handed_on(request, backend, url, match["own"])
 
     async def _handed_on(self, request: web.Request, backend: Backend, url: str, own: str) -> web.StreamResponse:
@@ -77,7 +78,7 @@ class Proxy:
             ) as answer:
                 return await _passed_back(request, answer, backend, own)
         except aiohttp.ClientConnectorError as error:
-            why = (error.os_error.strerror or str(error)).lower()
+            why = os.strerror(error.os_error.errno).lower() if error.os_error.errno else str(error)
             raise service_unavailable(
                 f"error trying to reach service: dial tcp {_host(backend)}: connect: {why}"
             ) from None
@@ -125,6 +126,14 @@ def _through(location: str, backend: Backend, host: str, own: str) -> str:
     path = parts.path if parts.path.startswith(own) else own + parts.path
     kept = (parts.scheme, parts.netloc) if parts.netloc == host else ("", "")
     return str(urlunsplit((*kept, path, parts.query, parts.fragment)))
+
+
+def _cleaned(path: str) -> str:
+    """PATH as it is handed on: without dots and double slashes, also those that were escaped."""
+    plain = unquote(path)
+    clean = posixpath.normpath(f"/{plain.lstrip('/')}")
+    whole = f"{clean}/" if plain.endswith("/") and clean != "/" else clean
+    return quote(whole, safe="/:@!$&'()*+,;=~") if path else ""
 
 
 def _host(backend: Backend) -> str:
