@@ -134,12 +134,13 @@ class ServiceTransport(httpx.BaseTransport):
         self, access: Access, service: ServiceUrl, request: httpx.Request
     ) -> tuple[httpx.Response, _Status | None]:
         """The answer, and what the API server says in it where it is its own."""
-        headers = [(name, value) for name, value in request.headers.multi_items() if name != "host"]
+        base = httpx.URL(access.host)
+        headers = [("host", base.netloc.decode())]
+        headers += [(name, value) for name, value in request.headers.multi_items() if name != "host"]
         headers += access.headers
         if access.authorization:
             headers.append(("authorization", access.authorization))
         name = {"sni_hostname": access.server_name} if access.server_name else {}
-        base = httpx.URL(access.host)
         raw = base.raw_path.rstrip(b"/") + service.proxy_path.encode() + _target(request)
         sent = httpx.Request(
             request.method,
