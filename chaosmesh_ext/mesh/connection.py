@@ -118,6 +118,14 @@ class Connection:
                 return True  # an account that may not even ask: nothing is taken for absent then
         return where.plural in self._served[where.api_version]
 
+    def of_pod(self, namespace: str, pod: str, port: int, where: str) -> Any:
+        """The JSON at WHERE, a path on PORT of a POD that speaks plain HTTP, through the API server (pods/proxy).
+
+        Raises as every request does, the POD's own refusals included, and Unreachable for no JSON.
+        """
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/{where.lstrip('/')}"
+        return self._json("GET", path, f"{where} of the pod {namespace}/{pod}")
+
     def _call(
         self,
         method: str,
@@ -128,6 +136,21 @@ class Connection:
         body: Any = None,
         content: str = "application/json",
     ) -> Obj:
+        obj = self._json(method, where, what, query=query, body=body, content=content)
+        if not isinstance(obj, dict):
+            raise self._nonsense(method, what)
+        return obj
+
+    def _json(
+        self,
+        method: str,
+        where: str,
+        what: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Any = None,
+        content: str = "application/json",
+    ) -> Any:
         held = self._held
         if held[0].stale and time.monotonic() - self._asked_again > _PAUSE_S:
             self._renew(held, f"{method} {what}", needed=False)
@@ -149,12 +172,9 @@ class Connection:
         if not 200 <= answer.status < 300:
             raise refusal(answer, held[0], f"{method} {what}")
         try:
-            obj = msgspec.json.decode(answer.data)
+            return msgspec.json.decode(answer.data)
         except (msgspec.DecodeError, ValueError) as error:
             raise self._nonsense(method, what) from error
-        if not isinstance(obj, dict):
-            raise self._nonsense(method, what)
-        return obj
 
     def _nonsense(self, method: str, what: str) -> errors.Unreachable:
         return errors.Unreachable(

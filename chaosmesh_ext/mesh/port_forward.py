@@ -36,15 +36,16 @@ _AGAIN: Final = (404, 500, 502, 503, 504)
 class PortForward:
     """Listens on 127.0.0.1. port: where. pod: the one that it leads to now. last_words: what went wrong last there."""
 
-    def __init__(self, client: Client, service: ServiceUrl) -> None:
-        """To SERVICE, in the cluster of CLIENT; it has been tried once then.
+    def __init__(self, client: Client, service: ServiceUrl, *, pod: str = "") -> None:
+        """To SERVICE, in the cluster of CLIENT, or to its port on POD and no other; it has been tried once then.
 
         Raises NotFound for a Service or a port that is not there, Unreachable where no pod is ready or the API does
         not answer, and what the API refuses.
         """
         self._client, self._service = client, service
         self.last_words = ""
-        self.pod, self._target = _pod(client, service)
+        self._fixed = bool(pod)
+        self.pod, self._target = (pod, service.port) if pod else _pod(client, service)
         self._spare: WebSocket | None = self._opened()
         self._lock = threading.Lock()
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -93,10 +94,11 @@ class PortForward:
         try:
             return self._opened()
         except errors.ApiError as error:
-            if error.status not in _AGAIN:
+            if self._fixed or error.status not in _AGAIN:
                 raise
         except errors.NotFound:
-            pass
+            if self._fixed:
+                raise
         self.pod, self._target = _pod(self._client, self._service)
         return self._opened()
 

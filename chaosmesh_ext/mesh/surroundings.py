@@ -16,6 +16,7 @@ import msgspec
 from chaosmesh_ext.errors import Forbidden, NotFound
 from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh.client import Client, Obj
+from chaosmesh_ext.mesh.modes import Caller, caller, running, workload_of
 from chaosmesh_ext.mesh.transport import Kubeconfig
 
 __all__ = ["ALLOW", "ISTIO_NAMESPACE", "LAB", "Caller", "ControlPlane", "Surroundings", "under_way"]
@@ -26,11 +27,11 @@ LAB: Final = "chaosmesh-ext/lab"
 """Label of the Namespace kube-system of a lab: its name."""
 ISTIO_NAMESPACE: Final = "istio-system"
 
-_MODE: Final = "istio.io/dataplane-mode"
 _WAYPOINT: Final = "istio.io/use-waypoint"
+_GATEWAY: Final = "gateway.networking.k8s.io/gateway-name"
+"""Label of the pods of a Gateway, waypoints among them."""
 _MANAGED: Final = "asm-managed"
 """How the revisions of Google's managed control planes begin."""
-_PROXY: Final = "istio-proxy"
 
 
 class ControlPlane(msgspec.Struct, frozen=True):
@@ -45,15 +46,6 @@ class ControlPlane(msgspec.Struct, frozen=True):
     ready: bool = True
     cluster: str = ""
     serves_others: bool = False
-
-
-class Caller(msgspec.Struct, frozen=True):
-    """A pod that may call. sidecar: whether it has one; ready: whether that is. ambient: ztunnel carries its calls."""
-
-    name: str
-    sidecar: bool
-    ready: bool
-    ambient: bool
 
 
 class Surroundings:
@@ -112,14 +104,34 @@ class Surroundings:
         OF_NAMESPACE: its own labels.
         """
         selector = ",".join(f"{key}={value}" for key, value in (labels or {}).items())
-        ambient = of_namespace.get(_MODE) == "ambient"
         return [
-            _caller(pod, ambient=ambient)
+            caller(pod, of_namespace)
             for pod in self.client.list("Pod", namespace, labels=selector)
-            if "deletionTimestamp" not in pod["metadata"]
-            and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed")
-            and (labels is not None or "istio" not in (pod["metadata"].get("labels") or {}))
+            if running(pod) and (labels is not None or "istio" not in (pod["metadata"].get("labels") or {}))
         ]
+
+    def modes(self, namespace: str) -> dict[str, str]:
+        """How each workload of NAMESPACE that runs is in the mesh, gateways left out.
+
+        ``sidecar``, ``ambient`` (no proxy sees requests), ``ambient with waypoint`` (that of a Service that selects
+        its pods does), or ``none``; several, joined by ``and``, where its pods differ.
+        """
+        of_namespace = self.labels(namespace) or {}
+        services = self.client.list("Service", namespace)
+        found: dict[str, set[str]] = {}
+        for pod in self.client.list("Pod", namespace):
+            labels = pod["metadata"].get("labels") or {}
+            if not running(pod) or "istio" in labels or _GATEWAY in labels:
+                continue
+            mode: str = caller(pod, of_namespace).mode
+            if mode == "ambient" and any(
+                self.waypoint(namespace, service["metadata"]["name"])
+                for service in services
+                if (selector := service["spec"].get("selector")) and selects(selector, labels)
+            ):
+                mode = "ambient with waypoint"
+            found.setdefault(workload_of(pod), set()).add(mode)
+        return {workload: " and ".join(sorted(modes)) for workload, modes in sorted(found.items())}
 
     def waypoint(self, namespace: str, service: str) -> str:
         """The waypoint of SERVICE as ``namespace/name``; empty where it has none, or one that is not there."""
@@ -175,20 +187,6 @@ def under_way(release: Obj, names: Iterable[str], labels: Mapping[str, str]) -> 
         (spec.get("service") or {}).get("name"),
     }
     return f"the Canary {release['metadata']['name']} of Flagger is {phase.lower()}" if own & set(names) else ""
-
-
-def _caller(pod: Obj, *, ambient: bool) -> Caller:
-    meta, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    labels, notes = meta.get("labels") or {}, meta.get("annotations") or {}
-    # a native sidecar is an init container that stays
-    told = [*status.get("containerStatuses", ()), *status.get("initContainerStatuses", ())]
-    named = {one.get("name") for one in (*spec.get("containers", ()), *spec.get("initContainers", ()), *told)}
-    ready = any(one.get("name") == _PROXY and one.get("ready") for one in told)
-    mode = labels.get(_MODE)
-    redirected = notes.get("ambient.istio.io/redirection") == "enabled"
-    sidecar = _PROXY in named
-    carried = not sidecar and (redirected or mode == "ambient" or (ambient and mode != "none"))
-    return Caller(meta["name"], sidecar, ready, carried)
 
 
 def _control_plane(deployments: list[Obj]) -> ControlPlane:

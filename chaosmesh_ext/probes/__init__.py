@@ -7,6 +7,7 @@ findings. Without data a probe fails; it never gives a value that a tolerance co
 from chaosmesh_ext.probes.compare import compare
 from chaosmesh_ext.probes.found import findings
 from chaosmesh_ext.probes.http import against_control, body_section, header, response_time, sections, status
+from chaosmesh_ext.probes.kubernetes import injected_or_ambient, istioctl_analyze, proxies_in_sync
 from chaosmesh_ext.probes.load import load, load_by_fortio
 from chaosmesh_ext.probes.metrics import metric, metric_change
 from chaosmesh_ext.probes.rates import ejections, latency_quantile, overflow, request_rate, success_rate
@@ -22,12 +23,15 @@ __all__ = [
     "ejections",
     "findings",
     "header",
+    "injected_or_ambient",
+    "istioctl_analyze",
     "latency_quantile",
     "load",
     "load_by_fortio",
     "metric",
     "metric_change",
     "overflow",
+    "proxies_in_sync",
     "request_rate",
     "response_time",
     "retries",
