@@ -50,6 +50,10 @@ TABLE: tuple[Setting, ...] = (
     *_reaching("app", "the application"),
     Setting("jaeger_url", "JAEGER_URL", "", "Base of Jaeger's query service, without /api"),
     *_reaching("jaeger", "Jaeger"),
+    Setting("zipkin_url", "ZIPKIN_URL", "", "Base of Zipkin, without /api; instead of Jaeger"),
+    *_reaching("zipkin", "Zipkin"),
+    Setting("tempo_url", "TEMPO_URL", "", "Base of Tempo, without /api; instead of Jaeger"),
+    *_reaching("tempo", "Tempo"),
     Setting("prometheus_url", "PROMETHEUS_URL", "", "Base of Prometheus, without /api"),
     *_reaching("prometheus", "Prometheus"),
     Setting("namespace", "CHAOSMESH_NAMESPACE", "default", "Namespace of the workloads under test"),
@@ -107,6 +111,20 @@ class Settings(msgspec.Struct, frozen=True):
     jaeger_client_cert: str = ""
     jaeger_client_key: str = ""
     jaeger_insecure: bool = False
+    zipkin_url: str = ""
+    zipkin_token: str = ""
+    zipkin_headers: str = ""
+    zipkin_ca: str = ""
+    zipkin_client_cert: str = ""
+    zipkin_client_key: str = ""
+    zipkin_insecure: bool = False
+    tempo_url: str = ""
+    tempo_token: str = ""
+    tempo_headers: str = ""
+    tempo_ca: str = ""
+    tempo_client_cert: str = ""
+    tempo_client_key: str = ""
+    tempo_insecure: bool = False
     prometheus_url: str = ""
     prometheus_token: str = ""
     prometheus_headers: str = ""

@@ -16,7 +16,7 @@ GONE = frozenset({"DC", "DR"})
 """Envoy's flags of a caller that left: DC from HTTP/1, DR from HTTP/2 and gRPC (measured)."""
 
 
-class Span(msgspec.Struct, frozen=True):
+class Span(msgspec.Struct, frozen=True, gc=False):
     """One span of a sidecar or gateway.
 
     trace_id: 32 lower-case hex digits. span_id, parent_id: 16; parent_id is empty for a root or an unknown parent.

@@ -7,7 +7,7 @@ import msgspec
 __all__ = ["Edge", "Workload"]
 
 
-class Workload(msgspec.Struct, frozen=True, order=True):
+class Workload(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     """Something that answers calls: a service's name, and the version that ran.
 
     service: Istio's canonical service, e.g. ``reviews``. version: its canonical revision, e.g. ``v2``, or empty where
@@ -22,7 +22,7 @@ class Workload(msgspec.Struct, frozen=True, order=True):
         return f"{self.service}-{self.version}" if self.version else self.service
 
 
-class Edge(msgspec.Struct, frozen=True, order=True):
+class Edge(msgspec.Struct, frozen=True, order=True, gc=False, cache_hash=True):
     """Calls from one workload to one service.
 
     source: caller, with its version. destination: callee's service name, without version: the caller cannot choose.

@@ -159,7 +159,9 @@ class Target(msgspec.Struct, frozen=True):
             ) from None
 
 
-def target(settings: Settings, name: Literal["app", "jaeger", "prometheus"], url: str = "") -> Target:
+def target(
+    settings: Settings, name: Literal["app", "jaeger", "prometheus", "tempo", "zipkin"], url: str = ""
+) -> Target:
     """What NAME's settings say; URL instead of the setting's own.
 
     Token, headers and TLS go along only to the origin of the setting NAME_url; where that is empty, a store (but never

@@ -1,56 +1,42 @@
-"""Jaeger's spans, as its API writes them, turned into ours.
+"""Jaeger's spans, as its API writes them, turned into ours; fast, since a search may hold hundreds of thousands.
 
-Only what the rules read is decoded. Istio's tags say which workload a proxy belongs to; where they are missing, the
-proxy's node id and the service's name do.
+Two thirds of a span's bytes are tags, and the tags of the calls on one edge are nearly always the same. So tags stay
+bytes, and what they say is remembered by those bytes, less the tags that differ from span to span: the URL, which is
+cut out and kept, and noise such as the request's id, which is noticed and cut out. Only tags not met before are
+decoded.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
+from sys import intern
 
 import msgspec
 
-from chaosmesh_ext.istio import hosts
-from chaosmesh_ext.model import Span, Trace, Workload
+from chaosmesh_ext.model import Span, Trace
+from chaosmesh_ext.observe.assembling import assemble
+from chaosmesh_ext.observe.collection import without_collection
+from chaosmesh_ext.observe.tags import PROCESS_NODE, WANTED, Said, Value, peer_of, said_by
 
-__all__ = ["JaegerTrace", "flags_of", "to_trace"]
+__all__ = ["Envelope", "JaegerTrace", "Problem", "decode", "to_trace"]
 
-_LONG_FLAGS = {
-    "DownstreamConnectionTermination": "DC",
-    "DownstreamRemoteReset": "DR",
-    "FailedLocalHealthCheck": "LH",
-    "NoHealthyUpstream": "UH",
-    "UpstreamRequestTimeout": "UT",
-    "LocalReset": "LR",
-    "UpstreamRemoteReset": "UR",
-    "UpstreamConnectionFailure": "UF",
-    "UpstreamConnectionTermination": "UC",
-    "UpstreamOverflow": "UO",
-    "NoRouteFound": "NR",
-    "DelayInjected": "DI",
-    "FaultInjected": "FI",
-    "RateLimited": "RL",
-    "UnauthorizedExternalService": "UAEX",
-    "UpstreamRetryLimitExceeded": "URX",
-    "StreamIdleTimeout": "SI",
-    "DownstreamProtocolError": "DPE",
-    "UpstreamProtocolError": "UPE",
-    "UpstreamMaxStreamDurationReached": "UMSDR",
-    "NoClusterFound": "NC",
-    "OverloadManagerTerminated": "OM",
-    "DurationTimeout": "DT",
-}
-"""Envoy's %RESPONSE_FLAGS_LONG% → %RESPONSE_FLAGS% (Envoy's documentation of access logs)."""
+_REMEMBERED = 512
+"""Different tags that are remembered of one process; then all are forgotten. A sidecar's are some ten, of 1 kB each."""
 
-_NO_FLAGS: frozenset[str] = frozenset()
-_KINDS: dict[object, str] = {"client": "CLIENT", "server": "SERVER", "internal": "INTERNAL", None: "INTERNAL"}
-_Value = str | float | int | bool | None
-"""Of a tag."""
+_NOISY = 32
+"""Different values of a tag that nobody reads, by which it is known for noise."""
+
+_MOST_NOISE = 12
+"""Tags that are cut out at most: each costs time in every span."""
+
+_MOST_PROCESSES = 512
+_HEX = 16
+"""Digits of a span's id."""
+_URL = b'{"key":"http.url","type":"string","value":"'
 
 
 class _Tag(msgspec.Struct, gc=False):
     key: str
-    value: _Value = None
+    value: Value = None
 
 
 class _Reference(msgspec.Struct, gc=False):
@@ -71,12 +57,12 @@ class _Span(msgspec.Struct, gc=False):
     references: list[_Reference] | None = None
     startTime: int = 0  # noqa: N815
     duration: int = 0
-    tags: list[_Tag] | None = None
+    tags: msgspec.Raw = msgspec.Raw(b"null")
     processID: str = ""  # noqa: N815
     warnings: list[str] | None = None
 
 
-class JaegerTrace(msgspec.Struct, frozen=True):
+class JaegerTrace(msgspec.Struct, frozen=True, gc=False):
     """One element of `data`."""
 
     traceID: str = ""  # noqa: N815
@@ -86,137 +72,178 @@ class JaegerTrace(msgspec.Struct, frozen=True):
     @property
     def adjusted(self) -> bool:
         """Jaeger moved spans to mend clock skew; ``raw=true`` gives them as they were."""
-        return any("timestamps were adjusted by" in w for span in self.spans or () for w in span.warnings or ())
+        return any(
+            "timestamps were adjusted by" in warning
+            for span in self.spans or ()
+            if span.warnings
+            for warning in span.warnings
+        )
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One element of `errors`."""
+
+    msg: str = ""
+    code: int = 0
+    traceID: str = ""  # noqa: N815 Jaeger's name
+
+
+class Envelope(msgspec.Struct, frozen=True):
+    """What Jaeger's `/api` answers when it is asked for traces."""
+
+    data: list[JaegerTrace] | None = None
+    errors: list[Problem] | None = None
+
+
+_ENVELOPE: msgspec.json.Decoder[Envelope] = msgspec.json.Decoder(Envelope)
+_TAGS: msgspec.json.Decoder[list[_Tag] | None] = msgspec.json.Decoder(list[_Tag] | None)
+
+
+class _Reader:
+    """Reads the tags of one process' spans, and remembers what they said."""
+
+    __slots__ = ("_at", "_known", "_last", "_node", "_noise", "_seen", "_service")
+
+    def __init__(self, service: str, node: str) -> None:
+        self._service, self._node = service, node
+        self._known: dict[bytes, Said] = {}
+        self._last: dict[int, tuple[bytes, Said]] = {}
+        self._noise: tuple[bytes, ...] = ()
+        self._seen: dict[str, set[Value]] = {}
+        self._at = 0
+        """Where the URL was last: it mostly is there again, and to look is cheaper than to search."""
+
+    def read(self, tags: bytes) -> tuple[Said, str]:
+        """What TAGS, the bytes of a list, say; and the URL."""
+        key, url, at = tags, "", self._at
+        if not tags.startswith(_URL, at):
+            at = tags.find(_URL)
+        if at >= 0:
+            self._at = at
+            start = at + len(_URL)
+            end = tags.index(b'"', start)
+            value = tags[start:end]
+            # an escape ends the value elsewhere, an empty one leaves the word to another tag
+            if value and b"\\" not in value:
+                key, url = tags[:at] + tags[end:], value.decode()
+        for noise in self._noise:
+            before, cut, after = key.partition(noise)
+            if cut:
+                key = before + after[after.index(b"}") :]
+        length = len(key)
+        last = self._last.get(length)
+        if last is not None and last[0] == key:  # cheaper than to hash a kilobyte
+            return last[1], url or last[1].url
+        found = self._known.get(key)
+        if found is None:
+            found, alone = self._decoded(tags)
+            if not alone:
+                return found, found.url
+            self._keep(key, found)
+        self._last[length] = key, found
+        return found, url or found.url
+
+    def _decoded(self, tags: bytes) -> tuple[Said, bool]:
+        """What TAGS say, and whether the same bytes less the URL and noise say it too: not where two tags have one
+        name, of which the last counts.
+        """
+        decoded = _TAGS.decode(tags) or []
+        values = {tag.key: tag.value for tag in decoded}
+        found = said_by(values.get, self._service, self._node)
+        self._notice(values)
+        return found, len(values) == len(decoded)
+
+    def _keep(self, key: bytes, found: Said) -> None:
+        if len(self._known) >= _REMEMBERED:
+            self._known, self._last = {}, {}
+        self._known[key] = found
+
+    def _notice(self, values: dict[str, Value]) -> None:
+        """Tags that nobody reads and that differ from span to span are noise."""
+        for name in values.keys() - WANTED:
+            seen = self._seen.setdefault(name, set())
+            if len(seen) < _NOISY:
+                seen.add(values[name])
+                continue
+            noise = b'{"key":' + msgspec.json.encode(name) + b","
+            if len(self._noise) < _MOST_NOISE and noise not in self._noise:
+                self._noise += (noise,)
+                self._known = {}
+
+
+_READERS: dict[tuple[str, str], _Reader] = {}
+
+
+def _reader(process: _Process) -> _Reader:
+    node = next((str(tag.value) for tag in process.tags or () if tag.key in PROCESS_NODE), "")
+    key = process.serviceName, node
+    found = _READERS.get(key)
+    if found is None:
+        if len(_READERS) >= _MOST_PROCESSES:
+            _READERS.clear()
+        found = _READERS[key] = _Reader(*key)
+    return found
+
+
+_STRANGER = _Reader("", "")
+"""Of spans whose process the trace does not tell."""
+
+
+def decode(body: bytes) -> tuple[list[JaegerTrace], list[Trace], list[Problem]]:
+    """The traces in BODY: those whose clocks Jaeger mended, as they came, the others as ours; and its errors.
+
+    Raises msgspec.MsgspecError or UnicodeDecodeError when BODY is not what Jaeger answers.
+    """
+    with without_collection():
+        envelope = _ENVELOPE.decode(body)
+        adjusted: list[JaegerTrace] = []
+        traces: list[Trace] = []
+        for raw in envelope.data or ():
+            if raw.adjusted:
+                adjusted.append(raw)
+            else:
+                traces.append(to_trace(raw))
+    return adjusted, traces, envelope.errors or []
 
 
 def to_trace(raw: JaegerTrace) -> Trace:
-    """RAW as ours: ids padded, spans in order of their start, the same span sent twice only once."""
-    trace_id = raw.traceID.lower().zfill(32)
-    services = {name: (process.serviceName, _from_process(process)) for name, process in raw.processes.items()}
-    spans = [_to_span(span, trace_id, services) for span in raw.spans or ()]
-    if len({span.span_id for span in spans}) < len(spans):
-        spans = list(dict.fromkeys(spans))
-    spans.sort(key=_order)
-    return Trace(trace_id, tuple(spans))
+    """RAW as ours: ids padded, spans in order of their start, the same span sent twice only once.
 
-
-def _order(span: Span) -> tuple[float, float]:
-    return span.start, -span.duration
-
-
-def _to_span(raw: _Span, trace_id: str, services: dict[str, tuple[str, str]]) -> Span:
-    get = {tag.key: tag.value for tag in raw.tags or ()}.get
-    service, node = services.get(raw.processID, ("", ""))
-    workload = _workload(
-        service,
-        get("node_id") or node,
-        get("istio.canonical_service"),
-        get("istio.canonical_revision"),
-        get("istio.namespace"),
-    )
-    kind = _KINDS.get(get("span.kind")) or str(get("span.kind")).upper()
-    url = get("http.url") or get("url.full") or ""
-    flags = get("response_flags")
-    component = get("component")
-    peer = ""
-    if kind == "CLIENT":
-        peer = _peer(get("upstream_cluster"), get("upstream_cluster.name"), url, raw.operationName, workload.namespace)
-    status = get("http.status_code")
-    if status is None:
-        status = get("http.response.status_code")
-    grpc = get("grpc.status_code")
-    error = get("error")
-    parent = ""
-    for reference in raw.references or ():
-        if reference.refType == "CHILD_OF" and reference.traceID == raw.traceID:
-            parent = reference.spanID.lower().zfill(16)
-            break
-    # by position, in the order of the model: a search holds a thousand of them
-    return Span(
-        trace_id,
-        raw.spanID.lower().zfill(16),
-        parent,
-        kind,
-        raw.operationName,
-        raw.startTime / 1e6,
-        raw.duration / 1e6,
-        workload,
-        peer,
-        str(get("http.method") or get("http.request.method") or ""),
-        str(url),
-        _number(status) or 0,
-        None if grpc is None else _number(grpc),
-        _NO_FLAGS if flags is None or flags == "-" else flags_of(str(flags)),
-        error is True or error == "true",
-        component == "proxy" or (component is None and flags is not None),
-    )
-
-
-def _from_process(process: _Process) -> str:
-    """The node id among the tags of the process, where a telemetry pipeline put it."""
-    return next((str(tag.value) for tag in process.tags or () if tag.key in ("node_id", "service.instance.id")), "")
-
-
-@lru_cache(maxsize=256)
-def _number(value: _Value) -> int | None:
-    """An HTTP or gRPC status, whichever type it was sent as."""
-    if isinstance(value, int):
-        return int(value)
-    text = str(value)
-    return int(text) if text.isdecimal() else None
-
-
-@lru_cache(maxsize=256)
-def flags_of(text: str) -> frozenset[str]:
-    """Envoy's response flags in TEXT: ``DI,DC``, the long names too; ``-`` and nothing mean none."""
-    parts = (part.strip() for part in text.split(","))
-    return frozenset(_LONG_FLAGS.get(part, part) for part in parts if part and part != "-")
-
-
-@lru_cache(maxsize=1024)
-def _workload(process: str, node: _Value, service: _Value, revision: _Value, namespace: _Value) -> Workload:
-    """Istio's tags first; else ``productpage.default`` and ``sidecar~ip~pod.namespace~domain``.
-
-    Istio calls a workload without a version label ``latest``; the rest of us call it by its name.
+    Raises msgspec.MsgspecError or UnicodeDecodeError when its tags are not Jaeger's.
     """
-    parts = str(node).split("~")
-    pod, _, pod_namespace = parts[2].rpartition(".") if len(parts) == 4 else ("", "", "")
-    name, _, process_namespace = process.partition(".")
-    process_namespace = process_namespace.split(".", 1)[0]
-    found = str(service or name)
-    version = str(revision or "")
-    if not version and found:
-        owner = pod.rsplit("-", 2)[0] if pod.count("-") >= 2 else pod
-        version = owner.removeprefix(f"{found}-") if owner.startswith(f"{found}-") else ""
-    if version == "latest":
-        version = ""
-    return Workload(found, version, str(namespace or pod_namespace or process_namespace or "default"))
-
-
-def _authority(url: str) -> str:
-    _, scheme, rest = url.partition("://")
-    return rest.split("/", 1)[0].split("?", 1)[0].rsplit("@", 1)[-1] if scheme else ""
-
-
-@lru_cache(maxsize=4096)
-def _peer(cluster: _Value, named: _Value, url: _Value, operation: str, namespace: str) -> str:
-    """The service that was called: by Istio's cluster, else by the URL, else by the route's name."""
-    for name in (cluster, named):
-        parsed = hosts.parse_cluster(str(name or ""))
-        if parsed and parsed[0] == "outbound":
-            return _service(parsed[3], namespace)
-    authority = _authority(str(url))
-    host = authority.rsplit(":", 1)[0] if authority.rsplit(":", 1)[-1].isdigit() else authority
-    if host and not host.replace(".", "").isdigit() and not host.startswith("["):
-        return _service(host, namespace)
-    route = operation.split("/", 1)[0]
-    if "." in route and " " not in route:
-        return _service(route, namespace)
-    return host
-
-
-def _service(host: str, namespace: str) -> str:
-    name = host.rsplit(":", 1)[0] if host.rsplit(":", 1)[-1].isdigit() else host
-    if ".svc." in name or name.endswith((".svc", f".{namespace}")):
-        return name.split(".", 1)[0]
-    return hosts.short(name)
+    wire = raw.traceID
+    trace_id = wire.lower().zfill(32)
+    readers = {name: _reader(process).read for name, process in raw.processes.items()}
+    stranger = _STRANGER.read
+    spans: list[Span] = []
+    for span in raw.spans or ():
+        facts, url = readers.get(span.processID, stranger)(bytes(span.tags))
+        parent = ""
+        for reference in span.references or ():
+            if reference.refType == "CHILD_OF" and reference.traceID == span.traceID:
+                parent = reference.spanID.lower()
+                break
+        span_id = span.spanID.lower()
+        peer = facts.peer
+        # by position, in the order of the model: a search holds thousands of them
+        spans.append(
+            Span(
+                trace_id,
+                span_id if len(span_id) == _HEX else span_id.zfill(_HEX),
+                parent if not parent or len(parent) == _HEX else parent.zfill(_HEX),
+                facts.kind,
+                intern(span.operationName),
+                span.startTime / 1e6,
+                span.duration / 1e6,
+                facts.workload,
+                peer_of(url, span.operationName, facts.workload.namespace) if peer is None else peer,
+                facts.method,
+                url,
+                facts.status,
+                facts.grpc_status,
+                facts.flags,
+                facts.error,
+                facts.proxy,
+            )
+        )
+    return assemble(trace_id, spans)

@@ -14,6 +14,7 @@ from typing import Protocol
 import msgspec
 
 from chaosmesh_ext.model import Answer, Edge, Injected, Span, Trace, Workload
+from chaosmesh_ext.observe.reach import Target
 
 __all__ = ["FLUSH", "QUIET", "Expected", "Gathered", "TraceSource", "calls_of", "gather", "missing"]
 
@@ -27,7 +28,22 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.02, 0.25
 
 
 class TraceSource(Protocol):
-    """A store of traces. Every method raises Unreachable when the store does not answer, or not with sense."""
+    """A store of traces. Every method raises Unreachable when the store does not answer, or not with sense.
+
+    name: Jaeger, Zipkin or Tempo. url: where it is, without anything secret. target: how it is reached.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def target(self) -> Target: ...
+
+    def services(self) -> list[str]:
+        """The store's names of the services that have spans, sorted."""
 
     def trace(self, trace_id: str) -> Trace | None:
         """The trace with this id, or None."""

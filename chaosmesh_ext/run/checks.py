@@ -15,6 +15,7 @@ from chaosmesh_ext.mesh.permissions import Permission, missing, needed
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Marker, new_run_token
 from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.observe.stores import has_store, store_name, store_of
 from chaosmesh_ext.observe.traces import gather
 from chaosmesh_ext.run import guard
 from chaosmesh_ext.run.traffic import Errand, Traffic, application
@@ -64,7 +65,7 @@ def cluster(client: Client, settings: Settings, namespaces: Iterable[str]) -> It
 
 def observed(settings: Settings, url: str = "") -> Iterator[Check]:
     """What the trace store, Prometheus and one marked request say. URL: whole, or a path on the setting app_url."""
-    yield _asked("Jaeger", lambda: _jaeger(settings))
+    yield _asked(store_name(settings), lambda: _store(settings))
     yield _asked("Prometheus", lambda: _prometheus(settings))
     yield _asked("marked request", lambda: _marked(settings, url))
 
@@ -207,14 +208,14 @@ def _janitor(around: Surroundings, settings: Settings) -> Check:
     return _no("janitor", why, "install one (manifests/janitor/), or say --without-janitor", _REFUSED)
 
 
-def _jaeger(settings: Settings) -> Check:
-    if not settings.jaeger_url:
-        return _well("Jaeger", "not known: proofs need Prometheus then", "set JAEGER_URL")
-    from chaosmesh_ext.observe.jaeger import Jaeger
-
-    store = Jaeger(target(settings, "jaeger"))
+def _store(settings: Settings) -> Check:
+    if not has_store(settings):
+        return _well(
+            store_name(settings), "not known: proofs need Prometheus then", "set JAEGER_URL (or ZIPKIN_, TEMPO_)"
+        )
+    store = store_of(settings)
     services = store.services()
-    return _yes("Jaeger", f"{len(services)} services at {store.url}, reached {store.target.how()}")
+    return _yes(store.name, f"{len(services)} services at {store.url}, reached {store.target.how()}")
 
 
 def _prometheus(settings: Settings) -> Check:
@@ -246,13 +247,12 @@ def _marked(settings: Settings, url: str) -> Check:
     if answer.error or not answer.status:
         return _no(name, f"{answer.url}: {answer.error}", "check APP_URL and that the application is up", _UNKNOWN)
     answers = f"{answer.url}, reached {aim.how()}, answers {answer.status}"
-    if not settings.jaeger_url:
-        return _well(name, f"{answers}; its trace cannot be read", "set JAEGER_URL")
-    from chaosmesh_ext.observe.jaeger import Jaeger
-
-    trace = gather(Jaeger(target(settings, "jaeger")), [answer]).traces.get(answer.trace_id)
+    if not has_store(settings):
+        return _well(name, f"{answers}; its trace cannot be read", "set JAEGER_URL (or ZIPKIN_, TEMPO_)")
+    store = store_of(settings)
+    trace = gather(store, [answer]).traces.get(answer.trace_id)
     if trace is None:
-        advice = "let sidecars honour x-client-trace-id (client sampling 100 %), and report to this Jaeger"
+        advice = f"let sidecars honour x-client-trace-id (client sampling 100 %), and report to this {store.name}"
         return _no(name, f"{answers} and is not traced", advice, _UNKNOWN)
     workloads = sorted({str(span.workload) for span in trace.spans})
     found = f"{answers}, traced with {len(trace.spans)} spans of {', '.join(workloads)}"

@@ -15,6 +15,7 @@ from chaosmesh_ext.errors import ChaosMeshError, LeftBehind
 from chaosmesh_ext.mesh import Client, Place, RunLease, Watchdog, Witness
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.observe.stores import has_store
 from chaosmesh_ext.run.audit import Audit
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.keeper import Keeper
@@ -66,7 +67,7 @@ class Opened:
         most = settings.max_run
         length = most if length is None else min(length + _MARGIN, most)
         audit = None
-        if settings.prometheus_url and settings.jaeger_url:
+        if settings.prometheus_url and has_store(settings):
             audit = Audit(Prometheus(target(settings, "prometheus")))
         opened = cls(run, Watchdog.start(client.access, run=run, deadline=length), audit)
         try:

@@ -9,6 +9,7 @@ from chaosmesh_ext.mesh import Fault, Place
 from chaosmesh_ext.mesh.match import sample_headers
 from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.observe.stores import has_store, store_of
 from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run.evidence import Watched
 from chaosmesh_ext.run.proof import Prover
@@ -38,11 +39,9 @@ def prover_for(
     watched, marker = Watched.of(place), Marker(place.run, place.cell)
     aim = application(settings, url) if url or settings.app_url else None
     errand = Errand.to(aim, {**sample_headers(place.match), **headers}) if aim else None
-    if errand and (traces is not None or settings.jaeger_url):
+    if errand and (traces is not None or has_store(settings)):
         if traces is None:
-            from chaosmesh_ext.observe.jaeger import Jaeger
-
-            traces = Jaeger(target(settings, "jaeger"))
+            traces = store_of(settings)
         return TraceProver(
             traces,
             traffic,

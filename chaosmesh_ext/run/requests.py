@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
-from chaosmesh_ext.errors import Inconclusive, InvalidInput
+from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Marker
-from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.observe.stores import store_of
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.traffic import Errand, Traffic, application
@@ -77,9 +77,5 @@ class Requests:
 
     def _store(self) -> TraceSource:
         if self.traces is None:
-            if not self._settings().jaeger_url:
-                raise Inconclusive("no trace store is known: set JAEGER_URL")
-            from chaosmesh_ext.observe.jaeger import Jaeger
-
-            self.traces = Jaeger(target(self._settings(), "jaeger"))
+            self.traces = store_of(self._settings())
         return self.traces
