@@ -153,10 +153,10 @@ _LISTS: Mapping[str, Check] = {
 """What stands in `values`, by those of `key` that have no brackets."""
 
 _GONE = {
-    "destination.namespace": "attribute destination.namespace is replaced by the metadata.namespace",
-    "destination.labels": "attribute destination.labels is replaced by the workload selector",
-    "destination.name": "deprecated attribute destination.name: only supported in v1alpha1",
-    "destination.user": "deprecated attribute destination.user: only supported in v1alpha1",
+    "destination.namespace": "attribute {} is replaced by the metadata.namespace",
+    "destination.labels": "attribute {} is replaced by the workload selector",
+    "destination.name": "deprecated attribute {}: only supported in v1alpha1",
+    "destination.user": "deprecated attribute {}: only supported in v1alpha1",
 }
 
 
@@ -187,7 +187,7 @@ def _of_key(field: str, key: str) -> Iterator[Refusal]:
         elif name not in ("request.headers", "request.auth.claims") or not names_in_brackets(key):
             yield not_implemented(field, f"{key}, which Istio takes and leaves out, is not implemented by the lab")
     elif name in _GONE:
-        yield invalid(field, _GONE[name])
+        yield invalid(field, _GONE[name].format(key))
     elif key not in _LISTS:
         yield invalid(field, f"unknown attribute: {key}")
 
@@ -198,17 +198,6 @@ def _together(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
         yield invalid(f"{field}.rules", _DENY_NOTHING)
 
 
-def _filled(name: str, item: Check) -> Check:
-    """A list, not empty, of ITEMs."""
-
-    def check(field: str, value: Any) -> Iterator[Refusal]:
-        if value == []:
-            yield invalid(field, f"`{name}` must not be empty")
-        yield from each(item)(field, value)
-
-    return check
-
-
 _FROM = fields({"source": fields(_SOURCE, also=_not_empty("from.source", _accounts_alone))}, required=["source"])
 _TO = fields({"operation": fields(_OPERATION, also=_not_empty("to.operation"))}, required=["operation"])
 _WHEN = fields({"key": text, "values": each(text), "notValues": each(text)}, required=["key"], also=_condition)
@@ -217,7 +206,7 @@ authorization_policy: Check = fields(
     {
         "selector": workload_selector,
         "action": one_of("ALLOW", "DENY", elsewhere=("AUDIT", "CUSTOM")),
-        "rules": each(fields({"from": _filled("from", _FROM), "to": _filled("to", _TO), "when": each(_WHEN)})),
+        "rules": each(fields({"from": each(_FROM), "to": each(_TO), "when": each(_WHEN)})),
     },
     also=_together,
 )
