@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from chaosmesh_ext import tolerances
+from chaosmesh_ext.tolerances.words import heard
 
 __all__ = ["unmet"]
 
@@ -31,7 +31,7 @@ def unmet(
     try:
         if isinstance(allowed, dict) and allowed.get("type") == "probe":
             allowed["provider"].setdefault("arguments", {})["value"] = value
-            with tolerances.heard() as lines:
+            with heard() as lines:
                 met = bool(run_activity(allowed, configuration, secrets))
             return None if met else "; ".join(lines) or f"expected {_words(tolerance)}, saw {_seen(value)}"
         met = bool(within_tolerance(allowed, value, configuration=configuration, secrets=secrets))
