@@ -145,10 +145,11 @@ class PortForward:
 
 def _cut(far: WebSocket) -> None:
     """End FAR now; a thread that waits for it wakes."""
-    if far.sock is not None:
+    connection = far.sock  # another thread may take it away
+    if connection is not None:
         with contextlib.suppress(OSError):
-            far.sock.shutdown(socket.SHUT_RDWR)
-        far.sock.close()
+            connection.shutdown(socket.SHUT_RDWR)
+        connection.close()
 
 
 def _pod(client: Client, service: ServiceUrl) -> tuple[str, int]:
@@ -203,9 +204,6 @@ def _open(access: Access, namespace: str, pod: str, port: int) -> WebSocket:
     headers = [f"{name}: {value}" for name, value in access.headers]
     if access.authorization:
         headers.append(f"Authorization: {access.authorization}")
-    tls: dict[str, Any] = {"context": access.context()} if access.host.startswith("https:") else {}
-    if access.server_name:
-        tls["server_hostname"] = access.server_name
     try:
         opened = websocket.create_connection(
             "ws" + access.host.removeprefix("http") + path,
@@ -214,8 +212,7 @@ def _open(access: Access, namespace: str, pod: str, port: int) -> WebSocket:
             subprotocols=[_PROTOCOL],
             suppress_origin=True,
             enable_multithread=True,
-            sslopt=tls,
-            **_proxy(access.proxy),
+            **_way(access),
         )
     except websocket.WebSocketBadStatusException as error:
         raise _refusal(error.status_code, error.resp_body, what, access) from None
@@ -225,13 +222,25 @@ def _open(access: Access, namespace: str, pod: str, port: int) -> WebSocket:
     return opened
 
 
-def _proxy(url: str) -> dict[str, Any]:
-    """websocket-client's words for the proxy at URL; without one it would ask the environment itself."""
-    if not url:
-        return {"http_no_proxy": ["*"]}
-    parts = urlsplit(url)
-    user = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
-    return {"http_proxy_host": parts.hostname, "http_proxy_port": parts.port or 80, "http_proxy_auth": user}
+def _way(access: Access) -> dict[str, Any]:
+    """websocket-client's words for the way to the API; left to itself it would look for a proxy in the environment."""
+    context = access.context() if access.host.startswith("https:") else None
+    parts = urlsplit(access.host)
+    host = parts.hostname or ""
+    name = access.server_name or host
+    if access.proxy:
+        proxy = urlsplit(access.proxy)
+        user = (unquote(proxy.username), unquote(proxy.password or "")) if proxy.username else None
+        found = {"http_proxy_host": proxy.hostname, "http_proxy_port": proxy.port or 80, "http_proxy_auth": user}
+        return {**found, "sslopt": {"context": context, "server_hostname": name}}
+    plain = socket.create_connection((host, parts.port or (443 if context else 80)), _TIMEOUT)
+    if context is None:
+        return {"socket": plain}
+    try:
+        return {"socket": context.wrap_socket(plain, server_hostname=name)}
+    except BaseException:
+        plain.close()
+        raise
 
 
 def _refusal(status: int, body: bytes | None, what: str, access: Access) -> errors.ChaosMeshError:

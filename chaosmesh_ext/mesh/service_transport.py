@@ -164,7 +164,6 @@ class ServiceTransport(httpx.BaseTransport):
 
     def _by_forward(self, service: ServiceUrl, request: httpx.Request, why: str) -> httpx.Response:
         forward, inner = self._forward(service, why)
-        self._ways[str(service)] = f"through a port-forward to the pod {forward.pod} ({why})"
         headers = request.headers.copy()
         if headers.get("host") == request.url.netloc.decode():
             headers["host"] = service.host
@@ -178,11 +177,13 @@ class ServiceTransport(httpx.BaseTransport):
             extensions={**request.extensions, "sni_hostname": host},
         )
         try:
-            return inner.handle_request(sent)
+            response = inner.handle_request(sent)
         except httpx.TransportError as error:
             if words := forward.last_words:
                 raise type(error)(f"the port-forward to {forward.pod} says: {words}") from error
             raise
+        self._ways[str(service)] = f"through a port-forward to the pod {forward.pod} ({why})"
+        return response
 
     def _forward(self, service: ServiceUrl, why: str) -> tuple[PortForward, httpx.HTTPTransport]:
         with self._lock:

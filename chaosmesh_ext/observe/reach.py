@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from chaosmesh_ext.mesh.service_transport import ServiceTransport
 
-__all__ = ["SCHEMES", "Target", "Tls", "is_loopback", "mistakes", "target", "without_password"]
+__all__ = ["SCHEMES", "Target", "Tls", "close", "is_loopback", "mistakes", "target", "without_password"]
 
 SCHEMES: Final = ("http://", "https://", f"{SCHEME}://")
 """How a URL begins that can be reached."""
@@ -318,12 +318,11 @@ def _context(tls: Tls) -> ssl.SSLContext:
     return context
 
 
-def _close() -> None:
+@atexit.register
+def close() -> None:
+    """Close all clients and port-forwards that are shared; they are opened again when they are needed."""
     with _LOCK:
         while _CLIENTS:
             _CLIENTS.popitem()[1].close()
         while _SERVICES:
             _SERVICES.popitem()[1].end()
-
-
-atexit.register(_close)

@@ -22,11 +22,12 @@ DATA = Path(__file__).parents[1] / "data"
 
 @dataclass
 class Told:
-    """A server that answers as it is told; `asked` holds (method, path with query, headers)."""
+    """A server that answers as it is told; `asked` holds (method, path with query, headers). server: what listens."""
 
     url: str = ""
     answer: Callable[[BaseHTTPRequestHandler], None] = lambda _handler: None
     asked: list[tuple[str, str, dict[str, str]]] = field(default_factory=list)
+    server: ThreadingHTTPServer | None = None
 
     def says(self, status: int, body: bytes | str | object, kind: str = "application/json") -> None:
         """Every request gets this."""
@@ -64,6 +65,7 @@ def told():
             """A client that leaves in the middle is what some tests are about."""
 
     server = Server(("127.0.0.1", 0), Handler)
+    state.server = server
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
