@@ -15,7 +15,7 @@ from chaosmesh_ext.model.finding import (
 from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
 from chaosmesh_ext.model.scope import Scope
 from chaosmesh_ext.model.topology import Topology, load_topology
-from chaosmesh_ext.model.trace import GONE, Span, Trace
+from chaosmesh_ext.model.trace import GONE, Span, Trace, edges_of
 from chaosmesh_ext.model.verdict import Verdict
 from chaosmesh_ext.model.workload import Edge, Workload
 
@@ -41,6 +41,7 @@ __all__ = [
     "Trace",
     "Verdict",
     "Workload",
+    "edges_of",
     "fingerprint",
     "load_topology",
     "new_run_token",

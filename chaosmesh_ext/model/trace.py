@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any
 
 import msgspec
 
-from chaosmesh_ext.model.workload import Workload
+from chaosmesh_ext.model.workload import Edge, Workload
 
-__all__ = ["GONE", "Span", "Trace"]
+__all__ = ["GONE", "Span", "Trace", "edges_of"]
 
 GONE = frozenset({"DC", "DR"})
 """Envoy's flags of a caller that left: DC from HTTP/1, DR from HTTP/2 and gRPC (measured)."""
@@ -99,3 +99,14 @@ class Trace(msgspec.Struct, frozen=True, dict=True):
     def to_builtins(self) -> Any:
         """Plain lists and dictionaries, for a journal."""
         return msgspec.to_builtins(self)
+
+
+def edges_of(traces: Iterable[Trace]) -> dict[Edge, int]:
+    """The calls that the proxies in TRACES reported, counted by caller and callee."""
+    counts: dict[tuple[Workload, str], int] = {}
+    for trace in traces:
+        for span in trace.spans:
+            if span.kind == "CLIENT" and span.proxy:
+                key = span.workload, span.peer
+                counts[key] = counts.get(key, 0) + 1
+    return {Edge(workload, peer): count for (workload, peer), count in counts.items()}
