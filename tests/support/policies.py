@@ -59,13 +59,14 @@ def let_through(mesh: Mesh, wanted: Mapping[str, int]) -> str:
 def asked(mesh: Mesh, cases: Mapping[str, Case]) -> dict[str, dict[str, bool]]:
     """Whether each request of CASES is one that its rule means, by case and name.
 
-    Every rule also wants a header with the name of its case. The same rules are asked twice, once in a policy that denies
-    and once in one that allows: both must mean the same.
+    Every rule also wants a header with the number of its case. The same rules are asked twice, once in a policy that
+    denies and once in one that allows: both must mean the same.
     """
     found: dict[str, list[dict[str, bool]]] = {name: [] for name in cases}
+    numbers = {name: f"case {number}." for number, name in enumerate(cases)}
     sources = {one.source for case in cases.values() for one in case.requests.values()}
     for action, status in (("DENY", 403), ("ALLOW", 200)):
-        rules = [_for_case(case.rule, name) for name, case in cases.items()]
+        rules = [_for_case(case.rule, numbers[name]) for name, case in cases.items()]
         denied = _CANARY if action == "DENY" else "none"
         if action == "DENY":
             rules.append(_for_case({}, _CANARY))
@@ -73,7 +74,7 @@ def asked(mesh: Mesh, cases: Mapping[str, Case]) -> dict[str, dict[str, bool]]:
         for source in sorted(sources):
             until(lambda: _ask(mesh, Request(source), denied) == 403, f"{source} meets the policy")  # noqa: B023
         for name, case in cases.items():
-            statuses = {label: _ask(mesh, one, name) for label, one in case.requests.items()}
+            statuses = {label: _ask(mesh, one, numbers[name]) for label, one in case.requests.items()}
             assert set(statuses.values()) <= {200, 403}, (name, statuses)
             found[name].append({label: one == status for label, one in statuses.items()})
     mesh.delete("AuthorizationPolicy", "policy")
