@@ -6,7 +6,8 @@ no longer what it was proven to be: the run ends inconclusive and rolls back.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -71,7 +72,10 @@ def disturbed(obj: Obj | None, run: str, *, uid: str = "") -> str:
     if look(obj, join("metadata", "labels", LABEL)) != run:
         return f"our label {LABEL} is gone"
     ours = values(record.entries)
-    return next(filter(None, (_changed(obj, entry, ours, created=record.created) for entry in record.entries)), "")
+    changes = (_changed(obj, entry, ours, created=record.created) for entry in record.entries)
+    return next(filter(None, changes), "") or _copied(
+        obj, [field for entry in record.entries for field in entry.fields]
+    )
 
 
 def _changed(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool) -> str:
@@ -119,6 +123,23 @@ def _gone(obj: Obj, fields: Iterable[Field], ours: list[tuple[str, Any]]) -> str
             }
         if (field.on, digest(field.set)) not in seen[where, suffix]:
             return field.at
+    return ""
+
+
+def _copied(obj: Obj, fields: Sequence[Field]) -> str:
+    """That one of FIELDS is in more elements of its list than we put it into: somebody copied one, and the fault."""
+    known = Counter((place[0], place[2], digest(field.set)) for field in fields if (place := in_list(field.at)))
+    for (where, suffix, value), most in known.items():
+        found = look(obj, where)
+        there = [
+            index
+            for index, one in enumerate(found if isinstance(found, list) else ())
+            if not run_of(str(one.get("name", "")))
+            and look(one, suffix) is not ABSENT
+            and digest(look(one, suffix)) == value
+        ]
+        if len(there) > most:
+            return f"our value of {where}/{there[0]}{suffix} was copied to {where}/{there[-1]}{suffix}"
     return ""
 
 

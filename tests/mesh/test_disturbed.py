@@ -128,6 +128,13 @@ def test_a_field_that_somebody_changed_is_told(owner):
         assert disturbed(edited, RUN)
 
 
+def test_a_copy_of_a_route_with_our_field_is_told_for_more_requests_would_meet_the_fault(owner):
+    (change,) = overlay.plan(Abort(507), place(**EVERYBODY), View(owner=owner))
+    obj = apply(owner, change.compute(owner))
+    obj["spec"]["http"].append({**deepcopy(obj["spec"]["http"][2]), "name": "copy"})
+    assert disturbed(obj, RUN) == "our value of /spec/http/1/fault was copied to /spec/http/4/fault"
+
+
 def test_another_cell_of_the_run_does_not_disturb(scoped):
     (change,) = overlay.plan(Abort(508), place("2", **EVERYBODY), View(owner=scoped))
     both = apply(scoped, change.compute(scoped))

@@ -80,12 +80,14 @@ def test_a_fault_is_gone_from_the_sidecars_soon_after_its_runner_was_struck(
     lab: LabUnderTest, tmp_path: Path, name: str, whole: bool, within: float
 ):
     """WHOLE: all of its process group. A stopped runner counts as dead after 10 seconds of silence."""
+    log = tmp_path / "chaostoolkit.log"
     with runner(lab, tmp_path) as process, closing(Sidecar(lab)) as sidecar:
         found = until(lambda: [one for one in runs(lab) if one["objects"]], 60)
         assert found, told(process, tmp_path)
         marker = f"{found[0]['run']}-1"
         assert until(lambda: sidecar.delayed(marker), 10)
-        time.sleep(0.5)
+        # before it is proven, a busy machine may end it without us
+        assert until(lambda: "is live on" in log.read_text(), 30), told(process, tmp_path)
         number = getattr(signal, f"SIG{name}")
         began = time.monotonic()
         if whole:

@@ -54,7 +54,7 @@ def _scale(constants: dict[str, float]) -> None:
     """These traces are whole at once; CONSTANTS, written ``module:Class:name``, are as a test wants them."""
     from chaosmesh_ext.observe.traces import gather
 
-    for module in ("hunt", "trace_proof", "run"):
+    for module in ("hunt", "trace_proof", "requests"):
         importlib.import_module(f"chaosmesh_ext.run.{module}").gather = partial(gather, quiet=0.05)
     for where, value in constants.items():
         module, *names = where.split(":")
