@@ -9,7 +9,10 @@ import msgspec
 
 from chaosmesh_ext.istio.selectors import covers, selects
 
-__all__ = ["EVERYTHING", "Imports", "imports", "ruling"]
+__all__ = ["EVERYTHING", "OF_THE_LAB", "Imports", "imports", "is_of_the_lab", "ruling"]
+
+OF_THE_LAB = {"app.kubernetes.io/managed-by": "chaosmesh-ext-lab"}
+"""The label of what a lab writes for itself."""
 
 EVERYTHING = ("*/*",)
 """The `hosts` of a proxy that no Sidecar rules, or one without `egress`."""
@@ -21,9 +24,10 @@ def ruling(
     """The one of SIDECARS that istiod goes by for a pod of NAMESPACE with LABELS; None when none does.
 
     Of those in the pod's namespace with a `workloadSelector` for it the oldest (whole seconds, then by name); else the
-    oldest there without one; else the oldest without one in the ROOT namespace. They are never merged.
+    oldest there without one; else the oldest without one in the ROOT namespace. They are never merged. Those of a lab
+    on the real control plane (`OF_THE_LAB`) do not count: they say what the ruling one says, at the lab's addresses.
     """
-    own = sorted((one for one in sidecars if one["metadata"]["namespace"] in (namespace, root)), key=_age)
+    own = sorted((one for one in sidecars if not is_of_the_lab(one)), key=_age)
     for home in dict.fromkeys((namespace, root)):
         here = [one for one in own if one["metadata"]["namespace"] == home]
         for one in here:
@@ -34,6 +38,12 @@ def ruling(
             if one["spec"].get("workloadSelector") is None:
                 return one
     return None
+
+
+def is_of_the_lab(obj: Mapping[str, Any]) -> bool:
+    """Whether OBJ is one by which a lab does what interception does on a cluster."""
+    labels = obj["metadata"].get("labels") or {}
+    return all(labels.get(key) == value for key, value in OF_THE_LAB.items())
 
 
 def _age(obj: Mapping[str, Any]) -> tuple[str, str, str]:

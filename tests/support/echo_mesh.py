@@ -43,6 +43,8 @@ _CLEANED = (
     "PeerAuthentication",
     "AuthorizationPolicy",
     "RequestAuthentication",
+    "ServiceEntry",
+    "Sidecar",
 )
 _QUIET_S = 0.12
 """istiod of these tests gathers changes for 10 ms before it sends them."""

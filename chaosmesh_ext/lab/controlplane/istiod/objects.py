@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from chaosmesh_ext.errors import LabError
+from chaosmesh_ext.istio.sidecars import EVERYTHING, OF_THE_LAB, imports, ruling
 from chaosmesh_ext.lab.envoy.bootstrap import NodeInfo
 from chaosmesh_ext.lab.envoy.metrics import announce_peer, learn_peer, stats_log
 from chaosmesh_ext.lab.envoy.node import POD, is_gateway, is_proxied, node_of
@@ -88,8 +89,8 @@ def for_webhook(url: str, root: bytes) -> Obj:
     }
 
 
-def for_pod(pod: Obj) -> list[Obj]:
-    """What must be there before the proxy of a placed POD asks for its configuration."""
+def for_pod(pod: Obj, sidecars: Iterable[Obj] = ()) -> list[Obj]:
+    """What must be there before the proxy of a placed POD asks for its configuration; SIDECARS are the users' own."""
     node = node_of(pod)
     if node is None or not is_proxied(pod):
         return []
@@ -97,7 +98,9 @@ def for_pod(pod: Obj) -> list[Obj]:
     filters = {"workloadSelector": _selector(pod), "configPatches": patches}
     out = [_object("networking.istio.io/v1alpha3", "EnvoyFilter", _name(pod), node.namespace, filters)]
     if not is_gateway(pod):
-        out.append(_object("networking.istio.io/v1", "Sidecar", _name(pod), node.namespace, _sidecar(pod, node)))
+        out.append(
+            _object("networking.istio.io/v1", "Sidecar", _name(pod), node.namespace, _sidecar(pod, node, sidecars))
+        )
     return out
 
 
@@ -117,8 +120,16 @@ def workload_entry(pod: Obj) -> Obj | None:
     return entry
 
 
-def _sidecar(pod: Obj, node: NodeInfo) -> dict[str, Any]:
+def _sidecar(pod: Obj, node: NodeInfo, sidecars: Iterable[Obj]) -> dict[str, Any]:
+    """Where the proxy listens; what it is told of is what the one of SIDECARS says that rules POD.
+
+    istiod goes by one Sidecar, the oldest: on a cluster that would be the user's, here it is this one.
+    """
+    ruling_one = ruling(sidecars, node.namespace, node.labels, ROOT_NAMESPACE)
+    spec: Mapping[str, Any] = ruling_one["spec"] if ruling_one else {}
+    kept = {key: spec[key] for key in ("outboundTrafficPolicy", "inboundConnectionPool") if key in spec}
     return {
+        **kept,
         "workloadSelector": {"labels": _selector(pod)["labels"]},
         "ingress": [
             {
@@ -131,8 +142,23 @@ def _sidecar(pod: Obj, node: NodeInfo) -> dict[str, Any]:
             for port in _ports(pod) or [{"containerPort": 9080}]
         ],
         # a listener for every port of every service; with a port it would keep the clusters of all other ports away
-        "egress": [{"bind": node.admin, "captureMode": "NONE", "hosts": ["*/*"]}],
+        "egress": [
+            {
+                **listener,
+                "bind": listener.get("bind") or node.admin,
+                "captureMode": "NONE",
+                "hosts": _with_collector(listener["hosts"]),
+            }
+            for listener in spec.get("egress") or [{"hosts": list(EVERYTHING)}]
+        ],
     }
+
+
+def _with_collector(hosts: list[str]) -> list[str]:
+    """HOSTS, and where the lab's spans go, which is its own affair and no user's."""
+    collector = f"{ROOT_NAMESPACE}/{_COLLECTOR}"
+    known = imports(hosts, ROOT_NAMESPACE).service(ROOT_NAMESPACE, _COLLECTOR)
+    return list(hosts) if known else [*hosts, collector]
 
 
 def _sidecar_patches(node: NodeInfo) -> list[dict[str, Any]]:
@@ -204,10 +230,9 @@ def _port_name(port: dict[str, Any]) -> str:
 
 
 def _object(api_version: str, kind: str, name: str, namespace: str, spec: dict[str, Any]) -> Obj:
-    labels = {"app.kubernetes.io/managed-by": "chaosmesh-ext-lab"}
     return {
         "apiVersion": api_version,
         "kind": kind,
-        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(OF_THE_LAB)},
         "spec": spec,
     }

@@ -9,6 +9,8 @@ from typing import Any
 import aiohttp
 
 from chaosmesh_ext.errors import ChaosMeshError, LabError
+from chaosmesh_ext.istio.selectors import selects
+from chaosmesh_ext.istio.sidecars import is_of_the_lab
 from chaosmesh_ext.lab.controlplane.api import ProxyStatus
 from chaosmesh_ext.lab.controlplane.istiod.objects import (
     ROOT_NAMESPACE,
@@ -51,6 +53,8 @@ class IstiodControlPlane:
         self._client: aiohttp.ClientSession | None = None
         self._written: dict[tuple[str, str], list[Obj]] = {}
         self._entries: dict[tuple[str, str], Obj] = {}
+        self._pods: dict[tuple[str, str], Obj] = {}
+        self._sidecars: dict[tuple[str, str], Obj] = {}
         self._queue: asyncio.Queue[tuple[str, Obj]] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
 
@@ -64,7 +68,7 @@ class IstiodControlPlane:
         await self._kube.apply(for_webhook(self._istiod.validate_url, self._authority.root))
         self._client = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2), trust_env=False)
         self._task = asyncio.create_task(self._work())
-        self._kube.subscribe(("Pod",), lambda event, pod: self._queue.put_nowait((event, pod)))
+        self._kube.subscribe(("Pod", "Sidecar"), lambda event, obj: self._queue.put_nowait((event, obj)))
 
     async def stop(self) -> None:
         """End istiod; the Envoys keep what they have. A second call does nothing."""
@@ -87,7 +91,8 @@ class IstiodControlPlane:
             raise LabError(
                 f"Pod {pod['metadata']['name']} has no address yet: set its status.podIP before its Envoy is started"
             )
-        objects = for_pod(pod)
+        objects = for_pod(pod, self._sidecars.values())
+        self._pods[node.namespace, node.name] = pod
         self._written[node.namespace, node.name] = objects
         await asyncio.gather(*(self._kube.apply(obj) for obj in objects))
         made = bootstrap(node, (self._place.control, XDS_PORT), (self._place.control, SDS_PORT))
@@ -108,7 +113,7 @@ class IstiodControlPlane:
         """What Envoys refused, one line each, or that istiod is dead; what istiod refuses is never stored."""
         if words := self.dead():
             return [words]
-        return sorted({status.error for status in await self.proxies() if status.error})
+        return self._preceded() + sorted({status.error for status in await self.proxies() if status.error})
 
     def dead(self) -> str:
         """Why there is no istiod any more, with its last words; empty while it runs."""
@@ -128,11 +133,44 @@ class IstiodControlPlane:
 
     async def _work(self) -> None:
         while True:
-            event, pod = await self._queue.get()
+            event, obj = await self._queue.get()
             try:
-                await self._follow(event, pod)
+                await (self._follow if obj["kind"] == "Pod" else self._rule)(event, obj)
             except ChaosMeshError:
-                _LOG.exception("istiod could not be told of Pod %s", pod["metadata"]["name"])
+                _LOG.exception("istiod could not be told of %s %s", obj["kind"], obj["metadata"]["name"])
+
+    async def _rule(self, event: str, sidecar: Obj) -> None:
+        """A user's Sidecar came, changed or went: what it says of a Pod is said by the lab's own for that Pod."""
+        if is_of_the_lab(sidecar):
+            return
+        key = sidecar["metadata"]["namespace"], sidecar["metadata"]["name"]
+        if event == "DELETED":
+            self._sidecars.pop(key, None)
+        else:
+            self._sidecars[key] = sidecar
+        for name, written in list(self._written.items()):
+            wanted = for_pod(self._pods[name], self._sidecars.values())
+            self._written[name] = wanted
+            await asyncio.gather(*(self._kube.apply(obj) for obj in wanted if obj not in written))
+
+    def _preceded(self) -> list[str]:
+        """Users' Sidecars that istiod takes in place of the lab's, because they were there before a Pod."""
+        found = []
+        for key, sidecar in sorted(self._sidecars.items()):
+            selector = sidecar["spec"].get("workloadSelector")
+            for name, pod in sorted(self._pods.items()):
+                if selector is None or name[0] != key[0] or is_gateway(pod):
+                    continue
+                labels, born = selector.get("labels") or {}, pod["metadata"].get("creationTimestamp", "")
+                if (
+                    selects(labels, pod["metadata"].get("labels") or {})
+                    and sidecar["metadata"]["creationTimestamp"] < born
+                ):
+                    found.append(
+                        f"Sidecar {'/'.join(key)} was there before Pod {name[1]}, whose proxy it leaves without the"
+                        " lab's addresses: delete it and apply it again"
+                    )
+        return found
 
     async def _follow(self, event: str, pod: Obj) -> None:
         """An endpoint comes when its Pod is ready, and goes when it is not, or is deleted."""
@@ -146,6 +184,7 @@ class IstiodControlPlane:
             del self._entries[key]
             await self._remove(known)
         if event == "DELETED":
+            self._pods.pop(key, None)
             for obj in self._written.pop(key, []):
                 await self._remove(obj)
 
