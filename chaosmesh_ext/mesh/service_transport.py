@@ -31,6 +31,8 @@ _LONGEST: Final = 65536
 _ELSEWHERE: Final = (403, 404, 405)
 """What the API server says where it does not let, or does not have, the service proxy."""
 
+_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+
 
 class _Details(msgspec.Struct, frozen=True):
     kind: str = ""
@@ -158,7 +160,10 @@ class ServiceTransport(httpx.BaseTransport):
             kept = self._inner
             if kept is None or _tls(kept[0]) != _tls(access):
                 proxy = httpx.Proxy(access.proxy) if access.proxy else None
-                kept = (access, httpx.HTTPTransport(verify=access.context(), trust_env=False, proxy=proxy))
+                kept = (
+                    access,
+                    httpx.HTTPTransport(verify=access.context(), trust_env=False, proxy=proxy, limits=_LIMITS),
+                )
                 self._inner = kept
             return kept[1]
 
@@ -196,8 +201,7 @@ class ServiceTransport(httpx.BaseTransport):
                         text += "; ask for services/proxy or pods/portforward (manifests/rbac/reach)"
                         raise type(error)(text, status=error.status, reason=error.reason) from error
                     raise type(error)(text) from error
-                limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
-                inner = httpx.HTTPTransport(verify=self._context, trust_env=False, limits=limits)
+                inner = httpx.HTTPTransport(verify=self._context, trust_env=False, limits=_LIMITS)
                 self._forwards[str(service)] = (forward, inner)
             return self._forwards[str(service)]
 
