@@ -137,7 +137,7 @@ def asked_for(
             raise InvalidInput(f"{name} is {value!r}: give a number above 0")
     aim = application(settings, url)
     asked = Load(aim.url, count, duration, connections, rate, method, headers or {}, timeout, aim)
-    if marked and asked.count is None and (asked.planned is None or asked.planned > MOST_MARKED):
+    if marked and asked.planned is None:
         return msgspec.structs.replace(asked, count=MOST_MARKED)
     if marked and asked.planned is not None and asked.planned > MOST_MARKED:
         raise InvalidInput(

@@ -1,0 +1,212 @@
+"""Probes that send requests, against a real server that knows the marker: loads, headers, and the control beside."""
+
+from __future__ import annotations
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from chaosmesh_ext import probes
+from chaosmesh_ext.errors import Inconclusive, InvalidInput, Weakness
+from chaosmesh_ext.run.growing import Growing
+
+PAGE = b"<html><h1>Shop</h1><h4>Book Details</h4><p>200 pages</p></html>"
+BROKEN = b"<html><h1>Shop</h1><h4>Sorry</h4><p>no details</p></html>"
+
+
+class _Shop(BaseHTTPRequestHandler):
+    """Requests of cell 1 meet what `hurt` does; every one is remembered."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = 65536
+
+    def do_GET(self):
+        self.server.seen.append({name.lower(): value for name, value in self.headers.items()})
+        met = self.headers.get("tracestate", "").endswith("-1")
+        status, body = self.server.hurt() if met else self.server.usual()
+        self.send_response(status)
+        self.send_header("content-type", "text/html")
+        self.send_header("x-version", "v1")
+        self.send_header("content-length", str(len(body)))
+        if status == 503:
+            self.send_header("x-envoy-overloaded", "true")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def shop():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Shop)
+    server.daemon_threads = True
+    server.seen, server.usual, server.hurt = [], lambda: (200, PAGE), lambda: (200, PAGE)
+    server.url = f"http://127.0.0.1:{server.server_address[1]}/"
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def faulted(run):
+    """A run with a live cell, as an injection leaves it: what is asked of the mesh is for tests of injections."""
+
+    class Place:
+        cell = "1"
+
+    cell = Growing(Place(), None, None)
+    run._cells.append(cell)
+    run._live.append(cell)
+    yield run
+    run._cells.clear()
+    run._live.clear()
+
+
+def test_a_load_counts_what_came_back(shop):
+    answers = iter([200, 503] * 10)
+    lock = threading.Lock()
+
+    def usual():
+        with lock:
+            return next(answers), b"ok"
+
+    shop.usual = usual
+    found = probes.load(shop.url, count=20, connections=4, count_headers=["X-Version", "x-nobody"])
+    assert found["requests"] == 20
+    assert found["statuses"] == {"200": 10, "503": 10}
+    assert found["flags"] == {"UO": 10}
+    assert found["headers"] == {"x-envoy-overloaded": 10, "x-version": 20, "x-nobody": 0}
+    assert set(found["latency"]) == {"200", "503"}
+    assert list(found["latency"]["200"]) == ["p50", "p90", "p99", "max"]
+    assert found["errors"] == {}
+
+
+def test_a_load_that_nobody_answers_says_why(shop):
+    found = probes.load("http://127.0.0.1:9/", count=3, connections=3)
+    assert found["statuses"] == {"0": 3}
+    assert sum(found["errors"].values()) == 3
+
+
+def test_marked_loads_count_for_the_run_and_others_do_not(shop, run):
+    """What met the run's faults must be known to it: its audit would take them for strangers."""
+    probes.load(shop.url, count=5)
+    assert len(run.requests.control) == 5
+    assert all("tracestate" in headers for headers in shop.seen)
+    shop.seen.clear()
+    probes.load(shop.url, count=5, marked=False)
+    assert len(run.requests.control) == 5
+    assert not any("tracestate" in headers for headers in shop.seen)
+
+
+def test_a_marked_load_belongs_to_the_live_cell(shop, faulted):
+    probes.load(shop.url, count=5)
+    assert len(faulted._cells[0].answers) == 5
+    assert not faulted.requests.control
+
+
+def test_a_marked_load_is_not_without_bounds(shop):
+    with pytest.raises(InvalidInput, match="1001 marked requests"):
+        probes.load(shop.url, count=1001)
+    with pytest.raises(InvalidInput, match="6000 marked requests"):
+        probes.load(shop.url, duration=60, rate=100)
+    assert not shop.seen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({}, "needs an end"),
+        ({"count": "many"}, "count is 'many'"),
+        ({"count": 5, "connections": True}, "connections is True"),
+        ({"count": 5, "rate": "fast"}, "rate is 'fast'"),
+        ({"count": 5, "count_headers": "x-a"}, "count_headers"),
+    ],
+)
+def test_a_load_that_cannot_be_is_refused_before_anything_is_sent(shop, arguments, words):
+    with pytest.raises(InvalidInput, match=words):
+        probes.load(shop.url, **arguments)
+    assert not shop.seen
+
+
+def test_fortio_takes_one_end(shop):
+    with pytest.raises(InvalidInput, match="not both"):
+        probes.load_by_fortio(shop.url, count=5, duration=5)
+    with pytest.raises(InvalidInput, match="is no program"):
+        probes.load_by_fortio(shop.url, count=5, program="/nowhere/fortio")
+
+
+def test_a_path_is_taken_on_the_configurations_origin(shop):
+    assert probes.load("/", count=1, configuration={"app_url": shop.url})["statuses"] == {"200": 1}
+    assert probes.header("/", "x-version", configuration={"app_url": shop.url}) == "v1"
+
+
+def test_response_time_at_a_rate_counts_from_when_users_would_have_come(shop):
+    def slowly():
+        time.sleep(0.05)
+        return 200, PAGE
+
+    shop.usual = slowly
+    found = probes.response_time(shop.url, count=10, rate=50, quantile=[0.5, 1])
+    assert 0.05 <= found[0] <= found[1]
+    assert len(shop.seen) == 10
+
+
+def test_response_time_over_a_duration_sends_one_after_the_other(shop):
+    assert probes.response_time(shop.url, duration=0.3, marked=False) < 1
+    assert len(shop.seen) > 1
+
+
+def test_errors_do_not_pass_for_speed_at_a_rate_either(shop):
+    shop.usual = lambda: (503, b"")
+    with pytest.raises(Weakness, match=r"4 of 4 answers were not 200, e\.g\. 503"):
+        probes.response_time(shop.url, count=4, rate=100)
+
+
+def test_a_header_is_its_text_or_empty(shop):
+    assert probes.header(shop.url, "X-Version") == "v1"
+    assert probes.header(shop.url, "x-envoy-overloaded") == ""
+    shop.usual = lambda: (503, b"")
+    assert probes.header(shop.url, "x-envoy-overloaded") == "true"
+
+
+def test_a_header_of_no_answer_is_no_empty_text(shop):
+    with pytest.raises(Weakness, match="no answer"):
+        probes.header("http://127.0.0.1:9/", "x-version")
+    shop.usual = lambda: (404, b"")
+    with pytest.raises(Weakness, match=r"not 200, e\.g\. 404"):
+        probes.header(shop.url, "x-version", expected_status=200)
+    with pytest.raises(InvalidInput, match="name"):
+        probes.header(shop.url, " ")
+
+
+def test_what_a_fault_does_is_told_against_the_control(shop, faulted):
+    """Whatever else is slow or broken today is so for both."""
+
+    def hurt():
+        time.sleep(0.1)
+        return 200, BROKEN
+
+    shop.hurt = hurt
+    found = probes.against_control(shop.url, count=3)
+    assert found["statuses"] == found["control_statuses"] == {"200": 3}
+    assert 0.08 < found["slower_by"] < 1
+    assert "Book Details" in found["lost"]
+    assert "Sorry" in found["gained"]
+    assert (len(faulted._cells[0].answers), len(faulted.requests.control)) == (3, 3)
+
+
+def test_without_a_fault_both_are_the_same(shop):
+    found = probes.against_control(shop.url, count=2)
+    assert (found["lost"], found["gained"]) == ([], [])
+
+
+def test_a_control_that_fails_compares_nothing(shop, faulted):
+    shop.usual = lambda: (503, b"")
+    with pytest.raises(Inconclusive, match=r"control request was not answered with success \(503\)"):
+        probes.against_control(shop.url)
