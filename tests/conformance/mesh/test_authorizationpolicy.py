@@ -364,3 +364,34 @@ def test_it_is_refused(standing_mesh, seen, case, spec, says):
     text = refused(standing_mesh, "AuthorizationPolicy", "refused", spec)
     assert says in text
     seen(f"refused: …{says}…")
+
+
+TRIED = {"istio.io/dry-run": "true"}
+
+
+@pytest.mark.differs("the lab's control plane has ALLOW and DENY, for workloads, and none that is only tried")
+@pytest.mark.parametrize(
+    ("case", "spec", "annotations"),
+    [
+        ("of action AUDIT", {"action": "AUDIT", "rules": [{}]}, {}),
+        ("with targetRefs", {"targetRefs": [{"kind": "Service", "group": "", "name": "details"}]}, {}),
+        ("that is only tried", {"action": "DENY", "rules": [{}]}, TRIED),
+    ],
+)
+def test_what_the_lab_has_not(mesh, seen, side, case, spec, annotations):
+    """AuthorizationPolicy {case}"""
+    meta = {"name": "other", "namespace": "default", "annotations": annotations}
+    mesh.do(
+        mesh.kube.apply(
+            {"apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy", "metadata": meta, "spec": spec}
+        )
+    )
+    policy(mesh, "canary", action="DENY", rules=[operation(paths=["/canary"])])
+    until(lambda: plain(mesh, path="/canary") == 403, "policies are in force")
+    assert plain(mesh) == 200
+    if side == "real":
+        seen("taken; without effect on a sidecar")
+    else:
+        (problem,) = mesh.problems()
+        assert "not implemented" in problem
+        seen(f"refused: {problem.partition(' refused: ')[2]}")

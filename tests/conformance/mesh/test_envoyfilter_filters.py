@@ -9,6 +9,7 @@ import threading
 import pytest
 from echo_mesh import PORT, get, http_abort, http_delay, http_fault, marked, marker, until
 from policies import plain, policy
+from refused import refused
 
 HOST = f"details:{PORT}"
 HCM = "envoy.filters.network.http_connection_manager"
@@ -277,3 +278,54 @@ def test_the_applications_connection(mesh, seen, patch):
         found = ask()
     assert found == (200, "close")
     seen(f"{found[0]} on it, connection: {found[1]}; a new one 507")
+
+
+def change(operation, **value):
+    match = {
+        "context": "SIDECAR_OUTBOUND",
+        "listener": {"filterChain": {"filter": {"name": HCM, "subFilter": {"name": FAULT}}}},
+    }
+    return {"applyTo": "HTTP_FILTER", "match": match, "patch": {"operation": operation, **value}}
+
+
+@pytest.mark.differs("the lab's control plane inserts HTTP filters, beside those that it has, and changes none")
+@pytest.mark.parametrize(
+    ("case", "one"),
+    [
+        ("REMOVE", change("REMOVE")),
+        ("REPLACE", change("REPLACE", value=fault(**http_abort(507)))),
+        ("MERGE", change("MERGE", value=fault(**http_abort(507)))),
+        ("INSERT_BEFORE beside envoy.filters.http.cors", insert(adds("x-who", "a"), beside="envoy.filters.http.cors")),
+        ("INSERT_AFTER beside envoy.filters.http.grpc_stats", insert(adds("x-who", "a"), "INSERT_AFTER", beside="envoy.filters.http.grpc_stats")),
+        ("with a filterChain.name", insert(adds("x-who", "a"), outer="", filterChain={"name": "other"})),
+    ],
+)  # fmt: skip
+def test_what_the_lab_has_not(mesh, seen, side, patch, case, one):
+    """HTTP_FILTER {case}"""
+    if side == "embedded":
+        text = refused(mesh, "EnvoyFilter", "refused", {"configPatches": [one]})
+        assert "not implemented" in text
+        seen(f"refused: {text}")
+    else:
+        patch(one, CANARY)
+        found = canary(mesh)
+        seen(f"taken; inserted: {found}" if one["patch"]["operation"].startswith("INSERT") else "taken")
+
+
+@pytest.mark.parametrize(
+    ("case", "one", "says"),
+    [
+        ("without applyTo", {"patch": {"operation": "INSERT_FIRST", "value": adds("x", "a")}}, "missing applyTo"),
+        ("without a value", {"applyTo": "HTTP_FILTER", "patch": {"operation": "INSERT_FIRST"}}, "missing patch value"),
+        ("with a match of routes", {**insert(adds("x", "a")), "match": {"routeConfiguration": {"name": "80"}}}, "cannot have non listener match"),
+        ("with a subFilter of another filter", insert(adds("x", "a"), outer="envoy.filters.network.tcp_proxy"), f"subfilter match requires filter match with {HCM}"),
+        ("with a subFilter without a name", insert(adds("x", "a"), filterChain={"filter": {"name": HCM, "subFilter": {}}}, outer=""), "subfilter match has no name to match on"),
+        ("with a filter without a name", insert(adds("x", "a"), filterChain={"filter": {}}, outer=""), "filter match has no name to match on"),
+        ("with an unknown type", insert({"name": "x", "typed_config": {"@type": TYPES + "no_such.v3.NoSuch"}}), ""),
+    ],
+)  # fmt: skip
+def test_it_is_refused(standing_mesh, seen, case, one, says):
+    """HTTP_FILTER {case} is refused"""
+    text = refused(standing_mesh, "EnvoyFilter", "refused", {"configPatches": [one]})
+    assert says in text
+    seen(f"refused{f': …{says}…' if says else ''}")

@@ -314,3 +314,20 @@ def test_it_is_refused(standing_mesh, seen, case, fields, says):
     text = refused(standing_mesh, "RequestAuthentication", "refused", {"jwtRules": [fields]})
     assert says in text
     seen(f"refused{f': …{says}…' if says else ''}")
+
+
+@pytest.mark.differs("the lab's control plane fetches no keys")
+@pytest.mark.parametrize("case", ["jwksUri", "neither jwks nor jwksUri"])
+def test_keys_that_must_be_fetched(mesh, seen, side, case):
+    """RequestAuthentication with {case}"""
+    far = {"jwksUri": "http://keys.default.svc.cluster.local:1/keys"} if case == "jwksUri" else {}
+    fields = {"issuer": OURS.name, **far}
+    if side == "embedded":
+        text = refused(mesh, "RequestAuthentication", "refused", {"jwtRules": [fields]})
+        assert plain(mesh, headers=BAD) == 200
+        seen(f"refused: {text}")
+    else:
+        write(mesh, fields)
+        in_force(mesh)
+        assert plain(mesh, headers=bearer(OURS.token())) == 401
+        seen("taken; while the keys cannot be had, every token is refused")

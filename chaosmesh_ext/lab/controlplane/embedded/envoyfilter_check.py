@@ -9,12 +9,12 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.lab.controlplane.embedded.httpfilters import HTTP_MANAGER
 from chaosmesh_ext.lab.controlplane.embedded.messages import canonical
 from chaosmesh_ext.lab.controlplane.embedded.schema import (
+    Check,
     Refusal,
     each,
     fields,
     integer,
     invalid,
-    judged,
     not_implemented,
     one_of,
     table,
@@ -114,10 +114,20 @@ def _of_listener(field: str, match: Mapping[str, Any]) -> Iterator[Refusal]:
 
 def _sub_filter(field: str, value: Any) -> Iterator[Refusal]:
     if value in _NOT_HERE:
-        yield not_implemented(field, f"{value} is not there in the lab, so that nothing can be put beside it")
-    yield from judged(lambda name: "" if name else "Envoy filter: subfilter match has no name to match on")(
-        field, value
-    )
+        yield not_implemented(
+            field, f"{value} is not implemented by the lab's control plane: nothing can be put beside it"
+        )
+    yield from text(field, value)
+
+
+def _named(words: str) -> Check:
+    """That the filter that is meant has a name."""
+
+    def check(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
+        if not value.get("name"):
+            yield invalid(f"{field}.name", f"Envoy filter: {words} match has no name to match on")
+
+    return check
 
 
 def _value(field: str, value: Any) -> Iterator[Refusal]:
@@ -127,11 +137,7 @@ def _value(field: str, value: Any) -> Iterator[Refusal]:
 
 
 _FILTER = fields(
-    {
-        "name": judged(lambda name: "" if name else "Envoy filter: filter match has no name to match on"),
-        "subFilter": fields({"name": _sub_filter}, required=["name"]),
-    },
-    required=["name"],
+    {"name": text, "subFilter": fields({"name": _sub_filter}, also=_named("subfilter"))}, also=_named("filter")
 )
 _ROUTE = fields({"name": text, "action": one_of("ANY", "ROUTE", "REDIRECT", "DIRECT_RESPONSE")})
 
