@@ -10,8 +10,18 @@ from chaosmesh_ext.probes.http import against_control, body_section, header, res
 from chaosmesh_ext.probes.kubernetes import injected_or_ambient, istioctl_analyze, proxies_in_sync
 from chaosmesh_ext.probes.load import load, load_by_fortio
 from chaosmesh_ext.probes.metrics import metric, metric_change
+from chaosmesh_ext.probes.paths import error_path, orphans, slowest_path
 from chaosmesh_ext.probes.rates import ejections, latency_quantile, overflow, request_rate, success_rate
-from chaosmesh_ext.probes.traces import call_durations, call_flags, call_share, retries
+from chaosmesh_ext.probes.shapes import trace_shape, trace_shape_unchanged
+from chaosmesh_ext.probes.traces import (
+    call_durations,
+    call_flags,
+    call_share,
+    calls_per_request,
+    edge_latency,
+    retries,
+    spans_with_flags,
+)
 
 __all__ = [
     "against_control",
@@ -19,8 +29,11 @@ __all__ = [
     "call_durations",
     "call_flags",
     "call_share",
+    "calls_per_request",
     "compare",
+    "edge_latency",
     "ejections",
+    "error_path",
     "findings",
     "header",
     "injected_or_ambient",
@@ -30,12 +43,17 @@ __all__ = [
     "load_by_fortio",
     "metric",
     "metric_change",
+    "orphans",
     "overflow",
     "proxies_in_sync",
     "request_rate",
     "response_time",
     "retries",
     "sections",
+    "slowest_path",
+    "spans_with_flags",
     "status",
     "success_rate",
+    "trace_shape",
+    "trace_shape_unchanged",
 ]

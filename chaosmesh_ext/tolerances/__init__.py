@@ -23,6 +23,7 @@ from chaosmesh_ext.tolerances.of_probes import (
     no_worse_than,
     status_share,
 )
+from chaosmesh_ext.tolerances.of_traces import error_stops_at, slowest_at
 from chaosmesh_ext.tolerances.values import at_least, at_most, between, close_to, contains_section, one_of
 
 __all__ = [
@@ -33,9 +34,11 @@ __all__ = [
     "changed_at_most",
     "close_to",
     "contains_section",
+    "error_stops_at",
     "in_sync",
     "like_control",
     "no_worse_than",
     "one_of",
+    "slowest_at",
     "status_share",
 ]
