@@ -11,6 +11,7 @@ from typing import Protocol
 
 from chaosmesh_ext.errors import ChaosMeshError, ServerError, Unreachable
 from chaosmesh_ext.mesh.client import Client, Obj
+from chaosmesh_ext.mesh.ledger import Entry, entries
 from chaosmesh_ext.mesh.pointer import Op
 
 __all__ = ["NOBODY", "Ear", "Witness"]
@@ -25,8 +26,25 @@ class Ear(Protocol):
         Raises Inconclusive when the write must not be sent.
         """
 
-    def answered(self, number: int, *, uid: str = "", version: str = "", refused: bool = False) -> None:
-        """The answer to the write NUMBER came; refused: nothing was written."""
+    @property
+    def run(self) -> str:
+        """Whose writes it hears of."""
+
+    def answered(
+        self,
+        number: int,
+        *,
+        uid: str = "",
+        version: str = "",
+        entries: tuple[Entry, ...] = (),
+        refused: bool = False,
+    ) -> None:
+        """The answer to the write NUMBER came; refused: nothing was written. ENTRIES: what the run has in the object
+        now.
+        """
+
+    def forget(self, kind: str, namespace: str, name: str, cell: str) -> None:
+        """Nothing of CELL is in that object any more."""
 
 
 class Witness:
@@ -48,6 +66,11 @@ class Witness:
         number = self._intent(kind, namespace, name, version=version)
         return self._answered(number, lambda: client.json_patch(kind, namespace, name, ops, version=version))
 
+    def forget(self, kind: str, namespace: str, name: str, cell: str) -> None:
+        """Nothing of CELL is in that object any more: what its owner puts there from now on is his."""
+        if self._ear:
+            self._ear.forget(kind, namespace, name, cell)
+
     def _intent(self, kind: str, namespace: str, name: str, *, version: str = "", created: bool = False) -> int:
         return self._ear.intent(kind, namespace, name, version=version, created=created) if self._ear else 0
 
@@ -62,7 +85,8 @@ class Witness:
             raise
         if self._ear:
             meta = obj["metadata"]
-            self._ear.answered(number, uid=meta.get("uid", ""), version=meta.get("resourceVersion", ""))
+            ours = entries(obj, self._ear.run)
+            self._ear.answered(number, uid=meta.get("uid", ""), version=meta.get("resourceVersion", ""), entries=ours)
         return obj
 
 

@@ -9,7 +9,7 @@ import msgspec
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, LeftBehind, Unreachable
-from chaosmesh_ext.mesh import Client, Holding
+from chaosmesh_ext.mesh import Client, Holding, Witness
 from chaosmesh_ext.run.growing import Growing
 
 __all__ = ["Removed", "at_once", "remove", "seen_gone"]
@@ -35,8 +35,19 @@ class Removed(msgspec.Struct, frozen=True):
             )
 
 
-def remove(client: Client, run: str, cells: Sequence[Growing], namespaces: Collection[str], *, sweep: bool) -> Removed:
-    """Take CELLS of RUN out, the newest first; SWEEP: and what else bears its name. Raises nothing."""
+def remove(
+    client: Client,
+    run: str,
+    cells: Sequence[Growing],
+    namespaces: Collection[str],
+    *,
+    sweep: bool,
+    witness: Witness = mesh.NOBODY,
+) -> Removed:
+    """Take CELLS of RUN out, the newest first; SWEEP: and what else bears its name. WITNESS hears of it.
+
+    Raises nothing.
+    """
     objects: list[str] = []
     conflicts: list[str] = []
     failed: list[str] = []
@@ -48,6 +59,8 @@ def remove(client: Client, run: str, cells: Sequence[Growing], namespaces: Colle
             failed.append(f"{holding}: {error}")
         else:
             objects.append(str(holding))
+            if cell is not None:
+                witness.forget(holding.kind, holding.namespace, holding.name, cell)
 
     for one in reversed(cells):
         one.leaving = True

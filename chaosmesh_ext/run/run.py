@@ -355,7 +355,8 @@ class Run:
         if not cells and not sweep:
             return Undone()  # and no cluster is asked
         rest = [cell for cell in self._live if cell not in cells]
-        removed = remove(self.client, self.token, cells, self._namespaces, sweep=sweep and not rest)
+        witness = self._opened.witness if self._opened is not None else mesh.NOBODY
+        removed = remove(self.client, self.token, cells, self._namespaces, sweep=sweep and not rest, witness=witness)
         if not removed.failed:
             self._live = rest  # a conflict is for a person: to try again would change nothing
         if self._opened is not None:

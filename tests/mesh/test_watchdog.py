@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from numbered_api import answering, hanging, reset
 from watched import RUN, Ground, lives, until
+from watched_runner import FAULT
 
 STEPS = {
     "before the first write": [],
@@ -128,6 +129,25 @@ class TestOwner:
         ground.before["spec"]["hosts"] = ["details", "details.example"]
         runner.signal()
         until(ground.clean)
+
+    def test_a_fault_comes_out_though_its_owner_wiped_the_note_of_it(self, ground):
+        runner = ground.runner()
+        runner.do("edit", "details")
+        obj = ground.api.get("VirtualService", "default", "details")
+        del obj["metadata"]["annotations"], obj["metadata"]["labels"]
+        ground.api.apply(obj)
+        runner.signal()
+        until(lambda: "fault" not in ground.details()["spec"]["http"][0])
+
+    def test_a_value_like_ours_that_an_owner_sets_after_the_undo_is_his(self, ground):
+        runner = ground.runner()
+        runner.do("edit", "details")
+        runner.do("undo", "details")
+        routes = ground.details()["spec"]["http"]
+        self.edit(ground, http=[{**routes[0], "fault": FAULT}])
+        runner.signal()
+        until(lambda: not lives(runner.watchdog))
+        assert ground.details()["spec"]["http"][0]["fault"] == FAULT
 
     def test_an_owners_own_fault_in_the_place_of_ours_stays(self, ground):
         runner = ground.runner()

@@ -29,6 +29,7 @@ from chaosmesh_ext.errors import ApiError, ChaosMeshError, Inconclusive, Invalid
 from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import CARRIERS, Destination, Holding, connect, envoyfilter, ledger, overlay
 from chaosmesh_ext.mesh.lease import RunLease
+from chaosmesh_ext.mesh.ledger import Entry
 from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.mesh.undoing import end
 from chaosmesh_ext.mesh.watchdog import guard as guarding
@@ -85,8 +86,15 @@ class RunnersEar:
             self._actor.pause("an intent, not heard yet")
         return number
 
-    def answered(self, number: int, *, uid: str = "", version: str = "", refused: bool = False) -> None:
-        self._wires.to_watchdog.append(say.Answered(number, uid, version, refused))
+    run = RUN
+
+    def answered(
+        self, number: int, *, uid: str = "", version: str = "", entries: tuple[Entry, ...] = (), refused: bool = False
+    ) -> None:
+        self._wires.to_watchdog.append(say.Answered(number, uid, version, entries, refused))
+
+    def forget(self, kind: str, namespace: str, name: str, cell: str) -> None:
+        self._wires.to_watchdog.append(say.Forget(kind, namespace, name, cell))
 
 
 class WatchdogsEar:
@@ -197,6 +205,7 @@ class Interleavings(RuleBasedStateMachine):
             actor.pause("probes")
             for holding, cell in memory:
                 mesh.take_out(client, holding, cell)
+                witness.forget(holding.kind, holding.namespace, holding.name, cell)
         ended = end(client, RUN)
         self.wires.to_watchdog.append(say.Abandon() if ended.left else say.Bye())
         while not (self.wires.released or self.watchdog.over):

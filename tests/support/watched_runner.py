@@ -17,6 +17,7 @@ from chaosmesh_ext.errors import ChaosMeshError
 from chaosmesh_ext.mesh import Client, connect, ledger, locks
 from chaosmesh_ext.mesh.lease import RunLease
 from chaosmesh_ext.mesh.watchdog import Watchdog, runner
+from chaosmesh_ext.mesh.writes import Holding, take_out
 
 RUN = "0badcafe"
 FAULT = {"abort": {"httpStatus": 507, "percentage": {"value": 100}}}
@@ -61,13 +62,14 @@ class Runner:
 
     def send(self, name: str) -> str:
         number, write = self._writes[name]
-        made = write()["metadata"]
+        made = write()
         self._writes[name] = number, made
-        return made["uid"]
+        return made["metadata"]["uid"]
 
     def answer(self, name: str) -> None:
         number, made = self._writes[name]
-        self.watchdog.answered(number, uid=made["uid"], version=made["resourceVersion"])
+        meta, ours = made["metadata"], ledger.entries(made, RUN)
+        self.watchdog.answered(number, uid=meta["uid"], version=meta["resourceVersion"], entries=ours)
 
     def create(self, name: str) -> None:
         self.intend_create(name)
@@ -101,6 +103,10 @@ class Runner:
 
     def refused(self, name: str) -> None:
         self.watchdog.answered(self._writes[name][0], refused=True)
+
+    def undo(self, name: str) -> None:
+        take_out(self.client, Holding(RUN, "VirtualService", "default", name), "1")
+        self.watchdog.forget("VirtualService", "default", name, "1")
 
     def forget(self, name: str) -> None:
         self.watchdog.forget("EnvoyFilter", "default", f"chaos-{RUN}-{name}")

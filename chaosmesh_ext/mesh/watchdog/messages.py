@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from chaosmesh_ext.mesh.notes import Entry
 from chaosmesh_ext.mesh.transport import Access
 
 __all__ = [
@@ -77,20 +78,24 @@ class Intent(_Message, frozen=True):
 
 
 class Answered(_Message, frozen=True):
-    """The answer to the write NUMBER came; refused: nothing was written."""
+    """The answer to the write NUMBER came; refused: nothing was written. entries: what the run has in the object, for
+    the case that an owner wipes the note of it.
+    """
 
     number: int
     uid: str = ""
     version: str = ""
+    entries: tuple[Entry, ...] = ()
     refused: bool = False
 
 
 class Forget(_Message, frozen=True):
-    """Nothing of the run is in that object any more."""
+    """Nothing of CELL, or where that is empty of the run, is in that object any more."""
 
     kind: str
     namespace: str
     name: str
+    cell: str = ""
 
 
 class Namespaces(_Message, frozen=True):

@@ -75,7 +75,7 @@ class Rescue:
         except Conflict:  # somebody made it again: what of ours is in it?
             uid = ""
         if not uid:
-            self._take_out(Holding(self._run, kind, namespace, name))
+            self._take_out(Holding(self._run, kind, namespace, name, entries=self._book.memory.get(target, ())))
         self._book.undone(target)
 
     def _take_out(self, holding: Holding) -> None:

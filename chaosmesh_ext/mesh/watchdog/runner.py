@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.mesh.notes import Entry
 from chaosmesh_ext.mesh.transport import Access
 from chaosmesh_ext.mesh.watchdog import messages as say
 
@@ -132,13 +133,23 @@ class Watchdog:
         why = self.died or "the run's watchdog does not answer"
         raise Inconclusive(f"{why}; without it nothing is written")
 
-    def answered(self, number: int, *, uid: str = "", version: str = "", refused: bool = False) -> None:
-        """Tell it what the answer to the write NUMBER was; refused: nothing was written. Raises nothing."""
-        self._send(say.Answered(number, uid, version, refused))
+    def answered(
+        self,
+        number: int,
+        *,
+        uid: str = "",
+        version: str = "",
+        entries: tuple[Entry, ...] = (),
+        refused: bool = False,
+    ) -> None:
+        """Tell it what the answer to the write NUMBER was; refused: nothing was written. ENTRIES: what the run has in
+        the object. Raises nothing.
+        """
+        self._send(say.Answered(number, uid, version, entries, refused))
 
-    def forget(self, kind: str, namespace: str, name: str) -> None:
-        """Tell it that nothing of the run is in that object any more."""
-        self._send(say.Forget(kind, namespace, name))
+    def forget(self, kind: str, namespace: str, name: str, cell: str = "") -> None:
+        """Tell it that nothing of CELL, or where that is empty of the run, is in that object any more."""
+        self._send(say.Forget(kind, namespace, name, cell))
 
     def namespaces(self, names: Iterable[str]) -> None:
         """Tell it where to look for what is left, if the account may not look everywhere."""
