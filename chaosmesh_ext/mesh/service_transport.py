@@ -197,8 +197,9 @@ class ServiceTransport(httpx.BaseTransport):
                     forward = PortForward(self._client, service)
                 except errors.ChaosMeshError as error:
                     text = f"{service} cannot be reached: {why}; nor by a port-forward: {error}"
-                    if isinstance(error, errors.ApiError):
+                    if isinstance(error, errors.Forbidden):
                         text += "; ask for services/proxy or pods/portforward (manifests/rbac/reach)"
+                    if isinstance(error, errors.ApiError):
                         raise type(error)(text, status=error.status, reason=error.reason) from error
                     raise type(error)(text) from error
                 inner = httpx.HTTPTransport(verify=self._context, trust_env=False, limits=_LIMITS)

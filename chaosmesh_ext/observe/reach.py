@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import atexit
 import ipaddress
-import json
-import os
-import ssl
 import threading
 from base64 import b64encode
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -24,6 +20,7 @@ import msgspec
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh.proxies import proxy_for
 from chaosmesh_ext.mesh.service_url import SCHEME, ServiceUrl
+from chaosmesh_ext.observe.credentials import Tls, bearer, headers, lower, pem
 from chaosmesh_ext.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,21 +38,6 @@ _SERVICES: Final[dict[tuple[object, ...], ServiceTransport]] = {}
 _LOCK: Final = threading.RLock()
 
 
-class Tls(msgspec.Struct, frozen=True):
-    """Whom to trust and who we are: PEM, or empty for what the system trusts, and for nobody. insecure: trust anybody.
-
-    Nothing of it is shown by `repr`.
-    """
-
-    ca: str = ""
-    cert: str = ""
-    key: str = ""
-    insecure: bool = False
-
-    def __repr__(self) -> str:
-        return "Tls()" if self == Tls() else "Tls(…)"
-
-
 class Target(msgspec.Struct, frozen=True):
     """Something to be asked. url: without user and password: it may be shown. headers: never are; names in lower case.
 
@@ -70,7 +52,7 @@ class Target(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, url: str | Target, headers: Mapping[str, str] | None = None) -> Target:
         """URL with HEADERS; its user and password become a header. Raises InvalidInput for what cannot be a URL."""
-        more = _lower(headers or {})
+        more = lower(headers or {})
         if isinstance(url, Target):
             return msgspec.structs.replace(url, headers={**url.headers, **more})
         if url.startswith(f"{SCHEME}:"):
@@ -134,7 +116,7 @@ class Target(msgspec.Struct, frozen=True):
                 from chaosmesh_ext.mesh.connect import connect
                 from chaosmesh_ext.mesh.service_transport import ServiceTransport
 
-                _SERVICES[key] = ServiceTransport(connect(self.cluster), _context(self.tls))
+                _SERVICES[key] = ServiceTransport(connect(self.cluster), self.tls.context())
             return _SERVICES[key]
 
     def _made(self, *, most: int | None, kept: int, expiry: float = 5.0) -> httpx.Client:
@@ -148,7 +130,7 @@ class Target(msgspec.Struct, frozen=True):
         if self.url.startswith(f"{SCHEME}:"):
             return httpx.Client(transport=self._service(), **given)
         limits = httpx.Limits(max_connections=most, max_keepalive_connections=kept, keepalive_expiry=expiry)
-        verify = _context(self.tls) if self.url.startswith("https:") else False
+        verify = self.tls.context() if self.url.startswith("https:") else False
         try:
             return httpx.Client(verify=verify, proxy=self._proxy() or None, limits=limits, **given)
         except (ImportError, ValueError, httpx.InvalidURL) as error:
@@ -179,20 +161,17 @@ def target(
     def value(end: str) -> str:
         return str(getattr(settings, f"{name}_{end}")).strip()
 
-    headers = _headers(f"{name}_headers".upper(), value("headers"))
-    token = value("token")
-    if any(sign.isspace() or not sign.isprintable() for sign in token):
-        raise InvalidInput(f"{name.upper()}_TOKEN is no bearer token: it holds a blank or a line break")
-    bearer = {"authorization": f"Bearer {token}"} if token else {}
+    token = bearer(f"{name.upper()}_TOKEN", value("token"))
+    more = headers(f"{name.upper()}_HEADERS", value("headers"))
     tls = Tls(
-        _pem(f"{name}_ca".upper(), value("ca")),
-        _pem(f"{name}_client_cert".upper(), value("client_cert")),
-        _pem(f"{name}_client_key".upper(), value("client_key")),
+        pem(f"{name}_ca".upper(), value("ca")),
+        pem(f"{name}_client_cert".upper(), value("client_cert")),
+        pem(f"{name}_client_key".upper(), value("client_key")),
         insecure=bool(getattr(settings, f"{name}_insecure")),
     )
     if tls != Tls():
-        _context(tls)  # what is wrong with it is said now
-    return Target(shown, {**credentials, **bearer, **headers}, tls, settings.cluster)
+        tls.context()  # what is wrong with it is said now
+    return Target(shown, {**credentials, **token, **more}, tls, settings.cluster)
 
 
 def mistakes(settings: Settings) -> list[str]:
@@ -259,63 +238,6 @@ def _origin(url: str) -> tuple[object, ...]:
         return (parts.scheme, parts.hostname, parts.port or {"http": 80, "https": 443}.get(parts.scheme))
     except ValueError:
         return (url,)
-
-
-def _headers(variable: str, text: str) -> dict[str, str]:
-    """``a=1,b=2`` as OpenTelemetry writes headers in variables (values percent-encoded), or a JSON object."""
-    found: Any = None
-    if text.startswith("{"):
-        try:
-            found = json.loads(text)
-        except ValueError:
-            raise InvalidInput(f"{variable} is no JSON object: write e.g. X-Scope-OrgID=team-a") from None
-    else:
-        pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-        if any(not sign or not name.strip() for name, sign, _ in pairs):
-            raise InvalidInput(f"{variable} is no list of headers: write e.g. X-Scope-OrgID=team-a,X-Other=b")
-        found = {name.strip(): unquote(value.strip()) for name, _, value in pairs}
-    for name, value in found.items():
-        if not isinstance(value, str) or not value.isprintable() or not name.isprintable() or " " in name:
-            raise InvalidInput(f"{variable}: the header {name!r} cannot be sent: names and values are one line of text")
-    return _lower(found)
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
-
-
-def _pem(variable: str, given: str) -> str:
-    """GIVEN, where it is PEM, or what the file of that name holds."""
-    if not given or "-----BEGIN " in given:
-        return given
-    try:
-        return Path(os.path.expandvars(given)).expanduser().read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise InvalidInput(f"{variable}={given} cannot be read ({why}): name a file of PEM") from None
-
-
-def _context(tls: Tls) -> ssl.SSLContext:
-    import httpx
-
-    from chaosmesh_ext.mesh.transport import with_client_cert
-
-    try:
-        context = ssl.create_default_context(cadata=tls.ca) if tls.ca else httpx.create_ssl_context(trust_env=True)
-    except (ssl.SSLError, ValueError) as error:
-        raise InvalidInput(
-            f"the certificate authority is no PEM ({error}): check the setting that ends in _CA"
-        ) from None
-    if tls.insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    if bool(tls.cert) != bool(tls.key) and "PRIVATE KEY" not in tls.cert:
-        raise InvalidInput(
-            "a client certificate needs its key, and a key its certificate: set both _CLIENT_CERT and _KEY"
-        )
-    if tls.cert:
-        with_client_cert(context, tls.cert.encode(), tls.key.encode(), "the settings ending in _CLIENT_CERT and _KEY")
-    return context
 
 
 @atexit.register

@@ -189,7 +189,9 @@ def test_the_janitors_pods_have_no_privileges_and_one_takes_over_from_the_other(
     assert [image["name"] for image in kustomization["images"]] == [container["image"]]
 
 
-@pytest.mark.parametrize("folder", ["janitor", "rbac", "rbac/namespace", "rbac/system", "rbac/istio-system"])
+@pytest.mark.parametrize(
+    "folder", ["janitor", "rbac", "rbac/namespace", "rbac/system", "rbac/istio-system", "rbac/reach"]
+)
 def test_each_kustomization_has_all_files_of_its_folder(folder):
     path = shipped("manifests") / folder
     resources = yaml.safe_load((path / "kustomization.yaml").read_text())["resources"]
@@ -201,7 +203,7 @@ def test_each_kustomization_has_all_files_of_its_folder(folder):
 
 def test_every_role_names_what_it_allows():
     """No wildcards, and nothing that could give more rights."""
-    folders = [("janitor",), *(("rbac", name) for name in ("namespace", "system", "istio-system"))]
+    folders = [("janitor",), *(("rbac", name) for name in ("namespace", "system", "istio-system", "reach"))]
     for rule in [rule for folder in folders for obj in documents(*folder) for rule in obj.get("rules", ())]:
         assert "*" not in [*rule["apiGroups"], *rule["resources"], *rule["verbs"]]
         assert not {"secrets", "roles", "rolebindings", "clusterroles"} & set(rule["resources"])
