@@ -17,6 +17,9 @@ from chaosmesh_ext.probes.metrics import prometheus_of
 
 __all__ = ["compare"]
 
+_WRITTEN = 1.0
+"""Seconds before a write's answer in which the fault may have been live already."""
+
 
 def compare(
     query: str,
@@ -81,7 +84,8 @@ def _of_faults(faulted: List[tuple[float, float | None]], length: float, settle:
     first = min(began for began, _ in faulted)
     ends = [ended for _, ended in faulted]
     last = max((ended for ended in ends if ended is not None), default=now) if None not in ends else now
-    windows = [("before", first - length, first), ("during", first + settle, last)]
+    first -= _WRITTEN
+    windows = [("before", first - length, first), ("during", first + _WRITTEN + settle, last)]
     if None not in ends:
         windows.append(("after", last + settle, now))
     for name, start, end in windows:
