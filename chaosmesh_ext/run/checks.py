@@ -225,11 +225,12 @@ def _prometheus(settings: Settings) -> Check:
 
     store = Prometheus(target(settings, "prometheus"))
     counted = store.scalar("count(istio_requests_total)")
+    where = f"{store.url}, reached {store.target.how()}"
     if not counted:
-        return _well("Prometheus", f"{store.url} has no istio_requests_total", "let it scrape the sidecars")
+        return _well("Prometheus", f"{where}, has no istio_requests_total", "let it scrape the sidecars")
     down = store.down()
     late = f"; not scraped last time: {', '.join(down[:3])}" if down else ""
-    found = f"{counted:g} series of istio_requests_total at {store.url}, reached {store.target.how()}{late}"
+    found = f"{counted:g} series of istio_requests_total at {where}{late}"
     return Check("Prometheus", ok=None if down else True, found=found)
 
 
