@@ -7,7 +7,7 @@ when told to (`proxyStatsMatcher`, or the annotation `sidecar.istio.io/statsIncl
 
 A counter that nothing had counted before has no first sample, so that `increase` misses what it began with: fifty
 requests that all meet a new error would not be there at all. Here such a series counts from zero, where its target had
-been looked at before the window.
+been looked at before and did not have it.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ ENVOY: Final = "envoy"
 REPORTERS: Final = ("source", "destination", "waypoint", ENVOY)
 """Who counts: Istio's values of the label `reporter`, and Envoy's own counters in the caller's proxy."""
 
-_GROWN: Final = "(($it unless $it offset $window) and on (job, instance) (up offset $window)) or increase($it[$window])"
-"""By how much counters grew in the window, those that began in it included."""
+_GROWN: Final = (
+    "(($it unless $it offset $window) and (count_over_time($it[$window]) < on (job, instance) group_left () "
+    "max by (job, instance) (sum_over_time(up[$twice])))) or increase($it[$window])"
+)
+"""By how much counters grew in the window, those that began in it included: with fewer samples than their target."""
 
 
 class Metric(msgspec.Struct, frozen=True):
@@ -202,7 +205,9 @@ def _data(metric: str, calls: Calls) -> str:
 
 
 def _grown(series: Sequence[str], window: float, *, by: str) -> str:
-    grown = [Template(_GROWN).substitute(it=one, window=_duration(window)) for one in series]
+    grown = [
+        Template(_GROWN).substitute(it=one, window=_duration(window), twice=_duration(2 * window)) for one in series
+    ]
     return f"sum{f' by ({by})' if by else ''}({' or '.join(grown)})"
 
 

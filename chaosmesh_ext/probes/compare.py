@@ -18,7 +18,7 @@ from chaosmesh_ext.probes.metrics import prometheus_of
 __all__ = ["compare"]
 
 _WRITTEN = 1.0
-"""Seconds before a write's answer in which the fault may have been live already."""
+"""Seconds before a write's answer in which it may have had its effect already."""
 
 
 def compare(
@@ -82,12 +82,12 @@ def _of_faults(faulted: List[tuple[float, float | None]], length: float, settle:
     if not faulted:
         raise InvalidInput("this run has injected no fault: give before and during, each as [from, to] in seconds ago")
     first = min(began for began, _ in faulted)
-    ends = [ended for _, ended in faulted]
-    last = max((ended for ended in ends if ended is not None), default=now) if None not in ends else now
-    first -= _WRITTEN
-    windows = [("before", first - length, first), ("during", first + _WRITTEN + settle, last)]
-    if None not in ends:
-        windows.append(("after", last + settle, now))
+    ends = [ended for _, ended in faulted if ended is not None]
+    windows = [("before", first - _WRITTEN - length, first - _WRITTEN)]
+    if len(ends) < len(faulted):  # one is in
+        windows.append(("during", first + settle, now))
+    else:
+        windows += [("during", first + settle, max(ends) - _WRITTEN), ("after", max(ends) + settle, now)]
     for name, start, end in windows:
         if name != "before" and end - start < 3:
             raise Inconclusive(

@@ -123,6 +123,16 @@ def test_what_a_new_target_had_counted_before_is_not_of_the_window(evaluates):
     evaluates(expression("overflow", CALLS, 10), 0, late, old, requests("200", "0+1x40"))
 
 
+def test_what_began_at_a_new_target_after_its_first_scrape_is_of_the_window(evaluates):
+    """A proxy that came up with this test: its first refusal is news."""
+    new = 'up{job="envoy-stats",instance="127.0.0.9:15000"}', "_x24 1x20"
+    name, _ = requests("503", "", flags="UO")
+    burst = name.replace("127.0.0.2", "127.0.0.9"), "_x26 46x20"
+    evaluates(expression("overflow", CALLS, 10), 46, new, burst)
+    failing = 'up{job="envoy-stats",instance="127.0.0.9:15000"}', "_x24 0 0 1x20"
+    evaluates(expression("overflow", CALLS, 10), 0, failing, burst)
+
+
 def test_no_overflow_among_calls_is_0_and_without_calls_nothing(evaluates):
     evaluates(expression("overflow", CALLS, 10), 0, requests("200", "0+1x40"))
     evaluates(expression("overflow", CALLS, 10), None)

@@ -145,7 +145,7 @@ def clean(prometheus):
 def test_windows_are_those_of_the_runs_faults(prometheus, clean):
     faulted(clean, 100, 50)
     now = time.time()
-    prometheus.at = lambda at: 10 + (int(at) % 2) if at < now - 100 else 40 if at < now - 50 else 11
+    prometheus.at = lambda at: 10 + (int(at) % 2) if at < now - 100 else 40 if at <= now - 50 else 11
     found = probes.compare("x", length=30, settle=5)
     assert found["before"]["mean"] == pytest.approx(10.5, abs=0.1)
     assert (found["during"]["mean"], found["after"]["mean"]) == (40, 11)
