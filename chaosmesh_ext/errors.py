@@ -13,6 +13,7 @@ ChaosMeshError
 ├── LabError              3  a part of the lab did not start, or died
 ├── Aborted               4  a guardrail or a person stopped the run
 └── LeftBehind            5  something of ours is still in the mesh
+    └── NotRemoved        5  because the removal itself failed: another one may succeed
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = [
     "LeftBehind",
     "NotFound",
     "NotProven",
+    "NotRemoved",
     "ServerError",
     "TooManyRequests",
     "Unauthorized",
@@ -130,3 +132,7 @@ class LeftBehind(ChaosMeshError):
     """Something of ours is still in the mesh; the text says what and how to recover it."""
 
     exit_code = 5
+
+
+class NotRemoved(LeftBehind):
+    """The removal itself failed, so that another one may succeed."""

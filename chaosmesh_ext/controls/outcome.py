@@ -11,6 +11,7 @@ import msgspec
 from chaosmesh_ext import errors
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive
 from chaosmesh_ext.model import SCHEMA, Verdict
+from chaosmesh_ext.run.problems import MENDED
 
 __all__ = ["SECTION", "Outcome", "Problem", "Unmet", "activity_of", "failure", "judge"]
 
@@ -67,7 +68,10 @@ def judge(journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str
     the method an unmet one is a weakness, and so are an unmet tolerance of any probe, and what `findings` says that
     its experiment did not expect.
     """
-    facts = [*problems, *_of_steady_states(journal), *_of_activities(journal), *_of_status(journal)]
+    problems = tuple(problems)
+    over = [problem.message.removesuffix(MENDED) for problem in problems if problem.message.endswith(MENDED)]
+    seen = [*_of_steady_states(journal), *_of_activities(journal), *_of_status(journal)]
+    facts = [*problems, *(_mended(fact, over) for fact in seen)]
     unmet = tuple(dict.fromkeys(fact for fact in facts if isinstance(fact, Unmet)))
     wrong = [fact for fact in facts if isinstance(fact, Problem)]
     codes = {problem.exit_code for problem in wrong} | ({_WEAKNESS} if unmet else set())
@@ -81,6 +85,13 @@ def judge(journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str
     # an action's error is known twice: to the run, and to the journal, which says in which activity
     messages = [text for text in messages if not any(text != other and text in other for other in messages)]
     return Outcome(_VERDICTS[code].value, code, unmet, tuple(messages), run)
+
+
+def _mended(fact: Unmet | Problem, over: Iterable[str]) -> Unmet | Problem:
+    """FACT as it is, or, where the journal has in it what is OVER by now, as the run knows it."""
+    if isinstance(fact, Problem) and any(text in fact.message for text in over):
+        return Problem(Inconclusive.exit_code, f"{fact.message}{MENDED}")
+    return fact
 
 
 def failure(run: Mapping[str, Any]) -> tuple[type[ChaosMeshError] | None, str]:

@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Final, Self
 
-from chaosmesh_ext.errors import ChaosMeshError, Inconclusive
+from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, NotRemoved
 
-__all__ = ["Problem"]
+__all__ = ["MENDED", "Problem"]
+
+MENDED: Final = " (a later undo took it out)"
+"""Stands behind the words of a problem that is over."""
 
 
 class Problem(str):
     """One line for a person, and the exit code that the run must not go below.
 
-    exit_code: design's, 2 to 5.
+    exit_code: design's, 2 to 5. again: whether it is over once a later undo succeeds.
     """
 
-    __slots__ = ("exit_code",)
+    __slots__ = ("again", "exit_code")
     exit_code: int
+    again: bool
 
-    def __new__(cls, text: str, exit_code: int = Inconclusive.exit_code) -> Self:
+    def __new__(cls, text: str, exit_code: int = Inconclusive.exit_code, *, again: bool = False) -> Self:
         problem = super().__new__(cls, text)
-        problem.exit_code = exit_code
+        problem.exit_code, problem.again = exit_code, again
         return problem
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """Of an ERROR; one that is not ours is inconclusive."""
         if isinstance(error, ChaosMeshError):
-            return cls(str(error), error.exit_code)
+            return cls(str(error), error.exit_code, again=isinstance(error, NotRemoved))
         return cls(f"{type(error).__name__}: {error}")
+
+    def mended(self) -> Self:
+        """As it is once nothing is left in the mesh: what was said to be left is out, and the run had a problem."""
+        return type(self)(f"{self}{MENDED}") if self.again else self

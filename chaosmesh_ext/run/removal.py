@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 import msgspec
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import ChaosMeshError, LeftBehind, Unreachable
+from chaosmesh_ext.errors import ChaosMeshError, LeftBehind, NotRemoved, Unreachable
 from chaosmesh_ext.mesh import Client, Holding, Witness
 from chaosmesh_ext.run.growing import Growing
 
@@ -29,7 +29,7 @@ class Removed(msgspec.Struct, frozen=True):
     def check(self, run: str) -> None:
         """Raise LeftBehind unless nothing of RUN is left."""
         if left := (*self.failed, *self.conflicts):
-            raise LeftBehind(
+            raise (NotRemoved if self.failed else LeftBehind)(
                 f"run {run} left something in the mesh: {'; '.join(left)}; look at it with kubectl, and recover: "
                 f"chaos mesh recover --run {run}"
             )
@@ -51,13 +51,15 @@ def remove(
     objects: list[str] = []
     conflicts: list[str] = []
     failed: list[str] = []
+    lost: dict[tuple[str, str, str], str] = {}
 
     def take_out(holding: Holding, cell: str | None) -> None:
         try:
             conflicts.extend(mesh.take_out(client, holding, cell))
         except ChaosMeshError as error:
-            failed.append(f"{holding}: {error}")
+            lost[holding.kind, holding.namespace, holding.name] = f"{holding}: {error}"
         else:
+            lost.pop((holding.kind, holding.namespace, holding.name), None)  # what failed before, and not again
             objects.append(str(holding))
             if cell is not None:
                 witness.forget(holding.kind, holding.namespace, holding.name, cell)
@@ -73,6 +75,7 @@ def remove(
                 take_out(holding, None)
         except ChaosMeshError as error:
             failed.append(str(error))
+    failed += lost.values()
     return Removed(*(tuple(dict.fromkeys(found)) for found in (objects, conflicts, failed)))
 
 

@@ -22,6 +22,7 @@ from chaosmesh_ext.errors import (
     Inconclusive,
     InvalidInput,
     LeftBehind,
+    NotRemoved,
 )
 from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
@@ -241,6 +242,7 @@ class Run:
         try:
             if self._opened is not None and not self._closed:
                 self._opened.end(self.client, self.undo, self._namespaces)
+                self.problems[:] = [problem.mended() for problem in self.problems]
                 self._audit()
         finally:
             self._closed = True
@@ -344,7 +346,8 @@ class Run:
             try:
                 self._undo([cell], sweep=True)
             except ChaosMeshError as second:
-                raise LeftBehind(f"{error}; rolling back failed too: {second}") from error
+                kind = NotRemoved if isinstance(second, NotRemoved) else LeftBehind
+                raise kind(f"{error}; rolling back failed too: {second}") from error
             if time.time() >= deadline:
                 cell.unanswered = False
                 return

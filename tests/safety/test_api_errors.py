@@ -163,6 +163,26 @@ def test_an_undo_that_the_server_asks_to_repeat_later_is_repeated_then(ground: G
         assert not scene.clean(), (scene.clean(), scene.story())
 
 
+def test_a_removal_that_failed_and_then_succeeds_makes_the_run_inconclusive_and_leaves_nothing(ground: Ground):
+    with ground.scene("filter") as scene:
+        seen: list[Exchange] = []
+
+        def once(one: Exchange) -> Treatment | None:
+            if one.who != "runner" or not _fault(one):
+                return None
+            seen.append(one)
+            return _ANSWERS["500"] if len(seen) <= 2 else None
+
+        scene.mesh.api.treat = once
+        assert scene.start().wait(60)
+        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        assert scene.runner.code == 3, scene.story()
+        assert len(seen) == 3
+        section = json.loads((scene.work / "out" / "journal.json").read_text())["chaosmesh-ext"]
+        assert any(problem.endswith("(a later undo took it out)") for problem in section["problems"]), section
+        assert not scene.clean(), (scene.clean(), scene.story())
+
+
 def test_a_server_that_asks_to_come_back_in_an_hour_is_not_waited_for(ground: Ground):
     """The watchdog, whose requests pass, undoes what the runner could not."""
     with ground.scene("filter") as scene:
