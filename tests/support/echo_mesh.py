@@ -309,8 +309,9 @@ class Mesh:
             meta = written["metadata"]
             until(
                 lambda: any(
-                    (one["metadata"]["name"], one["metadata"].get("resourceVersion"))
-                    == (meta["name"], meta["resourceVersion"])
+                    (one["kind"], one["metadata"]["name"]) == (written["kind"], meta["name"])
+                    # istiod writes a ServiceEntry's status itself
+                    and int(one["metadata"].get("resourceVersion") or 0) >= int(meta["resourceVersion"])
                     for one in self._debug("configz")
                 ),
                 f"istiod knows {written['kind']} {meta['name']}",

@@ -28,7 +28,7 @@ _NOT_HTTP = ("", "TCP", "TLS", "HTTPS", "HTTP_PROXY", "MONGO", "MYSQL", "REDIS",
 
 def _host(field: str, value: Any) -> Iterator[Refusal]:
     if value == "*":
-        yield invalid(field, "invalid host *")
+        yield invalid(field, "hostname cannot be wildcard")
         return
     wrong = list(domain(field, value))
     yield from wrong
@@ -47,8 +47,15 @@ def _protocol(field: str, value: Any) -> Iterator[Refusal]:
         yield invalid(field, f"unsupported protocol: {value}")
 
 
+def _number(field: str, value: Any) -> Iterator[Refusal]:
+    if isinstance(value, int) and not isinstance(value, bool) and not 1 <= value <= 65535:
+        yield invalid(field, "port must be between 1-65535")
+    else:
+        yield from integer(1, 65535)(field, value)
+
+
 _port = fields(
-    {"number": integer(1, 65535), "name": port_name, "protocol": _protocol, "targetPort": integer(0, 65535)},
+    {"number": _number, "name": port_name, "protocol": _protocol, "targetPort": integer(0, 65535)},
     required=["number", "name", "protocol"],
 )
 
@@ -59,7 +66,7 @@ def _ports(field: str, value: Any) -> Iterator[Refusal]:
         return
     for key, words in (
         ("name", 'service entry port name "{}" already defined'),
-        ("number", "service entry port {} already defined"),
+        ("number", "port number cannot be duplicated"),
     ):
         found = [one.get(key) for one in value if isinstance(one, dict)]
         for one in dict.fromkeys(one for one in found if found.count(one) > 1):

@@ -147,17 +147,17 @@ def _sidecar(pod: Obj, node: NodeInfo, sidecars: Iterable[Obj]) -> dict[str, Any
                 **listener,
                 "bind": listener.get("bind") or node.admin,
                 "captureMode": "NONE",
-                "hosts": _with_collector(listener["hosts"]),
+                "hosts": _with_collector(listener["hosts"], node.namespace),
             }
             for listener in spec.get("egress") or [{"hosts": list(EVERYTHING)}]
         ],
     }
 
 
-def _with_collector(hosts: list[str]) -> list[str]:
-    """HOSTS, and where the lab's spans go, which is its own affair and no user's."""
+def _with_collector(hosts: list[str], namespace: str) -> list[str]:
+    """HOSTS of a Sidecar for NAMESPACE, and where the lab's spans go, which is its own affair and no user's."""
     collector = f"{ROOT_NAMESPACE}/{_COLLECTOR}"
-    known = imports(hosts, ROOT_NAMESPACE).service(ROOT_NAMESPACE, _COLLECTOR)
+    known = imports(hosts, namespace).service(ROOT_NAMESPACE, _COLLECTOR)
     return list(hosts) if known else [*hosts, collector]
 
 
