@@ -65,6 +65,7 @@ class ServiceTransport(httpx.BaseTransport):
         self._client, self._context = client, context
         self._checks = context.verify_mode != ssl.CERT_NONE
         self._lock = threading.Lock()
+        self._forwarding = threading.Lock()  # a pod that is slow to open must not stop what goes by the proxy
         self._inner: tuple[Access, httpx.HTTPTransport] | None = None
         self._refused: dict[str, str] = {}
         self._ways: dict[str, str] = {}
@@ -76,7 +77,7 @@ class ServiceTransport(httpx.BaseTransport):
 
     def end(self) -> None:
         """Close all connections and port-forwards."""
-        with self._lock:
+        with self._lock, self._forwarding:
             for forward, inner in self._forwards.values():
                 inner.close()
                 forward.close()
@@ -191,7 +192,7 @@ class ServiceTransport(httpx.BaseTransport):
         return response
 
     def _forward(self, service: ServiceUrl, why: str) -> tuple[PortForward, httpx.HTTPTransport]:
-        with self._lock:
+        with self._forwarding:
             if str(service) not in self._forwards:
                 try:
                     forward = PortForward(self._client, service)

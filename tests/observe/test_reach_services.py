@@ -310,3 +310,12 @@ class TestServicesThatSpeakTls:
         assert "the service proxy would take any certificate" in store.target.how()
         with pytest.raises(Unreachable, match="certificate verify failed"):
             Jaeger(target(Settings(jaeger_url=self.URL, **mine), "jaeger")).services()
+
+    @pytest.mark.parametrize("api", ["http"], indirect=True)
+    def test_go_through_the_proxy_where_nobody_is_to_be_checked(self, told, api, tmp_path):
+        context = serving(tmp_path, Authority(), "tracing.istio-system.svc")
+        told.server.socket = context.wrap_socket(told.server.socket, server_side=True)
+        told.says(200, {"data": ["a"]})
+        store = Jaeger(target(Settings(jaeger_url=self.URL, jaeger_insecure=True), "jaeger"))
+        assert store.services() == ["a"]
+        assert store.target.how() == "through the API server's service proxy"

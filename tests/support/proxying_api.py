@@ -106,7 +106,8 @@ class ProxyingApi:
         try:
             answer = await self._session.request(
                 request.method,
-                f"http://127.0.0.1:{self.backend}{path}",
+                f"{'https' if parts[0] == 'https' else 'http'}://127.0.0.1:{self.backend}{path}",
+                ssl=False,  # as Kubernetes does
                 headers=headers,
                 data=await request.read(),
                 allow_redirects=False,
