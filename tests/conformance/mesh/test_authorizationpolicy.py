@@ -47,6 +47,11 @@ def header(*values):
     return {f"x-a: {value}": Request(headers={"x-a": value}) for value in values} | {"no x-a": Request()}
 
 
+FORWARDED = {
+    "x-forwarded-for 203.0.113.9": Request(headers={"x-forwarded-for": "203.0.113.9"}),
+    "x-forwarded-for 203.0.113.9, 10.0.0.1": Request(headers={"x-forwarded-for": "203.0.113.9, 10.0.0.1"}),
+    "none": Request(),
+}
 CALLERS = [
     source(principals=[SLEEP]),
     source(principals=["cluster.local/ns/default/*"]),
@@ -124,6 +129,9 @@ REQUESTS = [
     ({"to": [{"operation": {"paths": ["/a"]}}, {"operation": {"methods": ["POST"]}}]}, {
         "GET /a": Request(path="/a"), "POST /b": Request(path="/b", method="POST"), "GET /b": Request(path="/b"),
     }),
+    (source(remoteIpBlocks=["203.0.113.0/24"]), FORWARDED),
+    (source(ipBlocks=["203.0.113.0/24"]), FORWARDED),
+    (source(notRemoteIpBlocks=["203.0.113.9"]), FORWARDED),
     (when("request.headers[x-a]", "one"), header("one", "two", "ONE")),
     (when("request.headers[X-A]", "o*", "*ee"), header("one", "two", "three")),
     (when("request.headers[x-a]", "*"), header("one")),
@@ -190,6 +198,15 @@ def test_what_the_denied_get(mesh, seen):
     seen(
         f"{reply.status} '{reply.body.decode()}' {reply.headers['content-type']}, flags {tags['response_flags']}; not reached"
     )
+
+
+def test_what_grpc_callers_get(mesh, seen):
+    """AuthorizationPolicy: what a caller gets that asks for gRPC"""
+    policy(mesh, action="DENY", rules=[{}])
+    until(lambda: mesh.call("sleep-v1", HOST).status == 403, "the policy is in force")
+    reply = mesh.call("sleep-v1", HOST, headers={"content-type": "application/grpc"})
+    assert (reply.status, reply.headers["grpc-status"]) == (200, "7")
+    seen(f"{reply.status}, grpc-status {reply.headers['grpc-status']}, '{reply.headers['grpc-message']}'")
 
 
 NOTHING = {"action": "ALLOW"}

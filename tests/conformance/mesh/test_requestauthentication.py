@@ -214,6 +214,30 @@ def test_a_token_is_wanted(mesh, seen):
     seen("without 403, with a bad one 401, with a good one 200")
 
 
+def test_a_gateway(mesh, seen, gateway):
+    """RequestAuthentication for an ingress gateway, with an AuthorizationPolicy that wants a token for one host"""
+    server = {"port": {"number": 8080, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+    mesh.apply("Gateway", "entry", {"selector": {"istio": "ingressgateway"}, "servers": [server]})
+    route = [{"route": [{"destination": {"host": "details"}}]}]
+    mesh.apply("VirtualService", "entry", {"hosts": ["*"], "gateways": ["entry"], "http": route})
+    selector = {"matchLabels": {"istio": "ingressgateway"}}
+    write(mesh, rule(), namespace=ROOT, selector=selector)
+    wanted = {
+        "from": [{"source": {"notRequestPrincipals": ["*"]}}],
+        "to": [{"operation": {"hosts": ["shop.example.com"]}}],
+    }
+    policy(mesh, namespace=ROOT, selector=selector, action="DENY", rules=[wanted])
+    address = mesh.addresses[gateway].inbound
+
+    def ask(host="shop.example.com", **headers):
+        return get(address, port=8080, path="/", headers={"Host": host, **headers}).status
+
+    until(lambda: (ask(), ask(**BAD)) == (403, 401), "both are in force")
+    found = ask(**bearer(OURS.token())), ask("other.example.com"), plain(mesh, headers=BAD)
+    assert found == (200, 200, 200)
+    seen("without 403, with a bad one 401, with a good one 200; another host without 200; in the mesh a bad one 200")
+
+
 def claims(key, *values, but=()):
     return {
         "when": [
