@@ -87,9 +87,11 @@ def before_experiment_control(
     session = _session
     if session is None or session.refused:
         return
+    from chaosmesh_ext.controls.expectations import give_arguments
     from chaosmesh_ext.controls.length import length
     from chaosmesh_ext.run import current_run
 
+    give_arguments(context)
     session.interrupts.install()
     run = current_run()
     run.experiment = str(context.get("title", ""))

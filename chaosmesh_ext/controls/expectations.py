@@ -8,7 +8,19 @@ from typing import Any
 
 from chaosmesh_ext.tolerances.words import heard
 
-__all__ = ["unmet"]
+__all__ = ["give_arguments", "unmet"]
+
+
+def give_arguments(experiment: Mapping[str, Any]) -> None:
+    """Give the tolerances in EXPERIMENT's hypothesis the arguments that Chaos Toolkit 1.44 writes the value into.
+
+    It fails with a KeyError where a provider has none, as those of a tolerance that needs no other.
+    """
+    hypothesis = experiment.get("steady-state-hypothesis") or {}
+    for probe in hypothesis.get("probes") or ():
+        allowed = probe.get("tolerance")
+        if isinstance(allowed, dict) and allowed.get("type") == "probe" and isinstance(allowed.get("provider"), dict):
+            allowed["provider"].setdefault("arguments", {})
 
 
 def unmet(
