@@ -79,7 +79,10 @@ VALUES = {
     'odd"key}': TEXT,
     "peer.address": st.one_of(TEXT, st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)),
 }
-KEYS = st.sampled_from([*VALUES, *sorted(WANTED)])
+KEYS = st.one_of(
+    st.sampled_from(["http.url", "http.url", "error", "response_flags", "guid:x-request-id"]),
+    st.sampled_from([*VALUES, *sorted(WANTED)]),
+)
 
 
 @st.composite
@@ -159,6 +162,15 @@ def test_noise_that_was_noticed_changes_nothing():
     )
     assert decode(body)[1] == slowly(body)
     assert decode(body)[1] == slowly(body), "nor what is remembered by now"
+
+
+def test_an_empty_url_leaves_the_word_to_the_newer_tag():
+    """Also where the same tags with a URL were met before."""
+    newer = {"url.full": lambda _: "http://ratings:9080/ratings/0"}
+    filled, empty = many(2, **newer), many(2, **newer, **{"http.url": lambda _: ""})
+    assert decode(filled)[1][0].spans[0].url == "http://details:9080/details/0"
+    assert decode(empty)[1] == slowly(empty)
+    assert decode(empty)[1][0].spans[0].peer == "ratings"
 
 
 def test_threads_that_read_at_once_read_the_same():
