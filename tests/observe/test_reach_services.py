@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from urllib.parse import parse_qs
 
 import pytest
@@ -319,3 +320,30 @@ class TestServicesThatSpeakTls:
         store = Jaeger(target(Settings(jaeger_url=self.URL, jaeger_insecure=True), "jaeger"))
         assert store.services() == ["a"]
         assert store.target.how() == "through the API server's service proxy"
+
+
+def test_the_api_of_these_tests_forwards_ports_as_kubernetes_own_client_expects(told):
+    """Else it would only be held against ourselves: the `kubernetes` package speaks to real clusters."""
+    from kubernetes import client
+    from kubernetes.stream import portforward
+
+    told.says(200, {"data": []})
+    port = int(told.url.rpartition(":")[2])
+    with ProxyingApi(port) as served:
+        made = client.Configuration(host=served.url, api_key={"authorization": f"Bearer {served.token}"})
+        with client.ApiClient(made) as api:
+            core = client.CoreV1Api(api)
+            forward = portforward(
+                core.connect_get_namespaced_pod_portforward, "tracing-1", "istio-system", ports=str(port)
+            )
+            with closing(forward.socket(port)) as near:
+                near.settimeout(10)
+                near.sendall(b"GET /api/services HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                answer = b""
+                while data := near.recv(65536):
+                    answer += data
+            assert forward.error(port) is None
+            if forward.websocket.sock is not None:  # the package leaves it open
+                forward.websocket.sock.close()
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b'{"data": []}')
