@@ -115,7 +115,8 @@ PROCESSES = {
 
 
 def body_of(found: list[dict], **how: object) -> bytes:
-    trace = {"traceID": TRACE, "spans": found, "processes": PROCESSES, "warnings": None}
+    processes = how.pop("processes", PROCESSES)
+    trace = {"traceID": TRACE, "spans": found, "processes": processes, "warnings": None}
     return json.dumps({"data": [trace], "errors": None}, **how).encode()
 
 
@@ -127,7 +128,7 @@ def test_fast_and_slow_reading_agree(found, compact, ascii_only):
     assert decode(body)[1] == slowly(body)
 
 
-def many(count: int, **more: object) -> bytes:
+def many(count: int, service: str = "productpage.default", **more: object) -> bytes:
     """Sidecars' spans that differ in URL and request id, and in MORE (callables of the number)."""
     found = []
     for number in range(count):
@@ -152,7 +153,7 @@ def many(count: int, **more: object) -> bytes:
                 "warnings": None,
             }
         )
-    return body_of(found, separators=(",", ":"))
+    return body_of(found, separators=(",", ":"), processes={"p1": {"serviceName": service, "tags": []}})
 
 
 def test_noise_that_was_noticed_changes_nothing():
