@@ -157,10 +157,9 @@ def many(count: int, service: str = "productpage.default", **more: object) -> by
 
 
 def test_noise_that_was_noticed_changes_nothing():
-    """Ids, and more different flags than are remembered."""
-    body = many(
-        2000, response_flags=lambda number: "-" if number % 3 else "DI", noise=str, zone=lambda n: f"z{n % 900}"
-    )
+    """Ids, and more different statuses and zones than are remembered."""
+    varied = {"http.status_code": lambda n: str(400 + n % 100), "zone": lambda n: f"z{n % 900}", "noise": str}
+    body = many(2000, "new.here", response_flags=lambda n: "-" if n % 3 else "DI", **varied)
     assert decode(body)[1] == slowly(body)
     assert decode(body)[1] == slowly(body), "nor what is remembered by now"
 
