@@ -258,10 +258,8 @@ def test_a_delay(mesh, seen, outside):
 INVALID: list[tuple[str, dict[str, Any]]] = [
     ("host *", {"hosts": ["*"]}),
     ("a host that is none", {"hosts": ["a_b.example.com"]}),
-    ("two ports of one number", {"ports": [*PORTS, {**PORTS[0], "name": "a"}]}),
     ("a port's name that is none", {"ports": [{**PORTS[0], "name": "a_b"}]}),
     ("a protocol that is none", {"ports": [{**PORTS[0], "protocol": "SMOKE"}]}),
-    ("a port that is none", {"ports": [{**PORTS[0], "number": 70000}]}),
     ("an endpoint's port that is not the entry's", {"endpoints": [{"address": "10.0.0.1", "ports": {"x": 1}}]}),
     ("STATIC by name", {"endpoints": [{"address": "localhost"}]}),
     ("DNS by neither", {"resolution": "DNS", "endpoints": [{"address": "a_b"}]}),
@@ -280,6 +278,13 @@ def test_refused(mesh, seen, case, spec):
 DEFINED: list[tuple[str, dict[str, Any], str, str]] = [
     ("no hosts", {"hosts": []}, "must have at least one host", "should have at least 1 items"),
     ("two ports of one name", {"ports": [*PORTS, {**PORTS[0], "number": 1}]}, "already defined", "Duplicate value"),
+    (
+        "two ports of one number",
+        {"ports": [*PORTS, {**PORTS[0], "name": "a"}]},
+        "duplicated",
+        "number cannot be duplicated",
+    ),
+    ("a port that is none", {"ports": [{**PORTS[0], "number": 70000}]}, "1-65535", "port must be between 1-65535"),
 ]
 
 
