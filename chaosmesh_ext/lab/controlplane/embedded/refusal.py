@@ -62,12 +62,12 @@ def refusals(obj: Obj) -> list[Refusal]:
 
 def _annotations(obj: Obj) -> Iterator[Refusal]:
     """Nothing else in an object's metadata changes what it does."""
-    if DRY_RUN not in (obj["metadata"].get("annotations") or {}):
+    meta = obj.get("metadata") or {}
+    if DRY_RUN not in (meta.get("annotations") or {}):
         return
     field = f"metadata.annotations[{DRY_RUN}]"
     if obj["kind"] == "AuthorizationPolicy":
         yield not_implemented(field, "a policy that is only tried is not implemented by the lab's control plane")
     else:
-        meta = obj["metadata"]
         words = f"{meta.get('namespace', 'default')}/{meta['name']} has unsupported annotation {DRY_RUN}"
         yield invalid(field, f"{words}, please remove the annotation")
