@@ -99,10 +99,12 @@ class TestCredentials:
 
     def test_a_requests_own_header_goes_before_the_settings(self, told):
         told.says(200, "")
-        settings = Settings(app_url=told.url, app_token="t", app_headers='{"X-Env": "prod", "Cookie": "a=1; b=2"}')
+        settings = Settings(
+            app_url=told.url, app_token="t", app_headers='{"X-Env": "prod", "Cookie": "tea=oolong; cup=large"}'
+        )
         request(target(settings, "app"), None, headers={"Authorization": "Basic mine", "x-env": "test"})
         sent = told.asked[0][2]
-        assert (sent["authorization"], sent["x-env"], sent["cookie"]) == ("Basic mine", "test", "a=1; b=2")
+        assert (sent["authorization"], sent["x-env"], sent["cookie"]) == ("Basic mine", "test", "tea=oolong; cup=large")
 
     @pytest.mark.parametrize("name", NAMES)
     @pytest.mark.parametrize(

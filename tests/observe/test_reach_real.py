@@ -101,14 +101,18 @@ def runner(cluster, services, monkeypatch):
 
 def test_the_roles_let_marked_requests_through_whole(runner, heard):
     marker = Marker("0a1b2c3d", "4")
-    headers = {"end-user": "jason", "Cookie": "session=1; user=x", "X-Scope-OrgID": "team-a"}
+    headers = {"end-user": "jason", "Cookie": "session=oolong; user=jason", "X-Scope-OrgID": "team-a"}
     answer, _ = request("k8s://istio-system/tracing:80/200", marker, headers=headers)
     sent = heard[0][-1]
     assert answer.status == 200
     assert answer.trace_id in sent["traceparent"]
     assert sent["tracestate"] == marker.headers(answer.trace_id)["tracestate"]
     assert sent["x-client-trace-id"] == marker.headers(answer.trace_id)["x-client-trace-id"]
-    assert (sent["end-user"], sent["cookie"], sent["x-scope-orgid"]) == ("jason", "session=1; user=x", "team-a")
+    assert (sent["end-user"], sent["cookie"], sent["x-scope-orgid"]) == (
+        "jason",
+        "session=oolong; user=jason",
+        "team-a",
+    )
     assert "authorization" not in sent
     assert request("k8s://istio-system/tracing:80/201", None, method="POST", body=b"x")[0].status == 201
     assert Target.of("k8s://istio-system/tracing:80").how() == "through the API server's service proxy"

@@ -92,13 +92,13 @@ class TestThroughTheProxy:
     def test_a_marked_request_arrives_with_its_marker(self, api, told):
         """What the fault is for is in the headers: one that is lost is a fault that nobody meets."""
         told.says(200, "<h1>Book</h1>", "text/html")
-        headers = {"end-user": "jason", "cookie": "session=1; user=x", "X-Scope-OrgID": "team-a"}
+        headers = {"end-user": "jason", "cookie": "session=oolong; user=jason", "X-Scope-OrgID": "team-a"}
         answer, _ = request(f"{URL}/productpage?u=test", MARKER, headers=headers)
         sent = told.asked[0][2]
         assert set(MARKER.headers(answer.trace_id)) <= set(sent)
         assert answer.trace_id in sent["traceparent"]
         assert sent["tracestate"] == MARKER.headers(answer.trace_id)["tracestate"]
-        assert (sent["end-user"], sent["cookie"]) == ("jason", "session=1; user=x")
+        assert (sent["end-user"], sent["cookie"]) == ("jason", "session=oolong; user=jason")
         assert (answer.status, answer.url) == (200, f"{URL}/productpage?u=test")
         assert list(answer.sections) == ["Book"]
 
