@@ -15,6 +15,7 @@ from chaosmesh_ext.mesh.transport import Kubeconfig, ServiceAccount
 __all__ = ["Message", "analyze"]
 
 _TIMEOUT = 60.0
+"""Seconds: a thousand objects take a few; where it waits for a kind that is not served, it waits for ever."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -47,7 +48,10 @@ def analyze(program: Path, client: Client, namespace: str) -> list[Message]:
             words, env=environ, capture_output=True, stdin=subprocess.DEVNULL, timeout=_TIMEOUT, check=False
         )
     except subprocess.TimeoutExpired:
-        raise Inconclusive(f"istioctl analyze did not come to an end within {_TIMEOUT:g} s") from None
+        raise Inconclusive(
+            f"istioctl analyze did not come to an end within {_TIMEOUT:g} s: it waits for kinds that it may not list, or "
+            "that the API does not serve, as the small lab's (use --control-plane istiod)"
+        ) from None
     except OSError as error:
         raise Inconclusive(f"{program} cannot be run: {error.strerror}") from error
     try:
