@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from echo_mesh import PORT, Mesh, get, until
 
-__all__ = ["HOST", "Case", "Request", "asked", "let_through", "plain", "policy"]
+__all__ = ["HOST", "Case", "Request", "asked", "let_through", "plain", "policy", "told"]
 
 HOST = f"details:{PORT}"
 _POD = "details-v1"
@@ -99,8 +99,5 @@ def told(means: Mapping[str, bool]) -> str:
     """Which requests a rule means, in words."""
     inside = [name for name, one in means.items() if one]
     outside = [name for name, one in means.items() if not one]
-    return "; ".join(part for part in (inside and f"means {_and(inside)}", outside and f"not {_and(outside)}") if part)
-
-
-def _and(words: Iterable[str]) -> str:
-    return ", ".join(words)
+    parts = (("means", inside), ("not", outside))
+    return "; ".join(f"{word} {', '.join(names)}" for word, names in parts if names)
