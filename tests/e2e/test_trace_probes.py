@@ -48,7 +48,7 @@ def test_a_delayed_call_is_where_the_slowest_request_waited(mesh):
     assert probes.edge_latency(*EDGE) < 0.5
     actions.inject_delay("details", "1s", source="productpage-v1", url=PAGE)
     assert probes.status(PAGE) == 200
-    assert probes.edge_latency(*EDGE, quantile=[0, 1])[0] >= 1
+    assert probes.edge_latency(*EDGE, quantile=[0, 1])[0] > 0.9
     found = probes.slowest_path()
     assert found["path"][-2:] == ["productpage-v1", "details-v1"] or found["path"][-1] == "details"
     assert tolerances.slowest_at("productpage → details", share=0.7, value=found)
