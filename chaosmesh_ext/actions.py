@@ -16,11 +16,12 @@ from typing import Any, Dict, Literal, cast
 import msgspec
 from chaoslib.types import Configuration, Secrets
 
-from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
+from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.istio.durations import seconds
 from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import Scope
+from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run import Run, current_run
 from chaosmesh_ext.run import recover as recover_runs
 from chaosmesh_ext.run.guard import share
@@ -178,10 +179,19 @@ def _counted(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any]
         run.configure(configuration, secrets)
         yield run
     except ChaosMeshError as error:
-        run.failed(error)
-        if not run.controlled:
-            _interrupt(error)
+        _failed(run, error)
         raise
+    except Exception as error:
+        _logger.debug("an action failed in a way that nobody foresaw", exc_info=True)
+        kept = Inconclusive(words(error))
+        _failed(run, kept)
+        raise kept from None
+
+
+def _failed(run: Run, error: ChaosMeshError) -> None:
+    run.failed(error)
+    if not run.controlled:
+        _interrupt(error)
 
 
 def _interrupt(error: ChaosMeshError) -> None:

@@ -18,6 +18,8 @@ ChaosMeshError
 
 from __future__ import annotations
 
+from chaosmesh_ext.redaction import redacted
+
 __all__ = [
     "Aborted",
     "ApiError",
@@ -44,10 +46,14 @@ __all__ = [
 class ChaosMeshError(Exception):
     """An error whose text is one line for a person: what, where, and what to do next.
 
-    exit_code: what `chaos mesh …` exits with when it ends in this error (design: 0–5).
+    exit_code: what `chaos mesh …` exits with when it ends in this error (design: 0–5). No secret that a connection
+    knows is in the text.
     """
 
     exit_code = 3
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class Weakness(ChaosMeshError):

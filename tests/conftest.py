@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from lab_under_test import LabUnderTest, start_lab, stop_lab
 
+from chaosmesh_ext import redaction
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab import debian
 
@@ -20,6 +21,11 @@ def pytest_configure() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
+
+
+def pytest_runtest_setup() -> None:
+    """What one test's connections know as secret is none of the next one's: tests have secrets such as ``token``."""
+    redaction.forget()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

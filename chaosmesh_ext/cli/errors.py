@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
 from chaosmesh_ext.errors import ChaosMeshError
+from chaosmesh_ext.redaction import redacted, words
 
 __all__ = ["one_line", "without_traceback"]
 
@@ -28,14 +30,15 @@ def one_line() -> Iterator[None]:
 
 @contextmanager
 def without_traceback(*, debug: bool) -> Iterator[None]:
-    """Turn an error that nobody foresaw into one line and exit code 3 (nothing can be said); with DEBUG leave it."""
+    """Turn an error that nobody foresaw into one line and exit code 3 (nothing can be said); with DEBUG its
+    traceback comes first.
+    """
     try:
         yield
     except (ChaosMeshError, click.ClickException, click.exceptions.Exit, click.Abort):
         raise
     except Exception as error:
         if debug:
-            raise
-        words = " ".join(str(error).split())
-        click.echo(f"Error: {type(error).__name__}: {words}; `chaos mesh --debug` shows where; report it", err=True)
+            click.echo(redacted(traceback.format_exc()), err=True, nl=False)
+        click.echo(f"Error: {words(error)}; `chaos mesh --debug` shows where; report it", err=True)
         sys.exit(ChaosMeshError.exit_code)

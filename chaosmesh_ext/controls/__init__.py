@@ -19,6 +19,7 @@ import msgspec
 
 from chaosmesh_ext.controls.outcome import SECTION, Outcome, Problem, activity_of, failure, judge
 from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
+from chaosmesh_ext.redaction import hide, words
 from chaosmesh_ext.settings import TABLE
 
 if TYPE_CHECKING:
@@ -196,6 +197,7 @@ def after_experiment_control(context: Any, state: dict[str, Any], **_rest: Any) 
         state[SECTION]["guardrails"] = run.guardrails.facts()
     if outcome.exit_code and state["status"] == "completed":
         state["status"] = "failed"
+    hide(state)  # what Chaos Toolkit kept of exceptions, and what an experiment says that should not be in it
     _report(outcome)
 
 
@@ -280,9 +282,7 @@ def _close(session: "Session") -> None:
         session.problems.append(Problem(error.exit_code, str(error)))
         _logger.critical("closing the run: %s", error)
     except Exception as error:
-        text = (
-            f"closing the run failed: {type(error).__name__}: {error}; see `chaos mesh runs` and `chaos mesh recover`"
-        )
+        text = f"closing the run failed: {words(error)}; see `chaos mesh runs` and `chaos mesh recover`"
         session.problems.append(Problem(Inconclusive.exit_code, text))
         _logger.critical(text, exc_info=True)
 

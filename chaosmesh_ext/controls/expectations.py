@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from chaosmesh_ext.redaction import words
 from chaosmesh_ext.tolerances.words import heard
 
 __all__ = ["give_arguments", "unmet"]
@@ -50,7 +51,7 @@ def unmet(
     except ActivityFailed as error:
         return f"its tolerance could not judge {_seen(value)}: {error}"
     except Exception as error:
-        return f"its tolerance could not judge {_seen(value)}: {type(error).__name__}: {error}"
+        return f"its tolerance could not judge {_seen(value)}: {words(error)}"
     return None if met else f"expected {_words(allowed)}, saw {_seen(value)}"
 
 

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 
@@ -13,6 +14,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.proxies import proxy_for
 from chaosmesh_ext.mesh.transport import Access, Kubeconfig, Origin, Secrets, ServiceAccount, one_line
+from chaosmesh_ext.visible import visible
 
 __all__ = ["connect", "load", "origin"]
 
@@ -59,7 +61,38 @@ def load(made_from: Origin) -> Access:
             access = _from_pod(made_from)
         case Secrets():
             access = _from_secrets(made_from)
+    access = _without_user(access)
+    _sendable(access)
     return access if access.proxy else msgspec.structs.replace(access, proxy=proxy_for(access.host))
+
+
+def _without_user(access: Access) -> Access:
+    """ACCESS whose URL can be shown: a user and a password in it become the header that they mean."""
+    parts = urlsplit(access.host)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return access
+    from chaosmesh_ext.mesh.kubeconfig import basic
+
+    name, _, password = user.partition(":")
+    return msgspec.structs.replace(
+        access,
+        host=parts._replace(netloc=host).geturl(),
+        authorization=access.authorization or basic(unquote(name), unquote(password)),
+    )
+
+
+def _sendable(access: Access) -> None:
+    """Raise InvalidInput, without the value, for a credential that no header can carry.
+
+    Whoever sends it would say so with the value, which is a secret.
+    """
+    for name, value in (("token or password", access.authorization), *access.headers):
+        if not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
+            raise InvalidInput(
+                f"{access.made_from} cannot be used: its {visible(name)} holds a line break or another sign that no "
+                "header can have; write it again"
+            )
 
 
 def _files(variable: str) -> tuple[str, ...]:
@@ -117,7 +150,7 @@ def _from_secrets(secrets: Secrets) -> Access:
     values = secrets.values
     authorization = ""
     if key := values.get("KUBERNETES_API_KEY", ""):
-        authorization = f"{values.get('KUBERNETES_API_KEY_PREFIX', 'Bearer')} {key}"
+        authorization = f"{values.get('KUBERNETES_API_KEY_PREFIX', 'Bearer')} {key.strip()}"
     elif user := values.get("KUBERNETES_USERNAME", ""):
         authorization = basic(user, values.get("KUBERNETES_PASSWORD", ""))
     content = {}

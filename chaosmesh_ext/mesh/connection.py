@@ -20,6 +20,7 @@ from chaosmesh_ext import errors
 from chaosmesh_ext.mesh.answers import innermost, refusal, retry_after
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.transport import Access
+from chaosmesh_ext.redaction import words
 
 __all__ = ["Connection", "Obj"]
 
@@ -211,6 +212,10 @@ class Connection:
                 f"the Kubernetes API at {access.host} does not answer ({method} {what}: {innermost(error)}): "
                 "check KUBECONFIG and that the cluster, or the lab (`chaos mesh lab status`), is up"
             ) from error
+        except ValueError as error:  # http.client takes no such header, and says which, with its value
+            raise errors.InvalidInput(
+                f"{access.made_from} cannot be used: {method} {what} cannot be sent ({words(error)}); mend it"
+            ) from None
         if answer.status < 500 and (date := answer.headers.get("Date")):
             ahead = parsedate_to_datetime(date).timestamp() - time.monotonic()
             # Dates have whole seconds: of those of one clock the latest is the nearest, and one far back is another

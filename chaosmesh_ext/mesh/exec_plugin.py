@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import msgspec
 
@@ -34,13 +34,14 @@ class Credential(msgspec.Struct, frozen=True):
 def ask(plugin: Any, folder: Path, cluster: dict[str, Any], ca: bytes) -> Credential:
     """Run PLUGIN, an ``exec`` entry of a kubeconfig in FOLDER, for CLUSTER with its authority CA.
 
-    It may talk to the person at the terminal, if there is one. Raises InvalidInput with its last words.
+    It may talk to the person at the terminal, if there is one: what it says on standard error goes there, and is kept
+    nowhere. Raises InvalidInput.
     """
     if not isinstance(plugin, dict) or not plugin.get("command") or not plugin.get("apiVersion"):
         raise InvalidInput("its exec plugin has no command or no apiVersion")
     command = str(plugin["command"])
     program = str(folder / command) if os.sep in command else command
-    talks = plugin.get("interactiveMode", "IfAvailable") != "Never" and sys.stdin is not None and sys.stdin.isatty()
+    talks = plugin.get("interactiveMode", "IfAvailable") != "Never" and _at_a_terminal(sys.stdin)
     environment = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or ()}
     try:
         done = subprocess.run(
@@ -48,17 +49,22 @@ def ask(plugin: Any, folder: Path, cluster: dict[str, Any], ca: bytes) -> Creden
             env={**os.environ, **environment, "KUBERNETES_EXEC_INFO": _info(plugin, cluster, ca, talks)},
             stdin=None if talks else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=None if talks else subprocess.PIPE,
+            stderr=None if _at_a_terminal(sys.stderr) else subprocess.DEVNULL,  # kept nowhere: it may hold a secret
             timeout=None if talks else _PATIENCE_S,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        hint = str(plugin.get("installHint") or "")
-        raise InvalidInput(f"its exec plugin {command} did not run: {one_line(f'{error} {hint}')}") from error
+        # not its arguments: a password may be among them
+        why = error.strerror if isinstance(error, OSError) else f"it was not done after {_PATIENCE_S:g} s"
+        hint = one_line(plugin.get("installHint") or "")
+        raise InvalidInput(f"its exec plugin {command} did not run: {why}{': ' if hint else ''}{hint}") from None
     if done.returncode:
-        words = (done.stderr or b"").decode(errors="replace").strip().splitlines()[-1:]
-        raise InvalidInput(f"its exec plugin {command} exited {done.returncode}: {one_line(' '.join(words))[:300]}")
+        raise InvalidInput(f"its exec plugin {command} exited {done.returncode}: `kubectl version` shows what it says")
     return _credential(command, str(plugin["apiVersion"]), done.stdout)
+
+
+def _at_a_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and stream.isatty()
 
 
 def _info(plugin: dict[str, Any], cluster: dict[str, Any], ca: bytes, talks: bool) -> str:
@@ -82,7 +88,7 @@ def _credential(command: str, version: str, output: bytes) -> Credential:
             raise ValueError("another kind or version was asked for")
         expires = status.get("expirationTimestamp")
         made = Credential(
-            f"Bearer {status['token']}" if status.get("token") else "",
+            f"Bearer {token}" if (token := str(status.get("token") or "").strip()) else "",
             cert=str(status.get("clientCertificateData") or "").encode(),
             key=str(status.get("clientKeyData") or "").encode(),
             expires=datetime.datetime.fromisoformat(expires).timestamp() if expires else 0.0,

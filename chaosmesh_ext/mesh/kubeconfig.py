@@ -133,10 +133,10 @@ def _credential(origin: Kubeconfig, user: _Entry, cluster: _Entry) -> Credential
         except (OSError, UnicodeDecodeError) as error:
             if not value.get("token"):
                 raise _useless(origin, f"tokenFile: {one_line(error)}") from error
-            token = str(value["token"])
+            token = str(value["token"]).strip()
         return Credential(f"Bearer {token}", expires=time.time() + _TOKEN_LIFE_S)
-    if value.get("token"):
-        return Credential(f"Bearer {value['token']}")
+    if token := str(value.get("token") or "").strip():
+        return Credential(f"Bearer {token}")
     if "username" in value and "password" in value:
         return Credential(basic(str(value["username"]), str(value["password"])))
     if plugin := value.get("exec"):

@@ -13,6 +13,7 @@ from chaosmesh_ext.mesh.discovery import everywhere
 from chaosmesh_ext.mesh.lease import RunLease
 from chaosmesh_ext.mesh.ledger import LABEL
 from chaosmesh_ext.mesh.writes import CARRIED_BY, Holding
+from chaosmesh_ext.redaction import words
 
 __all__ = ["Found", "Survey", "survey"]
 
@@ -96,7 +97,7 @@ class _Growing:
         try:
             self._conflicts += [f"{holding}: {conflict}" for conflict in ledger.undo(obj, run).conflicts]
         except Exception as error:  # one object that makes no sense must not hide the others
-            self._conflicts.append(f"{holding}: {type(error).__name__}: {error}")
+            self._conflicts.append(f"{holding}: {words(error)}")
         self._version(obj)
 
     def lock(self, obj: Obj) -> None:

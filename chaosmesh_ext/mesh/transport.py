@@ -9,12 +9,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import msgspec
 import urllib3
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.redaction import remember, remember_header
 
 __all__ = ["Access", "Kubeconfig", "Origin", "Secrets", "ServiceAccount", "one_line", "with_client_cert"]
 
@@ -77,6 +78,13 @@ class Access(msgspec.Struct, frozen=True, omit_defaults=True):
     server_name: str = ""
     proxy: str = ""
     expires: float = 0.0
+
+    def __post_init__(self) -> None:
+        remember_header("authorization", self.authorization)
+        for name, value in self.headers:
+            remember_header(name, value)
+        if password := urlsplit(self.proxy).password:
+            remember(password, unquote(password))
 
     def __repr__(self) -> str:
         return f"Access({self.host!r}, from {self.made_from})"

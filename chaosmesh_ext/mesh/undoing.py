@@ -17,6 +17,7 @@ from chaosmesh_ext.mesh.discovery import everywhere
 from chaosmesh_ext.mesh.lease import RunLease
 from chaosmesh_ext.mesh.ledger import LABEL
 from chaosmesh_ext.mesh.writes import CARRIED_BY, holdings, take_out
+from chaosmesh_ext.redaction import words
 
 __all__ = ["Ended", "end", "let_go"]
 
@@ -64,7 +65,7 @@ def end(
             except ChaosMeshError as error:
                 left.append(f"{holding}: {error}")
             except Exception as error:  # one object that makes no sense must not keep the others
-                left.append(f"{holding}: {type(error).__name__}: {error}")
+                left.append(f"{holding}: {words(error)}")
             else:
                 undone.append(str(holding))
     if not left:

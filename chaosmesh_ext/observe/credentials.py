@@ -13,6 +13,7 @@ from urllib.parse import unquote
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.redaction import remember
 
 __all__ = ["Tls", "bearer", "headers", "lower", "pem"]
 
@@ -63,6 +64,7 @@ def bearer(variable: str, token: str) -> dict[str, str]:
     """The header that bears TOKEN, if there is one; VARIABLE is where it was said."""
     if any(sign.isspace() or not sign.isprintable() for sign in token):
         raise InvalidInput(f"{variable} is no bearer token: it holds a blank or a line break")
+    remember(token)
     return {"authorization": f"Bearer {token}"} if token else {}
 
 

@@ -21,6 +21,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh.proxies import proxy_for
 from chaosmesh_ext.mesh.service_url import SCHEME, ServiceUrl
 from chaosmesh_ext.observe.credentials import Tls, bearer, headers, lower, pem
+from chaosmesh_ext.redaction import remember_header
 from chaosmesh_ext.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class Target(msgspec.Struct, frozen=True):
             ServiceUrl.read(url)
         shown, credentials = without_password(url)
         return cls(shown, {**credentials, **more})
+
+    def __post_init__(self) -> None:
+        for name, value in self.headers.items():
+            if isinstance(value, str):
+                remember_header(name, value)
 
     def __repr__(self) -> str:
         return f"Target({self.url!r})"

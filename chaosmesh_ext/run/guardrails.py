@@ -19,6 +19,7 @@ import msgspec
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, InvalidInput
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run.guardrail_specs import allows, mistakes, seconds
 from chaosmesh_ext.settings import Settings
 
@@ -185,7 +186,7 @@ class _Rail:
         except ChaosMeshError as error:
             return self._unknown(at, str(error))
         except Exception as error:  # a probe may raise whatever it likes
-            return self._unknown(at, f"{type(error).__name__}: {error}")
+            return self._unknown(at, words(error))
         return Reading(at, seen, crossed)
 
     def _unknown(self, at: float, why: str) -> Reading:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Self
 
 from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, NotRemoved
+from chaosmesh_ext.redaction import words
 
 __all__ = ["MENDED", "Problem"]
 
@@ -32,7 +33,7 @@ class Problem(str):
         """Of an ERROR; one that is not ours is inconclusive."""
         if isinstance(error, ChaosMeshError):
             return cls(str(error), error.exit_code, again=isinstance(error, NotRemoved))
-        return cls(f"{type(error).__name__}: {error}")
+        return cls(words(error))
 
     def mended(self) -> Self:
         """As it is once nothing is left in the mesh: what was said to be left is out, and the run had a problem."""

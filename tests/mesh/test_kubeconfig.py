@@ -226,7 +226,7 @@ class TestPlugins:
             ("print('token: secret')", "did not answer with an ExecCredential"),
             ('print(\'{"status": {"token": "secret"}}\')', "did not answer with an ExecCredential"),
             ("print('[\"secret\"]')", "did not answer with an ExecCredential"),
-            ("sys.exit('log in\\nfirst')", "exited 1: first"),
+            ("sys.exit('log in\\nsecret')", "exited 1: `kubectl version` shows"),
             ("sys.exit(3)", "exited 3"),
         ],
     )

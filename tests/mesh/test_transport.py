@@ -217,7 +217,7 @@ class TestCredentials:
         with ScriptedApi(needs("secret-2")) as api:
             client = client_of(tmp_path / "k", {"server": api.url}, counting_plugin(tmp_path))
             plugin(tmp_path / "give-token", "raise SystemExit('please log in')")
-            with pytest.raises(errors.Unauthorized, match=r"give-token exited 1: please log in"):
+            with pytest.raises(errors.Unauthorized, match=r"give-token exited 1: `kubectl version` shows"):
                 client.list("Lease")
 
     def test_a_token_is_renewed_before_it_expires(self, tmp_path):

@@ -13,6 +13,7 @@ from chaosmesh_ext.mesh.watchdog import messages as say
 from chaosmesh_ext.mesh.watchdog.book import Book
 from chaosmesh_ext.mesh.watchdog.ear import Ear
 from chaosmesh_ext.mesh.watchdog.rescue import Rescue
+from chaosmesh_ext.redaction import words
 
 __all__ = ["Guard"]
 
@@ -134,7 +135,7 @@ class Guard:
             except Unreachable as error:
                 problems = [str(error)]
             except Exception as error:  # whatever it is, nobody else is left to try again
-                problems = [f"{type(error).__name__}: {error}"]
+                problems = [words(error)]
             if not problems:
                 return True
             if problems != said:

@@ -16,7 +16,8 @@ from chaosmesh_ext.mesh.pointer import Op, join
 from chaosmesh_ext.mesh.undoing import let_go
 from chaosmesh_ext.mesh.watchdog.book import Book
 from chaosmesh_ext.mesh.watchdog.messages import Intent
-from chaosmesh_ext.mesh.writes import CARRIED_BY, Holding, holdings, take_out
+from chaosmesh_ext.mesh.writes import CARRIED_BY, ROUTED_BY, Holding, holdings, take_out
+from chaosmesh_ext.redaction import words
 
 __all__ = ["Rescue"]
 
@@ -43,7 +44,7 @@ class Rescue:
     def found(self) -> list[str]:
         """Undo what is not known: by label, note, route names and markers."""
         problems: list[str] = []
-        for kind in CARRIED_BY:
+        for kind in (*ROUTED_BY, *sorted(self._book.kinds.intersection(CARRIED_BY).difference(ROUTED_BY))):
             try:
                 there = holdings(self._client, self._book.namespaces, run=self._run, kinds=(kind,))
             except Forbidden as error:
@@ -160,7 +161,7 @@ def _all(jobs: Sequence[Callable[[], None]]) -> list[str]:
             except ChaosMeshError as error:
                 problems.append(str(error))
             except Exception as error:  # one object that makes no sense must not keep the others
-                problems.append(f"{type(error).__name__}: {error}")
+                problems.append(words(error))
 
     threads = [threading.Thread(target=work) for _ in range(min(_AT_ONCE, len(jobs)) - 1)]
     for thread in threads:
