@@ -213,7 +213,7 @@ def program(name: str, settings: Settings, given: str = "") -> Path:
             raise NotFound(f"{given} is no program: name the file of {name}, or leave it out")
         return Path(given)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chaosmesh-ext" / "tools"
-    built = Path(settings.tools or cache) / "bin" / name
+    built = Path(settings.tools or cache).expanduser() / "bin" / name
     if found := shutil.which(name):
         return Path(found)
     if os.access(built, os.X_OK):
