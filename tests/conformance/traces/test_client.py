@@ -214,27 +214,51 @@ def test_search_for_nobody(jaeger, seen):
     seen("[]")
 
 
-def test_search_around_nan(jaeger, store, service, names, seen, caplog):
-    """search() gets around a trace that Jaeger cannot write, and says so."""
-    store.send(an_id(), span(1, at=1500, attributes={"n": float("nan")}), service=service)
+def test_search_around_nan(jaeger, store, service, names, seen):
+    """search() finds also a trace that /api cannot write, by /api/v3."""
+    store.send(an_id(), span(1, at=1500, name="bad", attributes={"n": float("nan")}), service=service)
+    found = jaeger.search(service, start=START, end=END)
+    assert [names.get(each.trace_id, "NaN") for each in found] == ["quick", "slow", "NaN", "broken"]
+    seen("all four")
+
+
+def test_search_around_nan_with_tags(jaeger, store, service, names, seen, caplog):
+    """search() by tags, which /api/v3 does not know, gets around a trace that /api cannot write, and says so."""
+    store.send(an_id(), span(1, at=1500, attributes={"n": float("nan"), "k": "v"}), service=service)
     with caplog.at_level(logging.WARNING, logger="chaosmesh_ext"):
-        found = jaeger.search(service, start=START, end=END)
-    assert [names[each.trace_id] for each in found] == ["quick", "slow", "broken"]
+        assert jaeger.search(service, start=START, end=END, tags={"k": "v"}) == []
     assert len(caplog.messages) == 1
     assert "unsupported value: NaN" in caplog.messages[0]
-    seen("the other three, and one warning with Jaeger's words")
+    seen("nothing, and one warning with Jaeger's words")
 
 
-def test_a_trace_with_nan(jaeger, store, trace, service, seen):
-    """A trace that Jaeger cannot write is Unreachable with Jaeger's words, alone and among many."""
+@pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
+def test_a_trace_with_nan(jaeger, store, trace, service, seen, number):
+    """A trace with {number}, which /api cannot write, is read by /api/v3, alone and among many."""
+    store.send(
+        trace,
+        span(1, kind="client", took=3.25, attributes=envoy(n=float(number))),
+        span(2, 1, at=1, status="ERROR", attributes={"http.status_code": 500}),
+        service=service,
+        resource=NODE,
+    )
+    found = jaeger.trace(trace.hex())
+    assert jaeger.many([trace.hex(), an_id().hex()]) == {trace.hex(): found}
+    call, below = found.spans
+    assert (call.workload.service, call.peer, call.kind, call.status) == ("productpage", "details", "CLIENT", 200)
+    assert (round(call.start * 1e6), round(call.duration * 1e6)) == (BASE // 1000, 3250)
+    assert (below.parent_id, below.status, below.error) == (call.span_id, 500, True)
+    seen("two spans, with workload, peer, times, parent, status and error")
+
+
+def test_a_trace_with_nan_that_is_not_there(jaeger, store, trace, service, seen):
+    """Nothing found by /api/v3 is nothing."""
     store.send(trace, span(1, attributes={"n": float("nan")}), service=service)
-    said = []
-    for ask in (lambda: jaeger.trace(trace.hex()), lambda: jaeger.many([trace.hex()])):
-        with pytest.raises(Unreachable, match="unsupported value: NaN") as error:
-            ask()
-        said.append(str(error.value).replace(store.url, "URL"))
-    assert said[0] == said[1]
-    seen(said[0])
+    assert jaeger.search(service, start=START, end=END, operation="nobody") == []
+    assert jaeger.search(service, start=START, end=END, min_duration=60) == []
+    answer = store.fetch(f"{store.url}/api/v3/traces/{an_id().hex()}?raw_traces=true")
+    assert answer.status == 404
+    seen(f"{answer.status} {answer.kind} {answer.json}")
 
 
 def test_refused(jaeger, store, seen):

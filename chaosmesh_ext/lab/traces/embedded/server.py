@@ -11,7 +11,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from chaosmesh_ext.errors import LabError
-from chaosmesh_ext.lab.traces.embedded import golang
+from chaosmesh_ext.lab.traces.embedded import golang, v3
 from chaosmesh_ext.lab.traces.embedded.convert import trace_hex
 from chaosmesh_ext.lab.traces.embedded.document import trace_json
 from chaosmesh_ext.lab.traces.embedded.parameters import (
@@ -61,6 +61,8 @@ class EmbeddedTraces:
                 web.get("/api/traces", self._traces, allow_head=False),
                 web.get("/api/traces/{id}", self._trace, allow_head=False),
                 web.get("/api/dependencies", self._dependencies, allow_head=False),
+                web.get("/api/v3/traces", self._v3_traces, allow_head=False),
+                web.get("/api/v3/traces/{id}", self._v3_trace, allow_head=False),
                 web.route("*", "/api/{call:(metrics|archive|v3)}/{rest:.+}", _not_here),
                 web.route("*", "/api/{call:(transform|deep-dependencies|quality-metrics)}", _not_here),
             ]
@@ -134,6 +136,13 @@ class EmbeddedTraces:
         trace = self._store.trace(identity)
         return _failure(404, "trace not found") if trace is None else await _written(request, [trace])
 
+    async def _v3_trace(self, request: web.Request) -> web.Response:
+        v3.raw_only(_asked(request), "raw_traces", ["raw_traces"])
+        return await _v3_written([self._store.trace(trace_id(_segment(request, -1))) or []])
+
+    async def _v3_traces(self, request: web.Request) -> web.Response:
+        return await _v3_written(self._store.search(v3.search_query(_asked(request))))
+
     async def _dependencies(self, request: web.Request) -> web.Response:
         service = _asked(request).get("service", "")
         calls = self._store.dependencies(*dependencies_window(_asked(request)))
@@ -167,6 +176,17 @@ async def _written(request: web.Request, traces: list[list[Stored]], *, errors: 
     return write() if sum(map(len, traces)) <= _FEW_SPANS else await asyncio.to_thread(write)
 
 
+async def _v3_written(traces: list[list[Stored]]) -> web.Response:
+    """OTLP's JSON, which says that it is text; none is a 404."""
+    spans = [item for trace in traces for item in trace]
+    if not spans:
+        body = msgspec.json.encode({"error": {"httpCode": 404, "message": "No traces found"}})
+        return web.Response(status=404, text=body.decode() + "\n", content_type="text/plain")
+    few = len(spans) <= _FEW_SPANS
+    found = v3.result(spans) if few else await asyncio.to_thread(v3.result, spans)
+    return web.Response(text=msgspec.json.encode(found).decode(), content_type="text/plain")
+
+
 def _envelope(request: web.Request, data: Any, *, total: int = 0, errors: Any = None) -> web.Response:
     body = msgspec.json.encode({"data": data, "total": total, "limit": 0, "offset": 0, "errors": errors})
     if _asked(request).get("prettyPrint", "") not in ("", "false"):
@@ -188,7 +208,11 @@ def _plain(status: int, text: str) -> web.Response:
 async def _not_here(request: web.Request) -> web.Response:
     if request.match_info["call"] == "metrics":
         return _failure(501, "metrics querying is currently disabled")
-    return _failure(501, f"the lab's own trace store does not know {request.path}: start the lab with --traces jaeger")
+    return _unknown(request.path)
+
+
+def _unknown(what: str) -> web.Response:
+    return _failure(501, f"the lab's own trace store does not know {what}: start the lab with --traces jaeger")
 
 
 @web.middleware
@@ -197,6 +221,8 @@ async def _like_jaeger(request: web.Request, handler: Any) -> web.StreamResponse
         answer: web.StreamResponse = await handler(request)
     except BadParameter as error:
         return _failure(400, str(error))
+    except v3.NotHere as error:
+        return _unknown(str(error))
     except ValueError as error:
         return _failure(500, str(error))
     except web.HTTPMethodNotAllowed:
