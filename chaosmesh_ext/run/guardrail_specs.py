@@ -9,8 +9,9 @@
 
 Each has a `name`, and either `promql` with `above`, `below` or both, or is a Chaos Toolkit probe with its tolerance.
 `for`: seconds that it must be crossed without a break (0). `frequency`: seconds between two looks (1). `timeout`:
-seconds for an answer (5). `on_error`: ``crossed``, or ``ignore`` what cannot be evaluated. A counter that nothing has
-counted yet has no data, which cannot be evaluated: hence ``or vector(0)``.
+seconds for an answer (5). None is more than a day, and the latter two are 10 ms at least. `on_error`: ``crossed``, or
+``ignore`` what cannot be evaluated. A counter that nothing has counted yet has no data, which cannot be evaluated:
+hence ``or vector(0)``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ __all__ = ["allows", "mistakes", "seconds"]
 _KEYS: Final = ("name", "type", "promql", "above", "below", "for", "frequency", "timeout", "on_error")
 _PROBE_KEYS: Final = ("provider", "tolerance", "background", "controls", "pauses", "ref")
 _SECONDS: Final = {"for": 0.0, "frequency": 1.0, "timeout": 5.0}
+_LEAST: Final = {"for": 0.0, "frequency": 0.01, "timeout": 0.01}
+_MOST: Final = 86400.0
+"""Seconds: a day. No run is so long, and a wait beyond `threading.TIMEOUT_MAX` fails (292 years)."""
 
 
 def allows(spec: Mapping[str, Any]) -> str:
@@ -84,8 +88,8 @@ def _wrong(spec: Mapping[str, Any]) -> Iterable[str]:
         value = _number(spec[key])
         if value is None:
             yield f"{key} {spec[key]!r} is no number: give one, e.g. 1.5"
-        elif key in _SECONDS and (value < 0 or (value == 0 and key != "for")):
-            yield f"{key} {value:g} is no time to wait: give seconds above 0"
+        elif key in _SECONDS and not _LEAST[key] <= value <= _MOST:
+            yield f"{key} {value:g} is no time to wait: give {_LEAST[key]:g} to {_MOST:g} seconds"
     if spec.get("on_error", "crossed") not in ("crossed", "ignore"):
         yield f"on_error {spec['on_error']!r} is neither crossed nor ignore"
 
@@ -100,6 +104,6 @@ def _number(value: Any) -> float | None:
         return None
     try:
         found = float(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if math.isfinite(found) else None

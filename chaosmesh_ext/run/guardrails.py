@@ -2,6 +2,7 @@
 
 One is asked before the first write and then, on a thread of its own, all the time. What cannot be evaluated (no data,
 NaN, an error, no answer in time) counts as crossed, unless it says ``on_error: ignore``: who cannot see must not go on.
+One that cannot even be asked any more ends the run too, an ignored one as inconclusive (exit code 3).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chaosmesh_ext.errors import Aborted, ChaosMeshError, InvalidInput
+from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, InvalidInput
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.redaction import words
@@ -66,8 +67,16 @@ class Guardrails:
         self._threads: list[threading.Thread] = []
 
     def check(self) -> None:
-        """Look at each once, whatever its `for`. Raises Aborted when one is crossed."""
-        threads = [threading.Thread(target=rail.look, daemon=True) for rail in self._rails]
+        """Look at each once, whatever its `for`. Raises Aborted when one is crossed, Inconclusive as `start` says."""
+        lost: list[ChaosMeshError] = []
+
+        def look(rail: _Rail) -> None:
+            try:
+                rail.look()
+            except BaseException as error:
+                lost.append(rail.lost(error))
+
+        threads = [threading.Thread(target=look, args=(rail,), daemon=True) for rail in self._rails]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -75,9 +84,13 @@ class Guardrails:
         crossed = [rail.words(1) for rail in self._rails if rail.crossed]
         if crossed:
             raise Aborted(f"{'; '.join(crossed)}; nothing was injected: wait until it is well again")
+        if lost:
+            raise lost[0]
 
-    def start(self, on_crossed: Callable[[Aborted], None]) -> None:
-        """Look from now on. ON_CROSSED is called once at most, from one of the threads."""
+    def start(self, on_crossed: Callable[[ChaosMeshError], None]) -> None:
+        """Look from now on. ON_CROSSED is called once at most, from one of the threads, with Aborted, or with
+        Inconclusive for one that may be ignored and is asked no more.
+        """
         self._done.clear()
         self._threads = [
             threading.Thread(target=self._watch, args=(rail, on_crossed), name=f"guardrail-{rail.name}", daemon=True)
@@ -98,19 +111,31 @@ class Guardrails:
         """For the journal: each one's name, what it allows, whether it was crossed, and its last samples."""
         return [rail.facts() for rail in self._rails]
 
-    def _watch(self, rail: _Rail, on_crossed: Callable[[Aborted], None]) -> None:
+    def _watch(self, rail: _Rail, on_crossed: Callable[[ChaosMeshError], None]) -> None:
+        try:
+            self._look_on(rail, on_crossed)
+        except BaseException as error:  # nobody looks at a thread: a fault would stay in with nobody looking at it
+            if not self._tell(rail, rail.lost(error), on_crossed):
+                raise
+
+    def _look_on(self, rail: _Rail, on_crossed: Callable[[ChaosMeshError], None]) -> None:
         rail.begin()
         while not self._done.is_set():
             began = time.monotonic()
             rail.look()
             if rail.held:
-                with self._said:
-                    first, rail.ended_it = not self._done.is_set(), True
-                    self._done.set()
-                if first:
-                    on_crossed(Aborted(rail.words()))
+                self._tell(rail, Aborted(rail.words()), on_crossed)
                 return
             self._done.wait(max(0.0, rail.frequency - (time.monotonic() - began)))
+
+    def _tell(self, rail: _Rail, error: ChaosMeshError, on_crossed: Callable[[ChaosMeshError], None]) -> bool:
+        """RAIL ends the run with ERROR; whether it is the first to do so."""
+        with self._said:
+            first, rail.ended_it = not self._done.is_set(), True
+            self._done.set()
+        if first:
+            on_crossed(error)
+        return first
 
 
 class _Rail:
@@ -150,6 +175,15 @@ class _Rail:
         elif not reading.unknown:
             self._since = None
 
+    def lost(self, error: BaseException) -> ChaosMeshError:
+        """What ends the run, because for ERROR nobody asks any more."""
+        self.readings.append(self._unknown(time.time(), words(error)))
+        if self._ignore:
+            return Inconclusive(
+                f"the guardrail {self.name} is asked no more ({words(error)}): nobody would see it crossed"
+            )
+        return Aborted(self.words())
+
     def words(self, most: int = 5) -> str:
         """That it was crossed, with the samples that say so."""
         last: list[Reading] = []
@@ -185,7 +219,7 @@ class _Rail:
             crossed, seen = self._ask()
         except ChaosMeshError as error:
             return self._unknown(at, str(error))
-        except Exception as error:  # a probe may raise whatever it likes
+        except BaseException as error:  # a probe may raise whatever it likes, SystemExit too
             return self._unknown(at, words(error))
         return Reading(at, seen, crossed)
 

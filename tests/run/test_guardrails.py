@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import threading
@@ -14,7 +15,7 @@ import httpx
 import pytest
 
 from chaosmesh_ext.controls import guardrails as declared
-from chaosmesh_ext.errors import Aborted, InvalidInput, LabError
+from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, InvalidInput, LabError
 from chaosmesh_ext.lab.metrics import fetch_prometheus, find_prometheus
 from chaosmesh_ext.run.guardrail_specs import mistakes
 from chaosmesh_ext.run.guardrails import Guardrails
@@ -72,10 +73,10 @@ class Told:
     """Who is told of a crossing."""
 
     def __init__(self) -> None:
-        self.errors: list[Aborted] = []
+        self.errors: list[ChaosMeshError] = []
         self.heard = threading.Event()
 
-    def __call__(self, error: Aborted) -> None:
+    def __call__(self, error: ChaosMeshError) -> None:
         self.errors.append(error)
         self.heard.set()
 
@@ -165,6 +166,39 @@ def test_a_prometheus_that_dies_meanwhile_counts_as_crossed(rails):
     assert "cannot be reached" in told.after(3)
 
 
+@pytest.mark.parametrize(
+    ("more", "kind", "words"),
+    [
+        ({}, Aborted, "g1 was crossed .*: not to be evaluated: OverflowError: "),
+        ({"on_error": "ignore"}, Inconclusive, r"g1 is asked no more \(OverflowError: "),
+    ],
+)
+def test_one_whose_thread_dies_ends_the_run_however_it_died(rails, more, kind, words):
+    """A thread that dies says so to nobody: the fault would stay in, unguarded, and the run would be green."""
+    one, told = rails({"promql": "1", "above": 2, **more}), Told()
+    one._rails[0].frequency = 1e300  # what a spec may not say, because a wait for it fails
+    one.start(told)
+    assert re.search(words, told.after(5))
+    assert [type(error) for error in told.errors] == [kind]
+    assert one.facts()[0]["crossed"]
+
+
+@pytest.mark.parametrize(("more", "kind"), [({}, Aborted), ({"on_error": "ignore"}, Inconclusive)])
+def test_one_that_cannot_even_be_asked_lets_no_run_begin(rails, more, kind):
+    one = rails({"promql": "1", "above": 2, **more})
+    one._rails[0]._timeout = 1e300
+    with pytest.raises(kind, match="OverflowError"):
+        one.check()
+
+
+def test_a_probe_that_wants_to_leave_the_process_counts_as_crossed(rails):
+    def leaving() -> tuple[bool, str]:
+        raise SystemExit(0)
+
+    with pytest.raises(Aborted, match="not to be evaluated: SystemExit: 0"):
+        rails(probe(), probe=lambda _spec: leaving).check()
+
+
 def test_nobody_is_told_after_the_end(rails):
     one, told = rails({"promql": "time()", "above": time.time() + 0.6, "frequency": 0.1}), Told()
     one.start(told)
@@ -213,6 +247,14 @@ def test_without_a_prometheus_there_is_nothing_to_ask(rails):
         ({"name": "a", "promql": "1"}, "no limit"),
         ({"name": "a", "promql": "1", "above": "much"}, "above 'much' is no number"),
         ({"name": "a", "promql": "1", "above": 1, "frequency": 0}, "no time to wait"),
+        ({"name": "a", "promql": "1", "above": 1, "frequency": 1e300}, "give 0.01 to 86400 seconds"),
+        ({"name": "a", "promql": "1", "above": 1, "frequency": 1e-9}, "give 0.01 to 86400 seconds"),
+        ({"name": "a", "promql": "1", "above": 1, "timeout": 1e300}, "give 0.01 to 86400 seconds"),
+        ({"name": "a", "promql": "1", "above": 1, "for": 86401}, "give 0 to 86400 seconds"),
+        ({"name": "a", "promql": "1", "above": 1, "for": -1}, "give 0 to 86400 seconds"),
+        ({"name": "a", "promql": "1", "above": 1, "for": float("inf")}, "for inf is no number"),
+        ({"name": "a", "promql": "1", "above": 1, "timeout": float("nan")}, "timeout nan is no number"),
+        ({"name": "a", "promql": "1", "above": 10**400}, "is no number"),
         ({"name": "a", "promql": "1", "above": 1, "on_error": "cry"}, "neither crossed nor ignore"),
         ({"name": "a", "promql": "1", "above": 1, "until": 3}, "until is unknown"),
         ({"name": "a", "provider": {}}, "without tolerance"),
