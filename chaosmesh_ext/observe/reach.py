@@ -181,9 +181,9 @@ def target(
 
 
 def mistakes(settings: Settings) -> list[str]:
-    """What is wrong with how the three are to be reached, one line each."""
+    """What is wrong with how each of them is to be reached, one line each."""
     found = []
-    for name in ("app", "jaeger", "prometheus"):
+    for name in ("app", "jaeger", "zipkin", "tempo", "prometheus"):
         try:
             target(settings, name)
         except InvalidInput as error:
