@@ -19,7 +19,8 @@ class Setting(msgspec.Struct, frozen=True):
     """One line of the table.
 
     name: attribute of `Settings`. variable: its environment variable. default: used when the variable is unset or
-    empty; its type is the setting's type. help: one line for people. secret: its value is shown nowhere.
+    empty; its type is the setting's type. help: one line for people. secret: its value is shown nowhere. allowed: of a
+    number, the least and the most.
     """
 
     name: str
@@ -27,6 +28,27 @@ class Setting(msgspec.Struct, frozen=True):
     default: Any
     help: str
     secret: bool = False
+    allowed: tuple[float, float] | None = None
+
+    def read(self, text: str) -> Any:
+        """What TEXT says. Raises InvalidInput, naming the variable, for another type or number than is allowed."""
+        kind = type(self.default)
+        try:
+            value = _truth(text) if kind is bool else kind(text)
+        except ValueError:
+            wanted = "true or false" if kind is bool else f"a number{self._range()}"
+            raise InvalidInput(
+                f"{self.variable}={text[:40]!r} is not a {kind.__name__}: {self.help}; unset it or give {wanted}"
+            ) from None
+        # so that nan, which is neither less nor more than anything, is not allowed
+        if self.allowed is not None and not self.allowed[0] <= value <= self.allowed[1]:
+            raise InvalidInput(
+                f"{self.variable}={text[:40]!r} is not allowed: {self.help}; unset it or give a number{self._range()}"
+            )
+        return value
+
+    def _range(self) -> str:
+        return f" from {self.allowed[0]:g} to {self.allowed[1]:g}" if self.allowed else ""
 
 
 def _reaching(name: str, what: str) -> tuple[Setting, ...]:
@@ -45,6 +67,11 @@ def _reaching(name: str, what: str) -> tuple[Setting, ...]:
     )
 
 
+def _number(name: str, variable: str, default: float, allowed: tuple[float, float], text: str) -> Setting:
+    """A setting that is a number: which ones make sense is part of it, because a limit of nan limits nothing."""
+    return Setting(name, variable, default, text, allowed=allowed)
+
+
 TABLE: tuple[Setting, ...] = (
     Setting("app_url", "APP_URL", "", "Origin of the application under test, no path, e.g. http://127.80.1.1:8080"),
     *_reaching("app", "the application"),
@@ -57,10 +84,23 @@ TABLE: tuple[Setting, ...] = (
     Setting("prometheus_url", "PROMETHEUS_URL", "", "Base of Prometheus, without /api"),
     *_reaching("prometheus", "Prometheus"),
     Setting("namespace", "CHAOSMESH_NAMESPACE", "default", "Namespace of the workloads under test"),
-    Setting("proof_timeout", "CHAOSMESH_PROOF_TIMEOUT", 10.0, "Seconds within which a fault must be shown to be live"),
+    _number(
+        "proof_timeout",
+        "CHAOSMESH_PROOF_TIMEOUT",
+        10.0,
+        (0.1, 600),
+        "Seconds within which a fault must be shown to be live",
+    ),
     Setting("carrier", "CHAOSMESH_CARRIER", "auto", "auto, envoyfilter or virtualservice: what carries a fault"),
-    Setting("lease_duration", "CHAOSMESH_LEASE_DURATION", 15.0, "Seconds that a run's Lease lives without renewal"),
-    Setting("max_run", "CHAOSMESH_MAX_RUN", 3600.0, "Most seconds that a run may last; then it is undone"),
+    # Kubernetes keeps whole seconds, 1 at least; for longer than ten minutes nobody should wait for the janitor
+    _number(
+        "lease_duration",
+        "CHAOSMESH_LEASE_DURATION",
+        15.0,
+        (1, 600),
+        "Seconds that a run's Lease lives without renewal",
+    ),
+    _number("max_run", "CHAOSMESH_MAX_RUN", 3600.0, (1, 86400), "Most seconds that a run may last; then it is undone"),
     Setting("system_namespace", "CHAOSMESH_SYSTEM_NAMESPACE", "chaosmesh-system", "Namespace of the janitor and halts"),
     Setting(
         "any_namespace",
@@ -68,8 +108,14 @@ TABLE: tuple[Setting, ...] = (
         default=False,
         help="Faults are allowed in namespaces without the label",
     ),
-    Setting("max_hosts", "CHAOSMESH_MAX_HOSTS", 10, "Most hosts that one run may fault at once"),
-    Setting("max_percentage", "CHAOSMESH_MAX_PERCENTAGE", 100.0, "Most of everybody's requests that a fault may hit"),
+    _number("max_hosts", "CHAOSMESH_MAX_HOSTS", 10, (1, 1000), "Most hosts that one run may fault at once"),
+    _number(
+        "max_percentage",
+        "CHAOSMESH_MAX_PERCENTAGE",
+        100.0,
+        (0, 100),
+        "Most of everybody's requests that a fault may hit, in percent",
+    ),
     Setting("guarded_contexts", "CHAOSMESH_GUARDED_CONTEXTS", "prod", "Contexts that need --yes: a regular expression"),
     Setting("yes", "CHAOSMESH_YES", default=False, help="As --yes: the guarded context is meant"),
     Setting(
@@ -84,9 +130,15 @@ TABLE: tuple[Setting, ...] = (
         default=False,
         help="The callers' istiod reads the configuration of this cluster",
     ),
-    Setting("lab_block", "CHAOSMESH_LAB_BLOCK", 0, "Second byte of a lab's addresses, 64 to 254; 0: the first free"),
+    _number(
+        "lab_block",
+        "CHAOSMESH_LAB_BLOCK",
+        0,
+        (0, 254),
+        "Second byte of a lab's addresses, 64 to 254; 0: the first free",
+    ),
     Setting("tools", "CHAOSMESH_TOOLS", "", "Folder of the lab's real control plane; empty: in the user's cache"),
-    Setting("request_budget", "CHAOSMESH_REQUEST_BUDGET", 2, "Most marked requests in flight at once"),
+    _number("request_budget", "CHAOSMESH_REQUEST_BUDGET", 2, (1, 100), "Most marked requests in flight at once"),
 )
 
 
@@ -159,23 +211,13 @@ class Settings(msgspec.Struct, frozen=True):
 def load(environ: Mapping[str, str] | None = None) -> Settings:
     """Read the settings from the environment.
 
-    Raises InvalidInput when a variable's text is not of the setting's type.
+    Raises InvalidInput when a variable's text is not of the setting's type, or a number that is not allowed.
     """
     env = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     for setting in TABLE:
         text = env.get(setting.variable, "")
-        if not text:
-            values[setting.name] = setting.default
-            continue
-        kind = type(setting.default)
-        try:
-            values[setting.name] = _truth(text) if kind is bool else kind(text)
-        except ValueError:
-            wanted = "true or false" if kind is bool else "a number"
-            raise InvalidInput(
-                f"{setting.variable}={text!r} is not a {kind.__name__}: {setting.help}; unset it or give {wanted}"
-            ) from None
+        values[setting.name] = setting.read(text) if text else setting.default
     return Settings(**values)
 
 
