@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import percentage as share
-from chaosmesh_ext.model import Injected, Span
+from chaosmesh_ext.model import Injected, Span, Trace
 
 __all__ = ["GRPC_STATUS", "Abort"]
 
@@ -43,6 +43,11 @@ class Abort(msgspec.Struct, frozen=True):
     http_status: int | None = None
     grpc_status: str | None = None
     percentage: float = share.EVERYBODY
+
+    carriers: ClassVar[tuple[str, ...]] = ("envoyfilter", "virtualservice")
+    kinds: ClassVar[tuple[str, ...]] = ()
+    rarely: ClassVar[bool] = False
+    burst: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if (self.http_status is None) == (self.grpc_status is None):
@@ -82,8 +87,9 @@ class Abort(msgspec.Struct, frozen=True):
             words["http_status"] = self.http_status
         return {"abort": words}
 
-    def shows_in(self, span: Span) -> bool:
+    def shows_in(self, span: Span, trace: Trace) -> bool:
         """Whether SPAN's call met it: Envoy sets FI on an abort."""
+        del trace
         return "FI" in span.flags
 
     def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import percentage as share
 from chaosmesh_ext.istio.durations import duration
-from chaosmesh_ext.model import Injected, Span
+from chaosmesh_ext.model import Injected, Span, Trace
 
 __all__ = ["Delay"]
 
@@ -30,6 +30,11 @@ class Delay(msgspec.Struct, frozen=True):
 
     fixed_delay: float
     percentage: float = share.EVERYBODY
+
+    carriers: ClassVar[tuple[str, ...]] = ("envoyfilter", "virtualservice")
+    kinds: ClassVar[tuple[str, ...]] = ()
+    rarely: ClassVar[bool] = False
+    burst: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         if math.isnan(self.fixed_delay):
@@ -60,8 +65,9 @@ class Delay(msgspec.Struct, frozen=True):
         """The words of Envoy's HTTPFault."""
         return {"delay": {"fixed_delay": duration(self.fixed_delay), "percentage": share.for_envoy(self.percentage)}}
 
-    def shows_in(self, span: Span) -> bool:
+    def shows_in(self, span: Span, trace: Trace) -> bool:
         """Whether SPAN's call met it: Envoy sets DI when the delay starts."""
+        del trace
         return "DI" in span.flags
 
     def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:

@@ -1,6 +1,6 @@
 """The mesh: the only part that speaks to Kubernetes. Carriers and the ledger are pure functions."""
 
-from chaosmesh_ext.mesh import envoyfilter, overlay
+from chaosmesh_ext.mesh import destinationrule, envoyfilter, inbound, overlay, policy
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
@@ -10,19 +10,34 @@ from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
 from chaosmesh_ext.mesh.lease import LeaseLost, RunLease, renew, time_text
 from chaosmesh_ext.mesh.ledger import LABEL, Disturbed, disturbed, entries
 from chaosmesh_ext.mesh.locks import Holder, Locked, lock
-from chaosmesh_ext.mesh.place import Change, Create, Destination, Edit, Fault, Place, Source, View
+from chaosmesh_ext.mesh.place import (
+    Change,
+    Create,
+    Destination,
+    Edit,
+    Fault,
+    Filtered,
+    Place,
+    Policy,
+    RouteChange,
+    Source,
+    TrafficPolicy,
+    View,
+)
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
 from chaosmesh_ext.mesh.watchdog import Watchdog
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
-from chaosmesh_ext.mesh.writes import CARRIED_BY, Holding, holdings, put, take_out
+from chaosmesh_ext.mesh.writes import CARRIED_BY, ROUTED_BY, Holding, holdings, put, take_out
 
 __all__ = [
     "CARRIED_BY",
     "CARRIERS",
+    "INBOUND",
     "JANITOR",
     "LABEL",
     "NOBODY",
+    "ROUTED_BY",
     "Change",
     "Client",
     "Create",
@@ -31,6 +46,7 @@ __all__ = [
     "Edit",
     "Ended",
     "Fault",
+    "Filtered",
     "Found",
     "Halt",
     "Holder",
@@ -39,9 +55,12 @@ __all__ = [
     "LeaseLost",
     "Locked",
     "Place",
+    "Policy",
+    "RouteChange",
     "RunLease",
     "Source",
     "Survey",
+    "TrafficPolicy",
     "View",
     "Watchdog",
     "Witness",
@@ -67,5 +86,8 @@ __all__ = [
     "whoami",
 ]
 
-CARRIERS = {envoyfilter.NAME: envoyfilter.plan, overlay.NAME: overlay.plan}
-"""What can carry a fault, by name, in the order of preference (D9)."""
+INBOUND = inbound.NAME
+"""The carrier that works where calls arrive."""
+
+CARRIERS = {one.NAME: one.plan for one in (envoyfilter, overlay, inbound, destinationrule, policy)}
+"""What can carry a fault, by name (D9); which ones can carry a certain fault, and which goes first, that fault says."""

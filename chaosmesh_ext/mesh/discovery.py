@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from chaosmesh_ext.errors import Forbidden, InvalidInput, NotFound
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers, selects
@@ -36,21 +38,22 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
     destination = _destination(client, scope)
     _refuse_system(destination.namespace, destination.service)
     if scope.subset:
-        _subset(client, scope, destination)
+        labels = _subset(client, scope, destination)
+        destination = msgspec.structs.replace(destination, selector={**destination.selector, **labels})
     return Place(
         run=run,
         cell=cell,
         namespace=scope.namespace,
         source=source,
         destination=destination,
-        marker=Marker(run, cell) if scope.requests == "marked" else None,
+        marker={"marked": Marker(run, cell), "run": Marker(run, "")}.get(scope.requests),
         subset=scope.subset,
         match=dict(scope.match),
     )
 
 
-def view(client: Client, place: Place) -> View:
-    """What others have in the mesh for PLACE, now."""
+def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
+    """What others have in the mesh for PLACE, now; KINDS: of which objects besides those that routes depend on."""
     spaces = {place.namespace, place.destination.namespace} - {""}
     services = everywhere(client, "VirtualService", spaces)
     routes = everywhere(client, "HTTPRoute", spaces)
@@ -61,6 +64,7 @@ def view(client: Client, place: Place) -> View:
         filters=tuple(_permitted(client, "EnvoyFilter", place.namespace)),
         rollouts=tuple(_rollouts(client, mine["metadata"]["namespace"])) if mine else (),
         delegates=delegates(services, mine) if mine else (),
+        others=tuple(obj for kind in kinds for obj in everywhere(client, kind, spaces)),
     )
 
 
@@ -182,7 +186,9 @@ def _destination(client: Client, scope: Scope) -> Destination:
 def _service(scope: Scope, service: Obj) -> Destination:
     meta = service["metadata"]
     host = fqdn(meta["name"], meta["namespace"])
-    return _chosen(scope, host, meta["name"], meta["namespace"], service.get("spec", {}).get("ports", []), "port")
+    spec = service.get("spec", {})
+    found = _chosen(scope, host, meta["name"], meta["namespace"], spec.get("ports", []), "port")
+    return msgspec.structs.replace(found, selector=spec.get("selector") or {})
 
 
 def _chosen(scope: Scope, host: str, service: str, namespace: str, ports: list[Obj], key: str) -> Destination:
@@ -214,16 +220,18 @@ def _is_http(port: Obj) -> bool:
     return word in _HTTP
 
 
-def _subset(client: Client, scope: Scope, destination: Destination) -> None:
-    names: set[str] = set()
+def _subset(client: Client, scope: Scope, destination: Destination) -> Mapping[str, str]:
+    """The labels of the scope's subset."""
+    found: dict[str, Mapping[str, str]] = {}
     for rule in everywhere(client, "DestinationRule", {scope.namespace, destination.namespace} - {""}):
         own = rule["metadata"]["namespace"]
         host = rule.get("spec", {}).get("host", "")
         whole = host if "*" in host else fqdn(host, own)
         if visible(rule, scope.namespace) and covers(whole, destination.host):
-            names.update(subset["name"] for subset in rule["spec"].get("subsets", []))
-    if scope.subset not in names:
+            found.update((subset["name"], subset.get("labels", {})) for subset in rule["spec"].get("subsets", []))
+    if scope.subset not in found:
         raise NotFound(
             f"no subset {scope.subset} of {destination.service}: its DestinationRules have "
-            f"{', '.join(sorted(names)) or 'none'}"
+            f"{', '.join(sorted(found)) or 'none'}"
         )
+    return found[scope.subset]

@@ -17,12 +17,12 @@ from chaosmesh_ext.mesh.ground import for_mesh
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
 from chaosmesh_ext.mesh.match import for_envoy
-from chaosmesh_ext.mesh.place import Change, Create, Fault, Place, View, overlap
+from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, View, overlap
 
-__all__ = ["NAME", "plan"]
+__all__ = ["FILTER", "NAME", "plan", "settings"]
 
 NAME: Final = "envoyfilter"
-_FILTER: Final = "envoy.filters.http.fault"
+FILTER: Final = "envoy.filters.http.fault"
 _TYPE: Final = "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault"
 
 
@@ -31,9 +31,14 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
 
     Raises InvalidInput where the fault would be hidden, or would mix with another one on the same virtual host.
     """
+    if not isinstance(fault, Filtered):
+        raise InvalidInput(f"{type(fault).__name__} is none of the fault filter's: leave out carrier: {NAME}")
     name = vhost(place.destination.host, place.destination.port)
     _refuse_hidden(place, view)
     _refuse_mixed(place, view, name)
+    config = settings(fault, place)
+    if place.subset:
+        config["upstream_cluster"] = cluster(place.destination.host, place.destination.port, place.subset)
     spec: dict[str, Any] = {
         "configPatches": [
             {
@@ -41,7 +46,7 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
                 "match": {"context": "SIDECAR_OUTBOUND", "routeConfiguration": {"vhost": {"name": name}}},
                 "patch": {
                     "operation": "MERGE",
-                    "value": {"typed_per_filter_config": {_FILTER: _settings(fault, place)}},
+                    "value": {"typed_per_filter_config": {FILTER: config}},
                 },
             }
         ]
@@ -57,17 +62,13 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
     return [Create(created(obj, place.run, place.cell))]
 
 
-def _settings(fault: Fault, place: Place) -> dict[str, Any]:
+def settings(fault: Filtered, place: Place) -> dict[str, Any]:
+    """Envoy's HTTPFault for the requests in PLACE, wherever it stands."""
     headers = for_envoy(place.match)
     if place.marker:
         pattern = {"safe_regex": {"regex": place.marker.pattern()}}
         headers = [{"name": "tracestate", "string_match": pattern}, *headers]
-    settings = {"@type": _TYPE, **fault.for_envoy()}
-    if headers:
-        settings["headers"] = headers
-    if place.subset:
-        settings["upstream_cluster"] = cluster(place.destination.host, place.destination.port, place.subset)
-    return settings
+    return {"@type": _TYPE, **fault.for_envoy(), **({"headers": headers} if headers else {})}
 
 
 def _refuse_hidden(place: Place, view: View) -> None:
@@ -111,7 +112,7 @@ def _refuse_mixed(place: Place, view: View, name: str) -> None:
         for patch in other["spec"].get("configPatches", []):
             host = patch.get("match", {}).get("routeConfiguration", {}).get("vhost", {}).get("name", name)
             config = (patch.get("patch", {}).get("value") or {}).get("typed_per_filter_config", {})
-            if patch.get("applyTo") == "VIRTUAL_HOST" and host == name and _FILTER in config:
+            if patch.get("applyTo") == "VIRTUAL_HOST" and host == name and FILTER in config:
                 meta = other["metadata"]
                 raise InvalidInput(
                     f"EnvoyFilter {meta['namespace']}/{meta['name']} already faults {place}: one fault per caller and "

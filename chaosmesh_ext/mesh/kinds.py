@@ -24,6 +24,7 @@ class Kind(msgspec.Struct, frozen=True):
 
 
 KINDS = {
+    "AuthorizationPolicy": Kind("security.istio.io", "v1", "authorizationpolicies"),
     "Canary": Kind("flagger.app", "v1beta1", "canaries"),
     "ConfigMap": Kind("", "v1", "configmaps"),
     "Deployment": Kind("apps", "v1", "deployments"),
@@ -34,10 +35,13 @@ KINDS = {
     "HTTPRoute": Kind("gateway.networking.k8s.io", "v1", "httproutes"),
     "Lease": Kind("coordination.k8s.io", "v1", "leases"),
     "Namespace": Kind("", "v1", "namespaces", namespaced=False),
+    "PeerAuthentication": Kind("security.istio.io", "v1", "peerauthentications"),
     "Pod": Kind("", "v1", "pods"),
+    "RequestAuthentication": Kind("security.istio.io", "v1", "requestauthentications"),
     "Rollout": Kind("argoproj.io", "v1alpha1", "rollouts"),
     "Service": Kind("", "v1", "services"),
     "ServiceEntry": Kind("networking.istio.io", "v1", "serviceentries"),
+    "Sidecar": Kind("networking.istio.io", "v1", "sidecars"),
     "VirtualService": Kind("networking.istio.io", "v1", "virtualservices"),
 }
 """By Kind. EnvoyFilter has no later version than v1alpha3 (Istio 1.31)."""

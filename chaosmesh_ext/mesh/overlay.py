@@ -1,7 +1,8 @@
 """The VirtualService carrier: a fault laid over the owner's routes, or in an object of ours where there is no owner.
 
-What people know and what Kiali shows; needs no permission on EnvoyFilters. A scoped fault is a named route in front of
-each owner's route that it refines, an unscoped one the field `fault` of the routes. Everything here is pure.
+What people know and what Kiali shows; needs no permission on EnvoyFilters. A fault is a named route in front of each
+owner's route that it refines; only one of the fault filter for everybody is the field `fault` of the routes. Everything
+here is pure.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, runs_in, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import run_of
-from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, View
+from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Filtered, Place, RouteChange, View
 from chaosmesh_ext.mesh.pointer import Op
 
 __all__ = ["NAME", "plan"]
@@ -28,6 +29,7 @@ __all__ = ["NAME", "plan"]
 NAME: Final = "virtualservice"
 
 _INSTEAD: Final = "use the EnvoyFilter carrier (carrier: envoyfilter), which leaves the owner's routes alone"
+_NONE: Final = "nothing but a change of these routes can do this"
 
 
 def plan(fault: Fault, place: Place, view: View) -> list[Change]:
@@ -35,22 +37,32 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
 
     Raises InvalidInput, with the reason, where it would be unsatisfiable, illegal, or fought over.
     """
+    instead = _INSTEAD if isinstance(fault, Filtered) else _NONE
     if view.owner is None:
-        return [Create(_own(fault, place, view))]
+        return [Create(_own(fault, place, view, instead))]
     owner = view.owner
     meta = owner["metadata"]
-    _refuse_driven(f"VirtualService {meta['namespace']}/{meta['name']}", owner, view)
+    _refuse_driven(f"VirtualService {meta['namespace']}/{meta['name']}", owner, view, instead)
     compute = partial(_overlay, fault=fault, place=place)
     compute(owner)
     return [Edit("VirtualService", meta["namespace"], meta["name"], compute)]
 
 
-def _own(fault: Fault, place: Place, view: View) -> Obj:
+def _changed(fault: Fault, route: Obj, place: Place) -> Obj:
+    """ROUTE as FAULT wants it."""
+    if isinstance(fault, Filtered):
+        return {**route, "fault": fault.for_virtual_service()}
+    if isinstance(fault, RouteChange):
+        return {**fault.for_route(route, place), **{key: route[key] for key in ("name", "match") if key in route}}
+    raise InvalidInput(f"{type(fault).__name__} is no change of routes: leave out carrier: {NAME}")
+
+
+def _own(fault: Fault, place: Place, view: View, instead: str) -> Obj:
     """A VirtualService of ours: private to the callers' namespace, with a default route behind the fault's."""
     host, service = place.destination.host, place.destination.service
     if view.http_route:
         raise InvalidInput(
-            f"the HTTPRoute {view.http_route} owns {service}: a VirtualService beside it is undefined; {_INSTEAD}"
+            f"the HTTPRoute {view.http_route} owns {service}: a VirtualService beside it is undefined; {instead}"
         )
     if place.subset:
         raise InvalidInput(
@@ -58,13 +70,10 @@ def _own(fault: Fault, place: Place, view: View) -> Obj:
         )
     narrow = _narrow(place, several=False)
     defaults = _defaults(place)
-    faulted = {
-        "name": f"chaos-{place.run}-1",
-        "fault": fault.for_virtual_service(),
-        "route": deepcopy(defaults[place.destination.port]["route"]),
-    }
+    base: Obj = {"name": f"chaos-{place.run}-1", "route": deepcopy(defaults[place.destination.port]["route"])}
+    faulted = _changed(fault, {**base, "match": [narrow]} if narrow else base, place)
     left = [route for route in defaults.values() if not covers(narrow, route.get("match", [{}])[0])]
-    routes = [{**faulted, "match": [narrow]} if narrow else faulted, *left]
+    routes = [faulted, *left]
     obj = {
         "apiVersion": KINDS["VirtualService"].api_version,
         "kind": "VirtualService",
@@ -105,18 +114,20 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
     narrow = _narrow(place, several=several)
     routes = spec.get("http") or []
     own = [field for entry in entries(owner, place.run) for field in entry.fields]
-    picked = _pick(what, routes, narrow, place, owner["metadata"]["namespace"], [field.set for field in own])
-    if not narrow:
+    picked = _pick(what, routes, narrow, place, owner["metadata"]["namespace"], [field.set for field in own], fault)
+    if not narrow and isinstance(fault, Filtered):
         words = fault.for_virtual_service()
         _refuse_alike(what, routes, picked, words, [field.set for field in own])
         fields = tuple(Field(f"/spec/http/{index}/fault", words) for index in picked)
         ops: list[Op] = [{"op": "add", "path": field.at, "value": field.set} for field in fields]
         return enter(owner, place.run, Entry(place.cell, fields=fields), ops)
     names = _free_names(place.run, routes)
-    copies = {
-        index: {**deepcopy(routes[index]), "name": next(names), "match": matches, "fault": fault.for_virtual_service()}
-        for index, matches in picked.items()
-    }
+    copies = {}
+    for index, matches in picked.items():
+        copy = {**deepcopy(routes[index]), "name": next(names), "match": matches}
+        if matches == [{}]:
+            del copy["match"]  # everything: Istio refuses a match without conditions
+        copies[index] = _changed(fault, copy, place)
     # from the last one on, so that no insertion moves the place of the next
     ops = [
         {"op": "add", "path": f"/spec/http/{index}", "value": copies[index]} for index in sorted(copies, reverse=True)
@@ -126,9 +137,17 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
 
 
 def _pick(
-    what: str, routes: list[Obj], narrow: Mapping[str, Any], place: Place, namespace: str, own: list[Any]
+    what: str,
+    routes: list[Obj],
+    narrow: Mapping[str, Any],
+    place: Place,
+    namespace: str,
+    own: list[Any],
+    fault: Fault,
 ) -> dict[int, list[dict[str, Any]]]:
-    """The routes that take the fault, by index, each with the matches of its copy. OWN: values of this run's faults."""
+    """The routes that take FAULT, by index, each with the matches of its copy. OWN: values of this run's faults."""
+    filtered = isinstance(fault, Filtered)
+    instead = _INSTEAD if filtered else _NONE
     picked: dict[int, list[dict[str, Any]]] = {}
     reasons: list[str] = []
     before: list[dict[str, Any]] = []
@@ -138,7 +157,7 @@ def _pick(
         label = f"route {route['name']!r}" if route.get("name") else f"route {index}"
         if "delegate" in route:
             raise InvalidInput(
-                f"{what}: {label} delegates to another VirtualService, which no overlay can refine; {_INSTEAD}"
+                f"{what}: {label} delegates to another VirtualService, which no overlay can refine; {instead}"
             )
         why = ""
         if "redirect" in route or "directResponse" in route:
@@ -149,9 +168,9 @@ def _pick(
         if why:
             reasons.append(why)
         elif matches:
-            if route.get("fault") in own:
+            if filtered and "fault" in route and route["fault"] in own:
                 raise InvalidInput(f"{what}: {label} has a fault of this run already: undo that one first")
-            if "fault" in route:
+            if filtered and "fault" in route:
                 raise InvalidInput(
                     f"{what}: {label} has a fault of its owner's, which would be lost or hide ours; remove it first"
                 )
@@ -245,9 +264,9 @@ def _free_names(run: str, routes: list[Obj]) -> Iterator[str]:
         number += 1
 
 
-def _refuse_driven(what: str, owner: Obj, view: View) -> None:
+def _refuse_driven(what: str, owner: Obj, view: View, instead: str) -> None:
     if who := driver(owner, view.rollouts):
-        raise InvalidInput(f"{what} is written again by {who}, which would fight an overlay or undo it; {_INSTEAD}")
+        raise InvalidInput(f"{what} is written again by {who}, which would fight an overlay or undo it; {instead}")
 
 
 def _refuse_alike(what: str, routes: list[Obj], picked: Iterable[int], words: dict[str, Any], known: list[Any]) -> None:

@@ -45,6 +45,11 @@ _LOOK = {
 _WRITE = {
     "EnvoyFilter": ("envoyfilter", "get create patch delete"),
     "VirtualService": ("virtualservice", "get create patch delete"),
+    "DestinationRule": ("destinationrule", "get create patch delete"),
+    **dict.fromkeys(
+        ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar"),
+        ("policy", "get list create patch delete"),
+    ),
 }
 _LEASE = "get list create patch delete"
 _OPTIONAL = {"Canary": "list", "Event": "create", "Gateway": "get", "Rollout": "list"}

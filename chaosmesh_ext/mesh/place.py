@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
 
 from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh.client import Obj
-from chaosmesh_ext.mesh.ledger import runs_in, undo
+from chaosmesh_ext.mesh.ledger import Undone, runs_in, undo
 from chaosmesh_ext.mesh.pointer import Op, apply
-from chaosmesh_ext.model import Injected, Marker, Span, Workload
+from chaosmesh_ext.model import Injected, Marker, Span, Trace, Workload
 
-__all__ = ["Change", "Create", "Destination", "Edit", "Fault", "Place", "Source", "View", "overlap"]
+__all__ = [
+    "Change",
+    "Create",
+    "Destination",
+    "Edit",
+    "Fault",
+    "Filtered",
+    "Place",
+    "Policy",
+    "RouteChange",
+    "Source",
+    "TrafficPolicy",
+    "View",
+    "overlap",
+]
 
 
 def overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
@@ -22,7 +36,20 @@ def overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 class Fault(Protocol):
-    """A fault's words in the carriers' languages; implemented in `chaosmesh_ext.faults`, one file each."""
+    """A fault; implemented in `chaosmesh_ext.faults`, one file each. What it is made of, one of the classes below says.
+
+    carriers: by name, what can carry it, in the order of preference. kinds: of the others' objects that it looks at
+    (`View.others`). rarely: requests need not meet it though it is there: it takes a slow callee, a failing or a busy
+    one.
+    """
+
+    carriers: ClassVar[tuple[str, ...]]
+    kinds: ClassVar[tuple[str, ...]]
+    rarely: ClassVar[bool]
+
+    @property
+    def burst(self) -> int:
+        """How many requests at once it takes to meet it: at least 1."""
 
     @property
     def percentage(self) -> float:
@@ -32,17 +59,49 @@ class Fault(Protocol):
     def patience(self) -> float:
         """Seconds that a request may take on top of its healthy duration."""
 
+    def shows_in(self, span: Span, trace: Trace) -> bool:
+        """Whether the call SPAN, a CLIENT span of TRACE, met this fault."""
+
+    def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
+        """What a rule may know of it."""
+
+
+@runtime_checkable
+class Filtered(Fault, Protocol):
+    """A fault of Envoy's fault filter."""
+
     def for_virtual_service(self) -> dict[str, Any]:
         """Istio's HTTPFaultInjection."""
 
     def for_envoy(self) -> dict[str, Any]:
         """Envoy's HTTPFault, without its conditions."""
 
-    def shows_in(self, span: Span) -> bool:
-        """Whether SPAN's call met this fault."""
 
-    def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
-        """What a rule may know of it."""
+@runtime_checkable
+class RouteChange(Fault, Protocol):
+    """Another way for the requests of a route."""
+
+    def for_route(self, route: Obj, place: Place) -> Obj:
+        """ROUTE, an HTTPRoute of a VirtualService, as those requests shall have it that are in PLACE.
+
+        Its name and its match are not touched. Raises InvalidInput where this route cannot be changed so.
+        """
+
+
+@runtime_checkable
+class TrafficPolicy(Fault, Protocol):
+    """Another policy of callers towards a host."""
+
+    def for_destination_rule(self) -> dict[str, Any]:
+        """Istio's TrafficPolicy: the fields that it sets, each as a whole."""
+
+
+@runtime_checkable
+class Policy(Fault, Protocol):
+    """Objects that stand by themselves."""
+
+    def changes(self, place: Place, view: View) -> list[Change]:
+        """What puts it in PLACE. Raises InvalidInput where something of somebody else's is in the way."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -55,13 +114,16 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Destination(msgspec.Struct, frozen=True):
-    """The host that is called. host: its whole name. ports: all of the host's; port: the one that is meant."""
+    """The host that is called. host: its whole name. ports: all of the host's; port: the one that is meant. selector:
+    the labels of the pods behind it, those of the subset that is meant among them; empty for a host outside.
+    """
 
     host: str
     service: str
     namespace: str
     port: int
     ports: tuple[int, ...]
+    selector: Mapping[str, str] = {}
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -111,7 +173,8 @@ class View(msgspec.Struct, frozen=True):
 
     owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
     HTTPRoute that owns the host, or empty. filters: EnvoyFilters of the callers' namespace. rollouts: Argo Rollouts.
-    delegates: the VirtualServices to which the owner's routes delegate.
+    delegates: the VirtualServices to which the owner's routes delegate. others: objects of the kinds that the fault
+    asked for, in the callers' and the destination's namespaces, or wherever they may be read.
     """
 
     owner: Obj | None = None
@@ -119,6 +182,7 @@ class View(msgspec.Struct, frozen=True):
     filters: tuple[Obj, ...] = ()
     rollouts: tuple[Obj, ...] = ()
     delegates: tuple[Obj, ...] = ()
+    others: tuple[Obj, ...] = ()
 
     def without(self, run: str, cell: str) -> View:
         """As it will be once what a CELL of RUN put into it is out again."""
@@ -126,8 +190,23 @@ class View(msgspec.Struct, frozen=True):
         if owner is not None:
             undone = undo(owner, run, cell)
             owner = None if undone.delete else apply(owner, undone.ops)
-        filters = tuple(obj for obj in self.filters if run not in runs_in(obj) or not undo(obj, run, cell).delete)
-        return View(owner, self.http_route, filters, self.rollouts, self.delegates if owner else ())
+        return View(
+            owner,
+            self.http_route,
+            _without(self.filters, run, cell),
+            self.rollouts,
+            self.delegates if owner else (),
+            _without(self.others, run, cell),
+        )
+
+
+def _without(objs: tuple[Obj, ...], run: str, cell: str) -> tuple[Obj, ...]:
+    found = []
+    for obj in objs:
+        undone = undo(obj, run, cell) if run in runs_in(obj) else Undone()
+        if not undone.delete:
+            found.append(apply(obj, undone.ops))
+    return tuple(found)
 
 
 class Create(msgspec.Struct, frozen=True):

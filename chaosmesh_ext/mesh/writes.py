@@ -15,9 +15,20 @@ from chaosmesh_ext.mesh.place import Change, Create
 from chaosmesh_ext.mesh.pointer import Op
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 
-__all__ = ["CARRIED_BY", "Holding", "holdings", "put", "take_out"]
+__all__ = ["CARRIED_BY", "ROUTED_BY", "Holding", "holdings", "put", "take_out"]
 
-CARRIED_BY: Final = ("EnvoyFilter", "VirtualService")
+ROUTED_BY: Final = ("EnvoyFilter", "VirtualService")
+"""The kinds that may hold a delay or an abort."""
+
+CARRIED_BY: Final = (
+    *ROUTED_BY,
+    "DestinationRule",
+    "AuthorizationPolicy",
+    "PeerAuthentication",
+    "RequestAuthentication",
+    "ServiceEntry",
+    "Sidecar",
+)
 """The kinds that may hold something of ours."""
 
 _ATTEMPTS: Final = 20

@@ -34,7 +34,8 @@ def new_span_id() -> str:
 class Marker(msgspec.Struct, frozen=True):
     """The run and the cell that a request belongs to, carried in `tracestate`.
 
-    run: the run's token, eight hex digits. cell: `"0"` for the control, else the cell's number.
+    run: the run's token, eight hex digits. cell: `"0"` for the control, else the cell's number; empty for any cell of
+    the run but the control.
     """
 
     run: str
@@ -48,7 +49,7 @@ class Marker(msgspec.Struct, frozen=True):
 
         From the rules: applications and tracers may put their own members before or after ours.
         """
-        return f"(.*,)?[ ]*chaosmesh={self.run}-{self.cell}([,; ].*)?"
+        return f"(.*,)?[ ]*chaosmesh={self.run}-{self.cell or '[1-9][0-9]*'}([,; ].*)?"
 
     def headers(self, trace_id: str) -> dict[str, str]:
         """What a marked request carries (measured on a real mesh).

@@ -15,7 +15,8 @@ class Scope(msgspec.Struct, frozen=True):
     host: the destination, short (``details``) or whole (``details.default.svc.cluster.local``). namespace: the
     source's and the host's, unless the host names its own. source: the calling workload, e.g. ``productpage-v1``;
     empty means every caller in the namespace. subset: only requests that go to this DestinationRule subset.
-    requests: ``marked`` for requests of this run only, ``all`` for everybody's. match: an Istio HTTPMatchRequest
+    requests: ``marked`` for this fault's own requests, ``run`` for all of this run's but the control's (so that they
+    meet it together with another fault), ``all`` for everybody's. match: an Istio HTTPMatchRequest
     (uri, method, headers, withoutHeaders, queryParams …) that narrows it further. port: of the service, 0 for its
     only one.
     """
@@ -24,6 +25,6 @@ class Scope(msgspec.Struct, frozen=True):
     namespace: str = "default"
     source: str = ""
     subset: str = ""
-    requests: Literal["marked", "all"] = "marked"
+    requests: Literal["marked", "run", "all"] = "marked"
     match: dict[str, Any] = {}
     port: int = 0

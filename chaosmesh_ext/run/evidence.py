@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -11,7 +11,7 @@ from chaosmesh_ext.istio.matches import may_match
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.model import Span, Trace, Workload
 
-__all__ = ["INJECTED", "Watched", "elsewhere", "met"]
+__all__ = ["INJECTED", "Shows", "Watched", "elsewhere", "injected", "met", "on_arrival"]
 
 INJECTED: Final = frozenset({"DI", "FI"})
 """Envoy's flags of an injected delay and an injected abort."""
@@ -57,21 +57,44 @@ class Watched(msgspec.Struct, frozen=True):
         return [span for span in trace.spans if self.has(span)]
 
 
-def met(watched: Watched, traces: Iterable[Trace], shows: Callable[[Span], bool]) -> Iterator[Span]:
+Shows = Callable[[Span, Trace], bool]
+"""Whether a call, a CLIENT span of a trace, met a fault."""
+
+
+def met(watched: Watched, traces: Iterable[Trace], shows: Shows) -> Iterator[Span]:
     """The watched calls in TRACES in which the fault SHOWS."""
-    return (span for trace in traces for span in watched.calls(trace) if shows(span))
+    return (span for trace in traces for span in watched.calls(trace) if shows(span, trace))
 
 
-def elsewhere(traces: Iterable[Trace], watched: Watched | None) -> dict[str, str]:
-    """Faults that show where WATCHED is not (anywhere at all when it is None): the call, and a trace that shows it.
+def injected(span: Span, trace: Trace) -> bool:
+    """Whether the caller's sidecar injected a fault into the call SPAN of TRACE."""
+    del trace
+    return not INJECTED.isdisjoint(span.flags)
 
-    A gateway reports a faulted call as its own SERVER span.
+
+def on_arrival(shows: Shows) -> Shows:
+    """Whether a fault that SHOWS in a span was met where the call arrived: in the SERVER span of the called sidecar."""
+    return lambda span, trace: any(
+        child.kind == "SERVER" and child.proxy and shows(child, trace) for child in trace.children(span)
+    )
+
+
+def elsewhere(traces: Iterable[Trace], watched: Sequence[Watched], shows: Shows = injected) -> dict[str, str]:
+    """Faults that show on no WATCHED call: the call, and a trace that shows it.
+
+    SHOWS: how the fault shows in a call. A gateway reports a call into which one was injected as its own SERVER span.
     """
     found: dict[str, str] = {}
     for trace in traces:
         for span in trace.spans:
-            if INJECTED.isdisjoint(span.flags) or (watched is not None and watched.has(span)):
+            if any(_is_of(span, trace, one) for one in watched):
                 continue
-            called = span.peer or span.path
-            found.setdefault(f"{span.workload} → {called}", span.trace_id)
+            if injected(span, trace) or (span.kind == "CLIENT" and shows(span, trace)):
+                found.setdefault(f"{span.workload} → {span.peer or span.path}", span.trace_id)
     return found
+
+
+def _is_of(span: Span, trace: Trace, watched: Watched) -> bool:
+    """Whether SPAN is a watched call, or its arrival."""
+    above = trace.parent(span)
+    return watched.has(span) or (span.kind == "SERVER" and above is not None and watched.has(above))

@@ -22,7 +22,8 @@ Plans = Sequence[tuple[str, "Sequence[mesh.Change] | InvalidInput"]]
 class Growing:
     """A cell of the run, from its first write on.
 
-    injected: None until the fault is written, and again once it was rolled back. holdings: the objects that carry it.
+    carrier: by name, once it is written. injected: None until then, and again once the fault was rolled back.
+    holdings: the objects that carry it.
     uids: theirs. unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
     standing: it is in, and nobody should change it; leaving: it is being undone. began, ended: when it was written, and
     taken out, in seconds since the epoch; 0 before that.
@@ -30,6 +31,7 @@ class Growing:
 
     def __init__(self, place: Place, fault: Fault, prover: Prover | None) -> None:
         self.id, self.place, self.fault, self.prover = place.cell, place, fault, prover
+        self.carrier = ""
         self.injected: Injected | None = None
         self.holdings: list[Holding] = []
         self.uids: dict[str, str] = {}
@@ -82,6 +84,10 @@ class Growing:
         self.holdings[-1] = msgspec.structs.replace(holding, entries=ours)
         self.uids[str(holding)] = obj["metadata"].get("uid", "")
 
+    def stands_where(self, fault: Fault, place: Place, carrier: str) -> bool:
+        """Whether FAULT in PLACE, by CARRIER, would take the place of this one: the same sort on some of its calls."""
+        return self.place.shares_calls_with(place) and _sort(self.fault, self.carrier) == _sort(fault, carrier)
+
     def disturbed(self, client: Client) -> str:
         """What somebody changed under the fault, while it is live; empty where it stands as it was written."""
         if not self.standing:
@@ -93,16 +99,22 @@ class Growing:
         return ""
 
 
+def _sort(fault: Fault, carrier: str) -> str:
+    if isinstance(fault, mesh.Filtered):
+        return "arrival" if carrier == mesh.INBOUND else "departure"
+    return type(fault).__name__
+
+
 def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced: Sequence[Growing]) -> Plans:
     """What CARRIER, or with ``auto`` each one, would write for FAULT once the cells REPLACED are out.
 
     Raises InvalidInput, the preferred carrier's reason, when none can carry it.
     """
-    view = mesh.view(client, place)
+    view = mesh.view(client, place, fault.kinds)
     for cell in replaced:
         view = view.without(place.run, cell.id)
     found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
-    for name in mesh.CARRIERS if carrier == "auto" else (carrier,):
+    for name in fault.carriers if carrier == "auto" else (carrier,):
         try:
             found.append((name, mesh.CARRIERS[name](fault, place, view)))
         except InvalidInput as error:

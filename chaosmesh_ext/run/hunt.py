@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Final
 
-from chaosmesh_ext.errors import NotProven
+from chaosmesh_ext.errors import InvalidInput, NotProven
 from chaosmesh_ext.model import Answer, Marker, Trace
 from chaosmesh_ext.observe.traces import TraceSource, gather
 from chaosmesh_ext.run.evidence import Watched
@@ -42,8 +42,17 @@ class Hunt:
         watched: Watched,
         shows: Callable[[Trace], bool],
         began: float,
+        burst: int = 1,
     ) -> None:
-        """WATCHED: the calls that are looked for. SHOWS: whether a trace shows the fault on them. BEGAN: epoch."""
+        """WATCHED: the calls that are looked for. SHOWS: whether a trace shows the fault on them. BEGAN: epoch. BURST:
+        how many requests are sent at once. Raises InvalidInput where the budget does not have so many.
+        """
+        if burst > traffic.budget:
+            raise InvalidInput(
+                f"{burst} requests at once are needed to meet this, and the budget is {traffic.budget}: lower the "
+                "limit that is to be crossed, or raise CHAOSMESH_REQUEST_BUDGET"
+            )
+        self._burst = burst
         self._store, self._traffic, self._errand, self._marker = store, traffic, errand, marker
         self._watched, self._shows, self._began = watched, shows, began
         self._open: list[Future[Answer]] = []
@@ -79,14 +88,14 @@ class Hunt:
         SPARE: places in the budget to leave free. STOPPED: give up now.
         """
         pauses, due = pace(slowest), self._began
-        room = max(self._traffic.budget - spare, 1)
+        room = max(self._traffic.budget - spare, self._burst)
         ended: float | None = None
         while True:
             now = time.time()
             if stopped():
                 raise NotProven("the run was stopped before the proof was complete")
-            if due <= now < deadline and len(self._open) < room and not self._about_to_tell(now):
-                self._open.append(self._traffic.send(self._errand, self._marker))
+            if due <= now < deadline and len(self._open) + self._burst <= room and not self._about_to_tell(now):
+                self._open += [self._traffic.send(self._errand, self._marker) for _ in range(self._burst)]
                 due = now + next(pauses)
             self._collect()
             yield

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from chaosmesh_ext.errors import NotProven
-from chaosmesh_ext.mesh import Fault, Place
+from chaosmesh_ext.mesh import INBOUND, Fault, Filtered, Place
 from chaosmesh_ext.mesh.match import sample_headers
 from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.stores import has_store, store_of
 from chaosmesh_ext.observe.traces import TraceSource
-from chaosmesh_ext.run.evidence import Watched
+from chaosmesh_ext.run.evidence import Watched, on_arrival
 from chaosmesh_ext.run.proof import Prover
 from chaosmesh_ext.run.trace_proof import TraceProver
 from chaosmesh_ext.run.traffic import Errand, Traffic, application
@@ -30,10 +30,14 @@ def prover_for(
     traces: TraceSource | None,
     traffic: Traffic,
     stopped: Callable[[], bool],
+    carrier: str = "",
+    beside: Sequence[Place] = (),
+    taken: Callable[[float], None] | None = None,
 ) -> Prover:
-    """The prover of FAULT in PLACE.
+    """The prover of FAULT in PLACE, put there by CARRIER.
 
-    Its requests go to URL (or the setting app_url) and carry HEADERS and those that the scope matches exactly.
+    BESIDE: where the run's requests may meet other faults of it. TAKEN: see `TraceProver`. Its requests go to URL (or
+    the setting app_url) and carry HEADERS and those that the scope matches exactly.
     Raises NotProven when there is nothing to prove with; nothing has been written then.
     """
     watched, marker = Watched.of(place), Marker(place.run, place.cell)
@@ -51,9 +55,13 @@ def prover_for(
             marker=marker,
             everybody=place.marker is None,
             timeout=settings.proof_timeout,
+            shows=on_arrival(fault.shows_in) if carrier == INBOUND else None,
+            beside=[Watched.of(one) for one in beside],
+            taken=taken if fault.rarely else None,
             stopped=stopped,
         )
-    if settings.prometheus_url and (errand or place.marker is None):
+    filtered = isinstance(fault, Filtered) and carrier != INBOUND
+    if settings.prometheus_url and filtered and (errand or place.marker is None):
         from chaosmesh_ext.observe.prometheus import Prometheus
         from chaosmesh_ext.run.metrics_proof import MetricsProver
 

@@ -42,9 +42,10 @@ def remove(
     namespaces: Collection[str],
     *,
     sweep: bool,
+    kinds: Collection[str] = mesh.ROUTED_BY,
     witness: Witness = mesh.NOBODY,
 ) -> Removed:
-    """Take CELLS of RUN out, the newest first; SWEEP: and what else bears its name. WITNESS hears of it.
+    """Take CELLS of RUN out, the newest first; SWEEP: and what else of KINDS bears its name. WITNESS hears of it.
 
     Raises nothing.
     """
@@ -71,7 +72,7 @@ def remove(
         one.ended = one.ended or time.time()
     if sweep:
         try:
-            for holding in mesh.holdings(client, namespaces, run=run):
+            for holding in mesh.holdings(client, namespaces, run=run, kinds=kinds):
                 take_out(holding, None)
         except ChaosMeshError as error:
             failed.append(str(error))
@@ -92,7 +93,12 @@ def seen_gone(cell: Growing) -> float | None:
 
 
 def at_once(
-    connect: Callable[[], Client], run: str, cells: Sequence[Growing], namespaces: Collection[str], until: float
+    connect: Callable[[], Client],
+    run: str,
+    cells: Sequence[Growing],
+    namespaces: Collection[str],
+    until: float,
+    kinds: Collection[str] = mesh.ROUTED_BY,
 ) -> list[str]:
     """Take everything of RUN out, over and over UNTIL that time (epoch), on a connection of its own; what is left.
 
@@ -103,7 +109,7 @@ def at_once(
     except ChaosMeshError as error:
         return [str(error)]
     while True:
-        removed = remove(client, run, cells, namespaces, sweep=True)
+        removed = remove(client, run, cells, namespaces, sweep=True, kinds=kinds)
         if removed.failed or time.time() >= until:
             return [*removed.failed, *removed.conflicts]
         time.sleep(0.2)

@@ -29,6 +29,7 @@ from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
 from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run import guard
+from chaosmesh_ext.run.acceptance import accepted
 from chaosmesh_ext.run.audit import strangers
 from chaosmesh_ext.run.configuration import settings_of
 from chaosmesh_ext.run.growing import Growing, Plans, plans_for
@@ -50,6 +51,9 @@ _logger = logging.getLogger("chaostoolkit")
 _UNANSWERED: Final = 3.0
 """Seconds during which a write that got no answer may still arrive."""
 
+_HURRY: Final = 3.0
+"""Seconds that a run that was interrupted waits for the traces of what it had sent."""
+
 
 class Undone(msgspec.Struct, frozen=True):
     """What an undo did. objects: that are clean again. cells: whose faults are out. gone_after: seconds until the last
@@ -65,6 +69,7 @@ class Run:
     """One run. Not meant for several threads, but for `send`.
 
     token: eight hex digits that tell it from all others. problems: what went wrong, one line each, with an exit code.
+    notes: what else is to be said of it.
     controlled: whether our Chaos Toolkit control looks after it, and so makes its failures count. experiment: its
     title. length: seconds that the experiment is expected to take, or None. interrupt: called from another thread when
     the run was stopped (halted, say) and rolled back, to end the experiment too.
@@ -85,6 +90,7 @@ class Run:
         self.requests = Requests(lambda: self.settings, traces)
         self._secrets: dict[str, Any] = {}
         self.problems: list[Problem] = []
+        self.notes: list[str] = []
         self.controlled = False
         self.experiment = ""
         self.length: float | None = None
@@ -100,6 +106,7 @@ class Run:
         self._cells: list[Growing] = []
         self._live: list[Growing] = []
         self._namespaces: set[str] = set()
+        self._kinds: set[str] = set(mesh.ROUTED_BY)
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
 
@@ -154,8 +161,12 @@ class Run:
         instead. Raises InvalidInput for a URL without origin.
         """
         marker = Marker(self.token, CONTROL) if control else self.marker
-        answers = self.requests.send(url, count, marker, headers=headers, method=method, timeout=timeout)
-        self.keep(marker, answers)
+        answers: list[Answer] = []
+        coming = self.requests.send(url, count, marker, headers=headers, method=method, timeout=timeout)
+        try:
+            answers.extend(coming)
+        finally:  # interrupted: what came until then came
+            self.keep(marker, answers)
         return answers
 
     def keep(self, marker: Marker, answers: Iterable[Answer]) -> None:
@@ -175,9 +186,9 @@ class Run:
     ) -> Proof:
         """Put FAULT where SCOPE says, and prove it.
 
-        A fault that this run has on the same call is replaced. url: leads to the call; whole, or a path on app_url.
-        request_headers: what requests to it need besides. carrier: auto, envoyfilter or virtualservice; the setting's
-        by default. prove: False makes the run inconclusive.
+        A fault of the same sort that this run has on the same call is replaced. url: leads to the call; whole, or a
+        path on app_url. request_headers: what requests to it need besides. carrier: auto or one of mesh.CARRIERS; the
+        setting's by default. prove: False makes the run inconclusive.
 
         Raises InvalidInput (nothing was written), NotProven (rolled back), ApiError, Unreachable, and LeftBehind when
         the roll-back failed too.
@@ -187,7 +198,7 @@ class Run:
         self._refuse_stopped("nothing is injected any more")
         place, replaced, plans = self._prepare(fault, scope, carrier)
         refuse_halted(self.client, self.settings.system_namespace)
-        prover = self._prover(fault, place, url, request_headers or {}) if prove else None
+        prover = self._prover(fault, place, url, request_headers or {}, carrier, replaced) if prove else None
         self._undo(replaced)
         if prover:
             self.requests.control += prover.before()
@@ -198,7 +209,11 @@ class Run:
         self._live.append(cell)
         try:
             self._namespaces |= {place.namespace, place.destination.namespace} - {""}
+            self._kinds |= {
+                change.target[0] for _, plan in plans if not isinstance(plan, InvalidInput) for change in plan
+            }
             written, name, replaces = cell.write(self.client, plans, opened.witness)
+            cell.carrier = name
             cell.injected = fault.facts(place.destination.service, place.sources, place.subset, name)
             # once more: whoever halted between the first look and the write has not been heard yet
             refuse_halted(self.client, self.settings.system_namespace)
@@ -287,7 +302,7 @@ class Run:
         if carrier not in ("auto", *mesh.CARRIERS):
             raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
         place = mesh.place(self.client, scope, run=self.token, cell=str(len(self._cells) + 1))
-        replaced = [cell for cell in self._live if cell.place.shares_calls_with(place)]
+        replaced = [cell for cell in self._live if cell.stands_where(fault, place, carrier)]
         self._surroundings = around = self._surroundings or Surroundings(self.client)
         guard.allow(
             self.client,
@@ -303,8 +318,17 @@ class Run:
 
     def _audit(self) -> None:
         """Whether anybody met the faults whom they were not meant for; that is a problem, and so is not to know."""
-        if not self.problems and self._opened is not None and self._opened.audit is not None:
-            self.problems += strangers(self._opened.audit, self._cells, self.cells)
+        opened = self._opened
+        if self.problems or opened is None or opened.audit is None:
+            return
+        problems, notes = strangers(
+            opened.audit,
+            self._cells,
+            lambda: self.requests.sent(self._cells, _HURRY if self.stopped else None),
+            hurry=self.stopped,
+        )
+        self.problems += problems
+        self.notes += notes
 
     def _disturbed(self, client: Client) -> str:
         return next(filter(None, (cell.disturbed(client) for cell in list(self._live))), "")
@@ -324,7 +348,21 @@ class Run:
         self._emergency()
         self.interrupt(error)
 
-    def _prover(self, fault: Fault, place: Place, url: str, headers: Mapping[str, str]) -> Prover:
+    def _prover(
+        self,
+        fault: Fault,
+        place: Place,
+        url: str,
+        headers: Mapping[str, str],
+        carrier: str,
+        replaced: Sequence[Growing],
+    ) -> Prover:
+        def taken(written: float) -> None:
+            mine = next((cell.holdings for cell in self._cells if cell.id == place.cell), [])
+            timeout = self.settings.proof_timeout
+            accepted(self.client, mine, place.namespace, written, timeout, lambda: self.stopped)
+
+        stays = [cell for cell in self._live if cell not in replaced]
         return prover_for(
             fault,
             place,
@@ -334,6 +372,9 @@ class Run:
             traces=self.requests.traces,
             traffic=self.requests.traffic,
             stopped=lambda: self._stopped is not None,
+            carrier=carrier,
+            beside=[cell.place for cell in stays if cell.place.marker is None or not cell.place.marker.cell],
+            taken=taken,
         )
 
     def _roll_back(self, cell: Growing, error: BaseException) -> None:
@@ -359,7 +400,15 @@ class Run:
             return Undone()  # and no cluster is asked
         rest = [cell for cell in self._live if cell not in cells]
         witness = self._opened.witness if self._opened is not None else mesh.NOBODY
-        removed = remove(self.client, self.token, cells, self._namespaces, sweep=sweep and not rest, witness=witness)
+        removed = remove(
+            self.client,
+            self.token,
+            cells,
+            self._namespaces,
+            sweep=sweep and not rest,
+            kinds=sorted(self._kinds),
+            witness=witness,
+        )
         if not removed.failed:
             self._live = rest  # a conflict is for a person: to try again would change nothing
         if self._opened is not None:
@@ -375,12 +424,15 @@ class Run:
             return
         self._stopped = self._stopped or Aborted("its process was ended")
         late = _UNANSWERED if any(cell.unanswered for cell in self._cells) else 0.0
-        if left := at_once(self.connect, self.token, list(self._live), self._namespaces, time.time() + late):
+        if left := self._out_at_once(time.time() + late):
             # not through logging: a signal may have interrupted it
             sys.stderr.write(
                 f"run {self.token} left something in the mesh: {'; '.join(left)}; "
                 f"recover: chaos mesh recover --run {self.token}\n"
             )
+
+    def _out_at_once(self, until: float) -> list[str]:
+        return at_once(self.connect, self.token, list(self._live), self._namespaces, until, sorted(self._kinds))
 
     def failed(self, error: BaseException) -> Problem:
         """Remember an ERROR: Chaos Toolkit forgets that an action failed."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
 
@@ -18,7 +18,7 @@ from chaosmesh_ext.errors import InvalidInput, LeftBehind, NotProven
 from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 from chaosmesh_ext.observe.traces import FLUSH, QUIET, Expected, TraceSource, gather
-from chaosmesh_ext.run.evidence import INJECTED, Watched, elsewhere, met
+from chaosmesh_ext.run.evidence import Shows, Watched, elsewhere, injected, met
 from chaosmesh_ext.run.hunt import LATEST, Hunt
 from chaosmesh_ext.run.proof import MOST, Live, enough
 from chaosmesh_ext.run.traffic import Errand, Traffic, pace
@@ -30,6 +30,9 @@ _CLEAN: Final = 3
 
 _NOBODY: Final = 10
 """Calls that must meet nothing to show that a fault for 0 % affects nobody."""
+
+_GLIMPSE: Final = 2.0
+"""Seconds during which a fault that is met rarely is looked for in requests of our own."""
 
 _CONTROLS: Final = 3
 """Control requests that must be clean while the fault is live."""
@@ -49,9 +52,18 @@ class TraceProver:
         marker: Marker,
         everybody: bool,
         timeout: float,
+        shows: Shows | None = None,
+        beside: Sequence[Watched] = (),
+        taken: Callable[[float], None] | None = None,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
-        """EVERYBODY: requests of the control meet the fault too. TIMEOUT: seconds. STOPPED: give up now."""
+        """EVERYBODY: requests of the control meet the fault too. TIMEOUT: seconds. SHOWS: how the fault shows in a
+        call, where not as it says itself. BESIDE: calls on which the run's requests may meet other faults of it. TAKEN: for a
+        fault that is met rarely: sees that every sidecar took what was written then, or raises NotProven. STOPPED: give
+        up now.
+        """
+        self._beside, self._taken = beside, taken
+        self._shown = shows or fault.shows_in
         self._store, self._traffic, self._fault, self._watched = store, traffic, fault, watched
         self._errand = msgspec.structs.replace(errand, timeout=max(errand.timeout, fault.patience + errand.timeout))
         self._cell = marker
@@ -105,13 +117,16 @@ class TraceProver:
             )
 
     def _unfaulted(self, traces: dict[str, Trace]) -> None:
-        faulted = list(met(self._watched, traces.values(), lambda span: not INJECTED.isdisjoint(span.flags)))
+        faulted = list(met(self._watched, traces.values(), self._meets))
         if faulted:
             raise NotProven(
                 f"calls {self._watched} meet a fault already (flags {','.join(sorted(faulted[0].flags))}, trace "
                 f"{faulted[0].trace_id}): see `chaos mesh runs`, or look for the owner's own"
             )
-        self._foreign = frozenset(elsewhere(traces.values(), None))
+        self._foreign = frozenset(elsewhere(traces.values(), (), self._shown))
+
+    def _meets(self, span: Span, trace: Trace) -> bool:
+        return injected(span, trace) or self._shown(span, trace)
 
     # --- live ---------------------------------------------------------------------------------------------------------
 
@@ -125,13 +140,16 @@ class TraceProver:
         beat = pace(0.5)
         next_control = written
         spare = 0 if self._everybody else 1
-        for _ in hunt.rounds(written + self._timeout, slowest, spare=spare, stopped=self._stopped):
+        patience = self._timeout if self._taken is None else min(_GLIMPSE, self._timeout)
+        for _ in hunt.rounds(written + patience, slowest, spare=spare, stopped=self._stopped):
             if not self._everybody and time.time() >= next_control and len(controls) < MOST:
                 controls.append(self._traffic.send(self._errand, self._control))
                 next_control = time.time() + max(next(beat), 0.1)
             shown = [answer for answer in hunt.answers() if self._shows(hunt.traces.get(answer.trace_id))]
             if shown or (nobody and len(hunt.calls(0)) >= _NOBODY):
                 break
+        if not shown and self._taken is not None:
+            return self._unmet(hunt, written, controls)
         if not shown and not nobody:
             raise NotProven(self._never(hunt))
         if nobody and shown:
@@ -140,9 +158,7 @@ class TraceProver:
             raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
         first = min((answer.started for answer in shown), default=written)
         hunt.finish()
-        self._callers = frozenset(
-            str(span.workload) for span in met(self._watched, hunt.traces.values(), self._fault.shows_in)
-        )
+        self._callers = frozenset(str(span.workload) for span in met(self._watched, hunt.traces.values(), self._shown))
         answers = tuple(sorted((a for a in hunt.answers() if a.started >= first), key=lambda answer: answer.started))
         clean = self._controls(controls, first)
         self._nowhere_else(hunt, clean, first)
@@ -155,6 +171,17 @@ class TraceProver:
             controls=clean,
         )
 
+    def _unmet(self, hunt: Hunt, written: float, controls: list[Future[Answer]]) -> Live:
+        """A fault that is met rarely, and that none of our requests met: that it is there is known by other means."""
+        assert self._taken is not None  # noqa: S101
+        hunt.finish()
+        if not hunt.calls(0):
+            raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
+        self._taken(written)
+        clean = self._controls(controls, written)
+        self._nowhere_else(hunt, clean, written)
+        return Live("sync", None, (), hunt.sent + len(clean), tuple(hunt.answers()), clean)
+
     def _hunt(self, began: float) -> Hunt:
         return Hunt(
             self._store,
@@ -164,10 +191,11 @@ class TraceProver:
             watched=self._watched,
             shows=self._shows,
             began=began,
+            burst=self._fault.burst,
         )
 
     def _shows(self, trace: Trace | None) -> bool:
-        return trace is not None and any(met(self._watched, [trace], self._fault.shows_in))
+        return trace is not None and any(met(self._watched, [trace], self._shown))
 
     def _never(self, hunt: Hunt) -> str:
         calls = hunt.calls(0)
@@ -201,8 +229,8 @@ class TraceProver:
                 f"the trace store has none of {len(controls)} control requests: where else the fault is, is unknown"
             )
         wrong = {
-            **elsewhere(hunt.traces.values(), self._watched),
-            **elsewhere(seen.values(), None),
+            **elsewhere(hunt.traces.values(), (self._watched, *self._beside), self._shown),
+            **elsewhere(seen.values(), (), self._shown),
         }
         wrong = {call: trace for call, trace in wrong.items() if call not in self._foreign}
         if wrong:
@@ -220,12 +248,12 @@ class TraceProver:
         still: dict[str, str] = {}
         last = 0.0
         for _ in hunt.rounds(began + self._timeout, min(0.1, self._timeout / need / 8), spare=0):
-            faulted = met(self._watched, hunt.traces.values(), lambda span: not INJECTED.isdisjoint(span.flags))
+            faulted = met(self._watched, hunt.traces.values(), injected)
             self.met_late = Counter(span.peer for span in faulted)
             self.met_late[self._watched.destination] += hunt.sent - len(hunt.traces)  # what they met is unknown
             for answer in hunt.answers():
                 trace = hunt.traces.get(answer.trace_id)
-                for span in met(self._watched, [trace] if trace else [], self._fault.shows_in):
+                for span in met(self._watched, [trace] if trace else [], self._shown):
                     still[str(span.workload)] = answer.trace_id
                     last = max(last, answer.started)
             if len(hunt.calls(last)) >= need and not self._unseen(hunt, last):

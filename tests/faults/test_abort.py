@@ -4,7 +4,7 @@ import pytest
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort
-from chaosmesh_ext.model import Span, Workload
+from chaosmesh_ext.model import Span, Trace, Workload
 
 
 def test_it_speaks_istios_words():
@@ -44,7 +44,7 @@ def test_an_abort_that_cannot_be_is_refused_with_what_could(arguments, word):
 
 def test_it_shows_as_envoys_flag_fi():
     span = Span("t", "s", "", "CLIENT", "o", 0.0, 0.0, Workload("a"), flags=frozenset({"FI"}))
-    assert Abort(503).shows_in(span)
+    assert Abort(503).shows_in(span, Trace("", ()))
 
 
 def test_its_facts_name_the_status():

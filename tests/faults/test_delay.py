@@ -4,7 +4,7 @@ import pytest
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import FAULTS, Delay
-from chaosmesh_ext.model import Edge, Span, Workload
+from chaosmesh_ext.model import Edge, Span, Trace, Workload
 
 
 def test_it_speaks_istios_words():
@@ -37,7 +37,7 @@ def test_a_percentage_that_cannot_be_is_refused(share):
 
 def test_it_shows_as_envoys_flag_di():
     span = Span("t", "s", "", "CLIENT", "o", 0.0, 1.0, Workload("a"), flags=frozenset({"DI", "DC"}))
-    assert Delay(1).shows_in(span)
+    assert Delay(1).shows_in(span, Trace("", ()))
 
 
 def test_its_facts_cover_the_edge_that_it_was_made_for():

@@ -1,0 +1,61 @@
+"""The inbound carrier: Envoy's fault filter in front of the destination's application.
+
+The caller's sidecar knows nothing of it, so its timeouts and retries stay in force: only for questions about those. It
+is a listener change: connections drain, and a warm one meets the old configuration a while longer. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.mesh.envoyfilter import FILTER, settings
+from chaosmesh_ext.mesh.kinds import KINDS
+from chaosmesh_ext.mesh.ledger import created
+from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, View
+
+__all__ = ["NAME", "plan"]
+
+NAME: Final = "inbound"
+_ROUTER: Final = "envoy.filters.http.router"
+_MANAGER: Final = "envoy.filters.network.http_connection_manager"
+
+
+def plan(fault: Fault, place: Place, view: View) -> list[Change]:
+    """The change that puts FAULT in PLACE.
+
+    Raises InvalidInput for a caller, whom the destination's sidecar cannot tell from others, and for a host without
+    pods of its own.
+    """
+    del view
+    if not isinstance(fault, Filtered):
+        raise InvalidInput(f"{type(fault).__name__} is none of the fault filter's: leave out carrier: {NAME}")
+    if place.source is not None:
+        raise InvalidInput(
+            f"the sidecar of {place.destination.service} cannot tell {place.source.name} from other callers: leave out "
+            f"source, or carrier: {NAME}"
+        )
+    if not place.destination.selector:
+        raise InvalidInput(
+            f"{place.destination.service} has no pods in the mesh whose sidecar could do it: leave out carrier: {NAME}"
+        )
+    manager = {"filter": {"name": _MANAGER, "subFilter": {"name": _ROUTER}}}
+    obj = {
+        "apiVersion": KINDS["EnvoyFilter"].api_version,
+        "kind": "EnvoyFilter",
+        "metadata": {"name": place.name, "namespace": place.destination.namespace},
+        "spec": {
+            "workloadSelector": {"labels": dict(place.destination.selector)},
+            "configPatches": [
+                {
+                    "applyTo": "HTTP_FILTER",
+                    "match": {"context": "SIDECAR_INBOUND", "listener": {"filterChain": manager}},
+                    "patch": {
+                        "operation": "INSERT_BEFORE",
+                        "value": {"name": FILTER, "typed_config": settings(fault, place)},
+                    },
+                }
+            ],
+        },
+    }
+    return [Create(created(obj, place.run, place.cell))]
