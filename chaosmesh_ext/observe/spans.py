@@ -8,8 +8,6 @@ decoded.
 
 from __future__ import annotations
 
-from sys import intern
-
 import msgspec
 
 from chaosmesh_ext.model import Span, Trace
@@ -29,6 +27,15 @@ _MOST_NOISE = 12
 """Tags that are cut out at most: each costs time in every span."""
 
 _MOST_PROCESSES = 512
+_STRING = b'"type":"string","value":"'
+_BACKSLASH = ord("\\")
+
+_Template = tuple[bytes, tuple[bytes, ...], bytes | None, Said]
+"""Tags less the URL and noise: the first part, the others, that of these which follows the URL, what they say."""
+
+_MOST_TEMPLATES = 6
+"""A process' most frequent tags are met first."""
+
 _HEX = 16
 """Digits of a span's id."""
 _URL = b'{"key":"http.url","type":"string","value":"'
@@ -72,12 +79,8 @@ class JaegerTrace(msgspec.Struct, frozen=True, gc=False):
     @property
     def adjusted(self) -> bool:
         """Jaeger moved spans to mend clock skew; ``raw=true`` gives them as they were."""
-        return any(
-            "timestamps were adjusted by" in warning
-            for span in self.spans or ()
-            if span.warnings
-            for warning in span.warnings
-        )
+        warnings = [span.warnings for span in self.spans or () if span.warnings]
+        return any("timestamps were adjusted by" in warning for each in warnings for warning in each)
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -102,7 +105,7 @@ _TAGS: msgspec.json.Decoder[list[_Tag] | None] = msgspec.json.Decoder(list[_Tag]
 class _Reader:
     """Reads the tags of one process' spans, and remembers what they said."""
 
-    __slots__ = ("_at", "_known", "_last", "_node", "_noise", "_seen", "_service")
+    __slots__ = ("_at", "_known", "_last", "_node", "_noise", "_seen", "_service", "_templates")
 
     def __init__(self, service: str, node: str) -> None:
         self._service, self._node = service, node
@@ -110,11 +113,43 @@ class _Reader:
         self._last: dict[int, tuple[bytes, Said]] = {}
         self._noise: tuple[bytes, ...] = ()
         self._seen: dict[str, set[Value]] = {}
+        self._templates: tuple[_Template, ...] = ()
         self._at = 0
         """Where the URL was last: it mostly is there again, and to look is cheaper than to search."""
 
     def read(self, tags: bytes) -> tuple[Said, str]:
         """What TAGS, the bytes of a list, say; and the URL."""
+        templates = self._templates
+        for template in templates:
+            first, others, after_url, facts = template
+            # what tells the templates of a process apart is mostly in the last part
+            if not tags.endswith(others[-1]) or not tags.startswith(first):
+                continue
+            at, url = len(first), b""
+            for part in others:
+                end = tags.find(b'"', at)
+                if not tags.startswith(part, end) or tags[end - 1] == _BACKSLASH:
+                    break
+                if part is after_url:
+                    url = tags[at:end]
+                at = end + len(part)
+            else:
+                if at == len(tags) and (after_url is None or (url and b"\\" not in url)):
+                    if template is not templates[0] and template is not templates[1]:
+                        self._promote(template)
+                    return facts, url.decode() if url else facts.url
+        return self._compared(tags)
+
+    def _promote(self, template: _Template) -> None:
+        """Look at TEMPLATE one place earlier, and at frequent ones first."""
+        order = list(self._templates)
+        if template in order[2:]:
+            at = order.index(template)
+            order[at - 1], order[at] = order[at], order[at - 1]
+            self._templates = tuple(order)
+
+    def _compared(self, tags: bytes) -> tuple[Said, str]:
+        """As `read`, where no template fits."""
         key, url, at = tags, "", self._at
         if not tags.startswith(_URL, at):
             at = tags.find(_URL)
@@ -140,6 +175,8 @@ class _Reader:
             if not alone:
                 return found, found.url
             self._keep(key, found)
+        if len(self._templates) < _MOST_TEMPLATES and (template := self._template(tags, found)):
+            self._templates += (template,)
         self._last[length] = key, found
         return found, url or found.url
 
@@ -152,6 +189,27 @@ class _Reader:
         found = said_by(values.get, self._service, self._node)
         self._notice(values)
         return found, len(values) == len(decoded)
+
+    def _template(self, tags: bytes, found: Said) -> _Template | None:
+        """TAGS as the parts around what differs, or None where that is no plain text."""
+        if not self._noise:
+            return None  # not known yet
+        cuts: list[tuple[int, int, bool]] = []
+        for start in (_URL, *(noise + _STRING for noise in self._noise)):
+            at = tags.find(start)
+            if at >= 0:
+                begin = at + len(start)
+                end = tags.index(b'"', begin)
+                if end == begin or b"\\" in tags[begin:end]:
+                    return None
+                cuts.append((begin, end, start is _URL))
+        if not cuts:
+            return None
+        cuts.sort()
+        ends = [begin for begin, _, _ in cuts[1:]] + [len(tags)]
+        others = tuple(tags[end:until] for (_, end, _), until in zip(cuts, ends, strict=True))
+        after_url = next((part for part, cut in zip(others, cuts, strict=True) if cut[2]), None)
+        return tags[: cuts[0][0]], others, after_url, found
 
     def _keep(self, key: bytes, found: Said) -> None:
         if len(self._known) >= _REMEMBERED:
@@ -168,7 +226,7 @@ class _Reader:
             noise = b'{"key":' + msgspec.json.encode(name) + b","
             if len(self._noise) < _MOST_NOISE and noise not in self._noise:
                 self._noise += (noise,)
-                self._known = {}
+                self._known, self._templates = {}, ()
 
 
 _READERS: dict[tuple[str, str], _Reader] = {}
@@ -232,7 +290,7 @@ def to_trace(raw: JaegerTrace) -> Trace:
                 span_id if len(span_id) == _HEX else span_id.zfill(_HEX),
                 parent if not parent or len(parent) == _HEX else parent.zfill(_HEX),
                 facts.kind,
-                intern(span.operationName),
+                span.operationName,
                 span.startTime / 1e6,
                 span.duration / 1e6,
                 facts.workload,
