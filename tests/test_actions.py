@@ -11,6 +11,7 @@ import pytest
 from chaoslib.discovery.discover import discover_actions
 
 from chaosmesh_ext import actions, errors
+from chaosmesh_ext.actions.injecting import seconds_of
 from chaosmesh_ext.run import current_run, reset_run
 from chaosmesh_ext.run.configuration import settings_of
 from chaosmesh_ext.run.guard import share
@@ -70,7 +71,7 @@ def test_bad_input_gets_one_line_and_is_remembered_with_its_exit_code(call, word
 
 @pytest.mark.parametrize(("written", "seconds"), [(7, 7.0), (0.25, 0.25), ("7", 7.0), ("250ms", 0.25), ("1m30s", 90.0)])
 def test_a_delay_may_be_written_as_people_write_it(written, seconds):
-    assert actions._seconds(written) == seconds
+    assert seconds_of(written) == seconds
 
 
 def test_absent_means_everybody_and_zero_means_nobody():

@@ -19,12 +19,21 @@ __all__ = ["judge"]
 def judge(control: Cell, cells: Sequence[Cell]) -> Judgement:
     """What CELLS, each one fault, teach against CONTROL, the same requests without one.
 
-    The same traces give the same judgement, in whatever order they come. Cells of one edge are judged together.
+    The same traces give the same judgement, in whatever order they come. Cells of one edge are judged together. Faults
+    that are no delay and no abort at the caller teach what the experiment asks of them itself: they are skipped.
     """
     baseline = Baseline(control)
+    skipped = [
+        Skipped(
+            _about(cell),
+            f"a {cell.injected.kind} by {cell.injected.carrier} is for the experiment's own probes to judge",
+        )
+        for cell in cells
+        if cell.injected is not None and not cell.injected.at_the_caller
+    ]
+    cells = [cell for cell in cells if cell.injected is None or cell.injected.at_the_caller]
     about = list(subjects(baseline, cells))
     drafts: list[Draft] = []
-    skipped: list[Skipped] = []
     for subject in about:
         for rule in RULES:
             for outcome in rule(subject):
@@ -69,11 +78,16 @@ def _untested(baseline: Baseline, cells: Sequence[Cell], tested: set[Edge]) -> I
         yield Skipped(str(edge), "appeared only while another call was faulted: not in the control")
 
 
+def _about(cell: Cell) -> str:
+    return f"{', '.join(cell.injected.sources) or '*'} → {cell.injected.destination}" if cell.injected else "*"
+
+
 def _without_traces(control: Cell, cells: Sequence[Cell]) -> Iterator[Skipped]:
     for cell in (control, *cells):
         missing = sum(1 for answer in cell.answers if answer.trace_id not in cell.traces)
         if not missing:
             continue
-        about = f"{', '.join(cell.injected.sources) or '*'} → {cell.injected.destination}" if cell.injected else "*"
         asked = amount(len(cell.answers), "request")
-        yield Skipped(about, f"the trace missing: the store lacks those of {missing} of {asked} in cell {cell.id}")
+        yield Skipped(
+            _about(cell), f"the trace missing: the store lacks those of {missing} of {asked} in cell {cell.id}"
+        )

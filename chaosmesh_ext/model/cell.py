@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
-
 import msgspec
 
 from chaosmesh_ext.model.trace import Trace
@@ -34,13 +32,14 @@ class Answer(msgspec.Struct, frozen=True):
 class Injected(msgspec.Struct, frozen=True):
     """The facts of a fault that a rule may use.
 
-    kind: ``delay`` or ``abort``. delay: seconds, for a delay. status: HTTP status, for an abort. grpc_status: gRPC's
+    kind: the fault's word, e.g. ``delay``, ``abort`` or ``deny``. words: what it does, of another kind than delay and
+    abort, e.g. ``POST denied``. delay: seconds, for a delay. status: HTTP status, for an abort. grpc_status: gRPC's
     name, e.g. ``UNAVAILABLE``, for an abort. percentage: of the requests in scope. sources: the workload names in
     scope, e.g. ``productpage-v1``; empty means every caller. destination: the service's name. carrier: what carried
     it, e.g. ``envoyfilter``.
     """
 
-    kind: Literal["delay", "abort"]
+    kind: str
     destination: str
     sources: tuple[str, ...] = ()
     delay: float = 0.0
@@ -49,9 +48,19 @@ class Injected(msgspec.Struct, frozen=True):
     percentage: float = 100.0
     subset: str = ""
     carrier: str = ""
+    words: str = ""
+
+    @property
+    def at_the_caller(self) -> bool:
+        """Whether it is a delay or an abort in the caller's sidecar: what the rules know how to read."""
+        return self.kind in ("delay", "abort") and self.carrier != "inbound"
 
     def __str__(self) -> str:
-        what = f"delay of {self.delay:g} s" if self.kind == "delay" else f"abort with {self.grpc_status or self.status}"
+        what = self.words or self.kind
+        if self.kind == "delay":
+            what = f"delay of {self.delay:g} s"
+        elif self.kind == "abort":
+            what = f"abort with {self.grpc_status or self.status}"
         return what if self.percentage == 100 else f"{what}, {self.percentage:g} %"
 
     def covers(self, edge: Edge) -> bool:

@@ -71,7 +71,7 @@ def document(
     trouble = [str(problem) for problem in (*known, *problems)]
     facts = run if isinstance(run, RunFacts) else _facts(run.token, cells)
     aim = target if isinstance(target, Target) else msgspec.convert(dict(target), Target)
-    if any(cell.injected for cell in cells) and not judgement.coverage.tested:
+    if any(cell.injected and cell.injected.at_the_caller for cell in cells) and not judgement.coverage.tested:
         trouble.append("no call met an injected fault, so nothing could be judged; see what coverage says")
     wanted = {proof for finding in judgement.findings for proof in finding.evidence}
     settled = verdict or judged(judgement.findings, trouble, unmet)

@@ -34,8 +34,10 @@ def described(injected: Mapping[str, Any] | None) -> str:
     callers = ", ".join(injected.get("sources") or ()) or "every caller"
     if injected.get("kind") == "delay":
         fault = f"{injected.get('delay', 0.0):g} s delay"
-    else:
+    elif injected.get("kind") == "abort":
         fault = f"answered {injected.get('grpc_status') or injected.get('status', 0)}"
+    else:
+        fault = str(injected.get("words") or injected.get("kind", "?"))
     subset = f", subset {injected['subset']}" if injected.get("subset") else ""
     share = injected.get("percentage", 100.0)
     part = "" if share == 100 else f", {share:g} % of the requests"
