@@ -54,20 +54,22 @@ def request(
     follow_redirects: bool = False,
     http: httpx.Client | None = None,
     apart: bool = True,
+    trace_id: str = "",
 ) -> tuple[Answer, Response]:
     """Send one request and read the answer to its last byte.
 
-    marker: whose headers the request carries, with a trace id of its own; None for a request that is nobody's. timeout:
-    seconds in all. http: the client to use, by default the one that all share. apart: cut the answer into sections. A
-    connection that fails, breaks off or takes too long is an answer too: its `error` says why, and its status is 0 when
-    none had come. Raises InvalidInput when URL, METHOD or HEADERS are malformed.
+    marker: whose headers the request carries, with a trace id of its own; None for a request that is nobody's.
+    trace_id: that one, for who wants to know it before there is an answer. timeout: seconds in all. http: the client to
+    use, by default the one that all share. apart: cut the answer into sections. A connection that fails, breaks off or
+    takes too long is an answer too: its `error` says why, and its status is 0 when none had come. Raises InvalidInput
+    when URL, METHOD or HEADERS are malformed.
     """
     import httpx
 
     aim = Target.of(url)
     url = aim.url
     http = http or aim.client()
-    trace_id = new_trace_id() if marker else ""
+    trace_id = (trace_id or new_trace_id()) if marker else ""
     sent = dict(Target.of(aim, headers).headers) | (marker.headers(trace_id) if marker else {})
     for name, value in sent.items():
         # said here, because httpx would say it with the value, which may be a secret

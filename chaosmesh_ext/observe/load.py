@@ -10,13 +10,13 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.model import Answer, Marker
+from chaosmesh_ext.model import Answer, Marker, new_trace_id
 from chaosmesh_ext.observe.http import request
 from chaosmesh_ext.observe.local_replies import flags
 from chaosmesh_ext.observe.reach import Target
@@ -24,10 +24,14 @@ from chaosmesh_ext.observe.reach import Target
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["MOST_CONNECTIONS", "Call", "Load", "Outcome", "send"]
+__all__ = ["MOST_CONNECTIONS", "MOST_REQUESTS", "Call", "Load", "Outcome", "send"]
 
 MOST_CONNECTIONS = 256
 """Each is a thread here; more would measure this machine."""
+
+MOST_REQUESTS = 1_000_000
+"""Of one probe: what a thousand a second would take a quarter of an hour for, and their answers are a gigabyte. More is
+a slip of the keyboard, and a run that never ends."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -53,12 +57,16 @@ class Load(msgspec.Struct, frozen=True):
         """Raise InvalidInput for what cannot be sent."""
         if self.count is None and self.duration is None:
             raise InvalidInput("a load needs an end: give count (requests), duration (seconds) or both")
-        if self.count is not None and (isinstance(self.count, bool) or self.count < 1 or self.count != int(self.count)):
-            raise InvalidInput(f"count is {self.count!r}: give how many requests to send, 1 or more")
+        if self.count is not None and (isinstance(self.count, bool) or self.count < 1 or self.count % 1 != 0):
+            raise InvalidInput(f"count is {self.count!r}: give how many requests to send, 1 to {MOST_REQUESTS}")
         for name in ("duration", "rate", "timeout"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise InvalidInput(f"{name} is {value!r}: give a number above 0")
+        if self.planned is not None and self.planned > MOST_REQUESTS:
+            raise InvalidInput(
+                f"{self.planned} requests are more than {MOST_REQUESTS}: send fewer, or for a shorter time"
+            )
         if self.connections != int(self.connections) or not 1 <= self.connections <= MOST_CONNECTIONS:
             raise InvalidInput(f"connections is {self.connections!r}: give 1 to {MOST_CONNECTIONS}")
 
@@ -91,17 +99,19 @@ class Outcome(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def send(load: Load, marker: Marker | None) -> Outcome:
+def send(load: Load, marker: Marker | None, begin: Callable[[Marker], str] = lambda _marker: new_trace_id()) -> Outcome:
     """Send LOAD, with MARKER's headers if there is one, and wait for its end.
+
+    BEGIN is called before each marked request, from its thread, and gives its trace id.
 
     Raises InvalidInput where a request cannot be sent at all; what goes wrong on the way is in the answers.
     """
-    return _Sending(load, marker).run()
+    return _Sending(load, marker, begin).run()
 
 
 class _Sending:
-    def __init__(self, load: Load, marker: Marker | None) -> None:
-        self._load, self._marker = load, marker
+    def __init__(self, load: Load, marker: Marker | None, begin: Callable[[Marker], str]) -> None:
+        self._load, self._marker, self._begin = load, marker, begin
         self._calls: list[Call] = []
         self._next = 0
         self._lock = threading.Lock()
@@ -162,6 +172,7 @@ class _Sending:
             timeout=load.timeout,
             http=http,
             apart=self._marker is not None,
+            trace_id=self._begin(self._marker) if self._marker else "",
         )
         latency = time.perf_counter() - due
         seen = flags(answer.status, response.headers, response.body)

@@ -139,7 +139,14 @@ def header(
     run = run_of(configuration, secrets)
     _seconds("timeout", timeout)
     marker = run.marker if marked else None
-    answer, response = request(application(run.settings, url), marker, method=method, headers=headers, timeout=timeout)
+    answer, response = request(
+        application(run.settings, url),
+        marker,
+        method=method,
+        headers=headers,
+        timeout=timeout,
+        trace_id=run.requests.begin(marker) if marker else "",
+    )
     if marker is not None:
         run.keep(marker, [answer])
     _refuse_other(url, [answer], expected_status)
@@ -213,7 +220,7 @@ def _sent_over_time(
         connections = max(1, min(MOST_CONNECTIONS, int(rate * timeout) + 1))
     load = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
-    calls = send(load, marker).calls
+    calls = send(load, marker, run.requests.begin).calls
     if marker is not None:
         run.keep(marker, [call.answer for call in calls if call.sent])
     return list(calls)
@@ -263,8 +270,10 @@ def _ask(
 
 
 def _number(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidInput(f"{name} is {value!r}: give how many requests to send, 1 or more")
+    from chaosmesh_ext.observe.load import MOST_REQUESTS
+
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_REQUESTS:
+        raise InvalidInput(f"{name} is {value!r}: give how many requests to send, 1 to {MOST_REQUESTS}")
 
 
 def _seconds(name: str, value: Any) -> None:

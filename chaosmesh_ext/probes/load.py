@@ -58,7 +58,7 @@ def load(
     run, wanted = run_of(configuration, secrets), _names(count_headers)
     asked = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
-    outcome = send(asked, marker)
+    outcome = send(asked, marker, run.requests.begin)
     if marker is not None:
         run.keep(marker, [call.answer for call in outcome.calls if call.sent])
     return {

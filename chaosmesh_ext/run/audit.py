@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Final
 
 from chaosmesh_ext.errors import ChaosMeshError
-from chaosmesh_ext.model import Cell
+from chaosmesh_ext.model import Trace
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.run.evidence import INJECTED
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.problems import Problem
+from chaosmesh_ext.run.requests import Sent
 
 __all__ = ["Audit", "allowed", "strangers"]
 
@@ -25,6 +26,8 @@ _FAULTED: Final = 'istio_requests_total{reporter="source",response_flags=~".*(DI
 _BY: Final = "source_workload, source_workload_namespace, destination_service_name"
 _LATE: Final = 20.0
 """Seconds that a scrape is waited for: the usual interval is 15."""
+_SOON: Final = 2.0
+"""Seconds that it is waited for when the run was interrupted."""
 _PAUSE: Final = 0.25
 
 
@@ -36,14 +39,14 @@ class Audit:
         self._prometheus = prometheus
         self._before = self._counts()
 
-    def strangers(self, most: Mapping[str, float], namespace: str) -> list[str]:
-        """Calls that met more faults than they may, one line a called service.
+    def strangers(self, most: Mapping[str, float], namespace: str, *, hurry: bool = False) -> list[tuple[str, str]]:
+        """Called services that met more faults than they may, each with a line that says so.
 
         MOST: by called service, how many faulted calls from NAMESPACE there may be. Other services are not looked at:
         other runs may be at work there, and the proof of each fault looks at what the run's own requests met. Waits
-        until every proxy was scraped once more. Raises what `Prometheus` does.
+        until every proxy was scraped once more; with HURRY only for a moment. Raises what `Prometheus` does.
         """
-        self._wait()
+        self._wait(_SOON if hurry else _LATE)
         grown: dict[str, Counter[str]] = {}
         for edge, count in self._counts().items():
             workload, where, service = edge
@@ -51,8 +54,13 @@ class Audit:
             if more > 0 and where == namespace and service in most:
                 grown.setdefault(service, Counter())[workload] += round(more)
         return [
-            f"{by.total()} calls of {', '.join(sorted(by))} to {service} met an injected fault, and only "
-            f"{most[service]:.0f} of them were this run's"
+            (
+                service,
+                (
+                    f"{by.total()} calls of {', '.join(sorted(by))} to {service} met an injected fault, and only "
+                    f"{most[service]:.0f} of them were this run's"
+                ),
+            )
             for service, by in sorted(grown.items())
             if by.total() > most[service]
         ]
@@ -65,52 +73,73 @@ class Audit:
             if (labels := [sample.labels.get(name, "") for name in names])
         }
 
-    def _wait(self) -> None:
-        """Until Prometheus has looked at every proxy that answers, by its own clock."""
+    def _wait(self, seconds: float) -> None:
+        """Until Prometheus has looked at every proxy that answers, by its own clock; SECONDS at most."""
         now = self._prometheus.scalar("time()") or 0.0
-        end = time.monotonic() + _LATE
+        end = time.monotonic() + seconds
         while (self._prometheus.scalar("min(timestamp(up == 1))") or 0.0) < now and time.monotonic() < end:
             time.sleep(_PAUSE)
 
 
-def allowed(cells: Iterable[Cell], everybody: Iterable[str], seen: Mapping[str, int]) -> dict[str, float]:
-    """How many faulted calls there may be by called service: those that CELLS' traces show, and those SEEN beside.
+def allowed(sent: Iterable[Sent], unlimited: Iterable[str] = ()) -> dict[str, float]:
+    """How many faulted calls there may be by called service: those that requests of the run SENT may have met.
 
-    EVERYBODY: services with a fault for everybody's requests: any number. An answer whose trace never came may have
-    met as many as the one that met most.
+    UNLIMITED: services of which that cannot be said, e.g. with a fault for everybody's requests. A request without a
+    whole trace, or one that was cut off, may have met as many as the one that met most.
     """
-    most: dict[str, float] = dict(seen)
-    for cell in cells:
-        if cell.injected is None:
-            continue
-        met = {
-            one: Counter(span.peer for span in trace.spans if not INJECTED.isdisjoint(span.flags))
-            for one, trace in cell.traces.items()
-        }
-        lost = sum(answer.trace_id not in met for answer in cell.answers)
-        for counts in met.values():
+    most: dict[str, float] = {}
+    for cell in sent:
+        met = [_met(trace) for trace in cell.whole]
+        partly = [_met(trace) for trace in cell.partly]
+        for counts in (*met, *partly):
             for service, count in counts.items():
                 most[service] = most.get(service, 0) + count
-        service = cell.injected.destination
-        most[service] = most.get(service, 0) + lost * max((counts[service] for counts in met.values()), default=1)
-    return {**most, **dict.fromkeys(everybody, math.inf)}
+        service = cell.destination
+        usual = max((counts[service] for counts in (*met, *partly)), default=0) or 1
+        lacking = usual * (cell.count - len(met)) - sum(counts[service] for counts in partly)
+        most[service] = most.get(service, 0) + lacking
+    return {**most, **dict.fromkeys(unlimited, math.inf)}
 
 
-def strangers(audit: Audit, grown: Sequence[Growing], cells: Callable[[], Iterable[Cell]]) -> list[Problem]:
+def _met(trace: Trace) -> Counter[str]:
+    """Calls in TRACE that met a fault, by called service."""
+    return Counter(span.peer for span in trace.spans if not INJECTED.isdisjoint(span.flags))
+
+
+def strangers(
+    audit: Audit,
+    grown: Sequence[Growing],
+    sent: Callable[[], Iterable[Sent]],
+    *,
+    beside: Callable[[], Mapping[str, Collection[str]]] = dict,
+    hurry: bool = False,
+) -> tuple[list[Problem], list[str]]:
     """Whom the faults of the cells GROWN met that they were not meant for; not to know that is a problem too.
 
-    CELLS: gathers their answers' traces.
+    SENT: the run's own requests, and what they met. BESIDE: by called service, the runs that may have a fault of
+    theirs on it meanwhile; asked only where there is something to explain. HURRY: somebody waits for the end. Returns
+    the problems, and as notes what cannot be told because of other runs.
     """
-    late: Counter[str] = Counter()
-    for cell in grown:
-        late += cell.prover.met_late if cell.prover else Counter()
     everybody = [cell.place.destination.service for cell in grown if cell.place.marker is None]
     try:
-        most = allowed(cells(), everybody, late)
-        return [
-            Problem(f"the run's faults were not met by its own requests alone: {line}")
+        most = allowed(sent(), everybody)
+        found = [
+            (service, line)
             for namespace in sorted({cell.place.namespace for cell in grown})
-            for line in audit.strangers(most, namespace)
+            for service, line in audit.strangers(most, namespace, hurry=hurry)
         ]
+        others = beside() if found else {}
     except ChaosMeshError as error:
-        return [Problem(f"whom else the faults met is not known: {error}")]
+        return [Problem(f"whom else the faults met is not known: {error}")], []
+    problems = [
+        Problem(f"the run's faults were not met by its own requests alone: {line}")
+        for service, line in found
+        if not others.get(service)
+    ]
+    notes = [
+        f"{line}; faults on {service} were also those of {', '.join(sorted(others[service]))}, and the counters do not "
+        "tell whose was met"
+        for service, line in found
+        if others.get(service)
+    ]
+    return problems, notes

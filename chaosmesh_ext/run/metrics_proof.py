@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Final
@@ -52,7 +51,6 @@ class MetricsProver:
         if sources:
             self._edge += f',source_workload=~"{"|".join(sources)}"'
         self._start = (0.0, 0.0)
-        self.met_late: Counter[str] = Counter()
 
     def before(self) -> tuple[Answer, ...]:
         """See that Prometheus knows the call and keeps up with it, and how often it met a fault so far."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from typing import Final, Protocol
 
 import msgspec
@@ -52,12 +51,7 @@ class Live(msgspec.Struct, frozen=True):
 
 
 class Prover(Protocol):
-    """Proves one fault in one place.
-
-    met_late: by called service, how many calls of `gone`'s own requests still met the fault, as far as it saw.
-    """
-
-    met_late: Counter[str]
+    """Proves one fault in one place."""
 
     def before(self) -> tuple[Answer, ...]:
         """See the call without the fault; the control's answers. Raises NotProven when it is not there, or faulted."""

@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import math
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from typing import Final
+
+import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.model import CONTROL, Answer, Cell, Marker
+from chaosmesh_ext.model import CONTROL, Answer, Cell, Marker, Trace, new_trace_id
+from chaosmesh_ext.observe.load import MOST_REQUESTS
 from chaosmesh_ext.observe.stores import store_of
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.traffic import Errand, Traffic, application
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["Requests"]
+__all__ = ["Requests", "Sent"]
+
+_LOOKED_AT: Final = 1000
+"""Requests of a cell, the last ones, whose traces are asked for to see whom the fault met: a minute of a real store."""
+
+
+class Begun(msgspec.Struct, frozen=True):
+    """A request that was sent. started: epoch."""
+
+    trace_id: str
+    started: float
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """The requests of one cell. destination: the called service of its fault. count: how many were sent.
+
+    whole, partly: the traces of those that were looked at; of the others none was there, or they were too many.
+    """
+
+    destination: str
+    count: int
+    whole: tuple[Trace, ...] = ()
+    partly: tuple[Trace, ...] = ()
 
 
 class Requests:
@@ -27,31 +56,52 @@ class Requests:
         self.control: list[Answer] = []
         self._settings = settings
         self._traffic: Traffic | None = None
+        self._begun: dict[str, list[Begun]] = {}
 
     @property
     def traffic(self) -> Traffic:
         """What sends them, within the budget of the settings."""
         if self._traffic is None:
-            self._traffic = Traffic(self._settings().request_budget)
+            self._traffic = Traffic(self._settings().request_budget, self.begin)
         return self._traffic
+
+    def begin(self, marker: Marker) -> str:
+        """The trace id of a request with MARKER that is about to be sent.
+
+        Whatever becomes of it, and whether or not anybody hears of its answer: it is this run's. From any thread.
+        """
+        trace_id = new_trace_id()
+        self._begun.setdefault(marker.cell, []).append(Begun(trace_id, time.time()))
+        return trace_id
 
     def send(
         self, url: str, count: int, marker: Marker, *, headers: Mapping[str, str] | None, method: str, timeout: float
-    ) -> list[Answer]:
-        """Send COUNT requests with MARKER at once; their answers.
+    ) -> Iterator[Answer]:
+        """Send COUNT requests with MARKER, as many at once as the budget allows; their answers as they come.
 
-        url: whole, or a path on the setting app_url. timeout: seconds. Raises InvalidInput for a URL without origin.
+        url: whole, or a path on the setting app_url. timeout: seconds. Who stops asking, or is interrupted, gets no
+        more sent: the rest would only go before what shows that the faults are gone. Raises InvalidInput for a URL
+        without origin.
         """
-        if count < 1:
-            raise InvalidInput(f"count {count} sends nothing: give at least 1")
+        if not 1 <= count <= MOST_REQUESTS:
+            raise InvalidInput(f"count {count} is not possible: send 1 to {MOST_REQUESTS} requests")
         errand = Errand.to(application(self._settings(), url), headers or {}, method, timeout)
-        sent = [self.traffic.send(errand, marker) for _ in range(count)]
+        return self._answers(self.traffic, errand, marker, count)
+
+    @staticmethod
+    def _answers(traffic: Traffic, errand: Errand, marker: Marker, left: int) -> Iterator[Answer]:
+        under_way: set[Future[Answer]] = set()
         try:
-            return [future.result() for future in sent]
-        except BaseException:  # interrupted: the rest would only go before what shows that the faults are gone
-            for future in sent:
-                future.cancel()
-            raise
+            while left or under_way:
+                while left and len(under_way) < traffic.budget:
+                    under_way.add(traffic.send(errand, marker))
+                    left -= 1
+                done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield future.result()
+        finally:
+            if left or under_way:
+                traffic.abandon()
 
     def cells(self, grown: Iterable[Growing], source: TraceSource | None = None) -> list[Cell]:
         """The control, then those of GROWN that were injected, with their answers and, from SOURCE, their traces.
@@ -69,6 +119,29 @@ class Requests:
             found.append(Cell(cell.id, cell.injected, tuple(cell.answers), traces))
         return found
 
+    def sent(self, grown: Iterable[Growing], patience: float | None = None) -> list[Sent]:
+        """What became of every request with a marker of the cells GROWN, whoever sent it for this run.
+
+        PATIENCE: seconds in all that the traces may take; by default as long as is usual for each cell. Raises
+        Inconclusive where no trace store is known, Unreachable when it does not answer.
+        """
+        end = math.inf if patience is None else time.monotonic() + patience
+        store = self._store()
+        control = self.control[-_LOOKED_AT:]
+        expected = Expected.of(gather(store, control, timeout=_at_most(10.0, end)).traces.values() if control else ())
+        found = []
+        for cell in grown:
+            begun = self._begun.get(cell.id, [])
+            service = cell.place.destination.service
+            fault = cell.fault.facts(service, cell.place.sources, cell.place.subset, "")
+            looked_at = [Answer(one.trace_id, "", one.started, 0.0, 0) for one in begun[-_LOOKED_AT:]]
+            timeout = _at_most(10.0 + 2 * fault.delay, end)
+            seen = gather(store, looked_at, injected=fault, expected=expected, timeout=timeout)
+            whole = {one: trace for one, trace in seen.traces.items() if one not in seen.incomplete}
+            partly = [trace for one, trace in seen.traces.items() if one in seen.incomplete]
+            found.append(Sent(service, len(begun), tuple(whole.values()), tuple(partly)))
+        return found
+
     def close(self) -> None:
         """Send nothing any more."""
         if self._traffic is not None:
@@ -79,3 +152,8 @@ class Requests:
         if self.traces is None:
             self.traces = store_of(self._settings())
         return self.traces
+
+
+def _at_most(seconds: float, end: float) -> float:
+    """SECONDS, or until END of the monotonic clock, where that is sooner."""
+    return max(0.0, min(seconds, end - time.monotonic()))

@@ -7,7 +7,6 @@ call that was meant, and none on any other call.
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Final
@@ -72,7 +71,6 @@ class TraceProver:
         self._expected = Expected()
         self._foreign: frozenset[str] = frozenset()
         self._callers: frozenset[str] = frozenset()
-        self.met_late: Counter[str] = Counter()
 
     # --- before -------------------------------------------------------------------------------------------------------
 
@@ -248,9 +246,6 @@ class TraceProver:
         still: dict[str, str] = {}
         last = 0.0
         for _ in hunt.rounds(began + self._timeout, min(0.1, self._timeout / need / 8), spare=0):
-            faulted = met(self._watched, hunt.traces.values(), injected)
-            self.met_late = Counter(span.peer for span in faulted)
-            self.met_late[self._watched.destination] += hunt.sent - len(hunt.traces)  # what they met is unknown
             for answer in hunt.answers():
                 trace = hunt.traces.get(answer.trace_id)
                 for span in met(self._watched, [trace] if trace else [], self._shown):

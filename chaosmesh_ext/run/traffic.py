@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
+from functools import partial
 from typing import Self
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.model import Answer, Marker
+from chaosmesh_ext.model import Answer, Marker, new_trace_id
 from chaosmesh_ext.observe.http import request
 from chaosmesh_ext.observe.reach import SCHEMES, Target, target
+from chaosmesh_ext.run.pool import Pool
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["Errand", "Traffic", "application", "pace", "whole_url"]
@@ -59,26 +61,43 @@ def whole_url(url: str, origin: str) -> str:
 
 
 class Traffic:
-    """Sends marked requests, at most `budget` at once."""
+    """Sends marked requests, at most `budget` at once.
 
-    def __init__(self, budget: int) -> None:
+    begin: called before each of them, with its marker; gives its trace id.
+    """
+
+    def __init__(self, budget: int, begin: Callable[[Marker], str] = lambda _marker: new_trace_id()) -> None:
         if budget < 1:
             raise InvalidInput(f"request_budget {budget} is no budget: give at least 1 request in flight")
         self.budget = budget
-        self._pool = ThreadPoolExecutor(budget, thread_name_prefix="marked-request")
+        self._begin = begin
+        self._pool = self._fresh()
 
     def send(self, errand: Errand, marker: Marker) -> Future[Answer]:
         """The answer, when it comes; an Answer without a status says in `error` why there is none."""
-        return self._pool.submit(self._request, errand, marker)
+        return self._pool.submit(partial(self._request, errand, marker))
+
+    def abandon(self) -> None:
+        """Drop what waits, and leave what is under way to itself: what is sent from now on has the whole budget."""
+        self._pool.close()
+        self._pool = self._fresh()
 
     def close(self) -> None:
         """Send nothing more; what waits is dropped."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._pool.close()
 
-    @staticmethod
-    def _request(errand: Errand, marker: Marker) -> Answer:
-        aim = errand.target or errand.url
-        answer, _ = request(aim, marker, method=errand.method, headers=dict(errand.headers), timeout=errand.timeout)
+    def _fresh(self) -> Pool[Answer]:
+        return Pool(self.budget, "marked-request")
+
+    def _request(self, errand: Errand, marker: Marker) -> Answer:
+        answer, _ = request(
+            errand.target or errand.url,
+            marker,
+            method=errand.method,
+            headers=dict(errand.headers),
+            timeout=errand.timeout,
+            trace_id=self._begin(marker),
+        )
         return answer
 
 

@@ -110,6 +110,29 @@ def test_a_marked_load_belongs_to_the_live_cell(shop, faulted):
     assert not faulted.requests.control
 
 
+def test_what_probes_send_is_the_runs_own_from_before_it_is_sent(shop, faulted):
+    """An interrupt in the middle of a load takes its answers, and the audit must know whose the requests were."""
+    known = []
+    shop.hurt = lambda: (known.append(len(faulted.requests._begun["1"])), (200, PAGE))[1]
+    probes.load(shop.url, count=3, connections=1)
+    probes.header(shop.url, "x-version")
+    probes.response_time(shop.url, count=2, rate=100)
+    assert known[:4] == [1, 2, 3, 4]
+    assert len(faulted.requests._begun["1"]) == len(shop.seen) == 6
+
+
+@pytest.mark.parametrize("probe", [probes.response_time, probes.sections, probes.against_control])
+def test_more_requests_than_a_run_can_send_are_refused(shop, probe):
+    with pytest.raises(InvalidInput, match="count is 1000000000000: give how many requests to send, 1 to 1000000"):
+        probe(shop.url, count=10**12)
+    assert not shop.seen
+
+
+def test_a_load_for_ever_is_refused(shop):
+    with pytest.raises(InvalidInput, match="2000000 requests are more than 1000000"):
+        probes.load(shop.url, duration=200, rate=10000, marked=False)
+
+
 def test_a_marked_load_is_not_without_bounds(shop):
     with pytest.raises(InvalidInput, match="1001 marked requests"):
         probes.load(shop.url, count=1001)

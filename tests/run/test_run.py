@@ -12,6 +12,8 @@ from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.model import Scope, Workload
 from chaosmesh_ext.run import Run, recover, runs
+from chaosmesh_ext.run.audit import allowed
+from chaosmesh_ext.run.pool import Pool
 from chaosmesh_ext.settings import Settings
 
 SCOPE = Scope("details", source="productpage-v1")
@@ -213,6 +215,80 @@ def test_an_interrupted_probe_sends_no_more_requests(run, mesh):
     seen = len(mesh.requests)
     time.sleep(0.3)
     assert len(mesh.requests) == seen < 1000
+    assert seen - 2 <= len(run.requests.control) <= seen  # all but those that nobody waited for
+
+
+def test_of_a_huge_batch_only_the_budget_is_under_way(run, mesh, monkeypatch):
+    """A million requests that wait for their turn would be a gigabyte, and an interrupt would have to cancel each."""
+    waiting: list[int] = []
+    submit = Pool.submit
+
+    def counted(pool, job):
+        waiting.append(pool._jobs.qsize())
+        return submit(pool, job)
+
+    monkeypatch.setattr(Pool, "submit", counted)
+    run.send("/", 50)
+    assert max(waiting) <= run.requests.traffic.budget
+
+
+def test_after_an_interrupt_requests_that_hang_take_no_place_in_the_budget(run, mesh, monkeypatch):
+    """Those that are to show that the faults are gone would wait for them, and the run would end with exit code 5."""
+    release = threading.Event()
+    serve, hang = mesh.serve, [True, True]
+
+    def serve_or_hang(headers):
+        if hang:
+            hang.pop()
+            release.wait(20)
+        serve(headers)
+
+    monkeypatch.setattr(mesh, "serve", serve_or_hang)
+    soon = threading.Timer(0.3, lambda: signal.pthread_kill(threading.main_thread().ident, signal.SIGINT))
+    soon.start()
+    with pytest.raises(KeyboardInterrupt):
+        run.send("/", 1000)
+    began = time.monotonic()
+    assert [answer.status for answer in run.send("/", 2)] == [200, 200]
+    assert time.monotonic() - began < 5
+    release.set()
+
+
+def test_every_request_that_was_sent_is_the_runs_own_whatever_became_of_its_answer(run, mesh):
+    """Else its audit takes the faults that they met for somebody else's."""
+    run.inject(Abort(507), SCOPE)
+    proven = sum(sent.count for sent in run.requests.sent(run._cells))
+
+    def interrupt() -> None:
+        while len(mesh.requests) < seen + 5:
+            time.sleep(0.01)
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    seen = len(mesh.requests)
+    soon = threading.Thread(target=interrupt)
+    soon.start()
+    with pytest.raises(KeyboardInterrupt):
+        run.send("/", 1000)
+    soon.join()
+    run.close()
+    [sent] = run.requests.sent(run._cells)
+    marked = sum(f"chaosmesh={run.token}-1" in headers.get("tracestate", "") for headers in mesh.requests)
+    assert sent.count == marked >= proven + 5
+    met = sum(bool(span.flags) for trace in mesh.traces.values() for span in trace.spans)
+    assert allowed([sent])["details"] >= met > 5
+
+
+def test_traces_of_the_runs_own_requests_are_waited_for_no_longer_than_one_has_patience(run, mesh):
+    """Somebody has pressed Ctrl-C: a verdict within seconds."""
+    run.inject(Abort(507), SCOPE)
+    mesh.blind = True
+    run.send("/", 20)
+    began = time.monotonic()
+    [sent] = run.requests.sent(run._cells, 0.5)
+    mesh.blind = False
+    assert time.monotonic() - began < 3
+    assert sent.count >= 20
+    assert allowed([sent])["details"] >= 20  # what nobody can see may have met the fault
 
 
 def test_a_second_fault_on_the_same_call_replaces_the_first(run, mesh):
@@ -351,8 +427,10 @@ def test_requests_stay_within_the_budget(mesh):
     began = time.time()
     assert len(run.send(count=5)) == 5
     assert time.time() - began < 2
-    with pytest.raises(errors.InvalidInput, match="count 0"):
-        run.send(count=0)
+    for count in (0, 10**30):
+        with pytest.raises(errors.InvalidInput, match=f"count {count} .*send 1 to 1000000"):
+            run.send(count=count)
+    run.close()
     with pytest.raises(errors.InvalidInput, match="request_budget 0"):
         Run(settings=Settings(app_url=mesh.url, request_budget=0), traces=mesh).send()
 
