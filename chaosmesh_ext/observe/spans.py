@@ -256,12 +256,15 @@ def decode(body: bytes) -> tuple[list[JaegerTrace], list[Trace], list[Problem]]:
         envelope = _ENVELOPE.decode(body)
         adjusted: list[JaegerTrace] = []
         traces: list[Trace] = []
-        for raw in envelope.data or ():
+        waiting = (envelope.data or [])[::-1]
+        errors, envelope = envelope.errors or [], Envelope()
+        while waiting:
+            raw = waiting.pop()  # its memory is the next one's
             if raw.adjusted:
                 adjusted.append(raw)
             else:
                 traces.append(to_trace(raw))
-    return adjusted, traces, envelope.errors or []
+    return adjusted, traces, errors
 
 
 def to_trace(raw: JaegerTrace) -> Trace:
@@ -272,23 +275,29 @@ def to_trace(raw: JaegerTrace) -> Trace:
     wire = raw.traceID
     trace_id = wire.lower().zfill(32)
     readers = {name: _reader(process).read for name, process in raw.processes.items()}
-    stranger = _STRANGER.read
+    stranger, digits = _STRANGER.read, _HEX
     spans: list[Span] = []
+    add = spans.append
     for span in raw.spans or ():
         facts, url = readers.get(span.processID, stranger)(bytes(span.tags))
         parent = ""
-        for reference in span.references or ():
-            if reference.refType == "CHILD_OF" and reference.traceID == span.traceID:
-                parent = reference.spanID.lower()
-                break
+        if references := span.references:
+            for reference in references:
+                if reference.refType == "CHILD_OF" and reference.traceID == span.traceID:
+                    parent = reference.spanID.lower()
+                    if len(parent) != digits:
+                        parent = parent.zfill(digits)
+                    break
         span_id = span.spanID.lower()
+        if len(span_id) != digits:
+            span_id = span_id.zfill(digits)
         peer = facts.peer
         # by position, in the order of the model: a search holds thousands of them
-        spans.append(
+        add(
             Span(
                 trace_id,
-                span_id if len(span_id) == _HEX else span_id.zfill(_HEX),
-                parent if not parent or len(parent) == _HEX else parent.zfill(_HEX),
+                span_id,
+                parent,
                 facts.kind,
                 span.operationName,
                 span.startTime / 1e6,
