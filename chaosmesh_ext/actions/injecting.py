@@ -17,7 +17,7 @@ from chaosmesh_ext.model import Scope
 from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run import Run, current_run
 
-__all__ = ["as_json", "counted", "inject", "seconds_of"]
+__all__ = ["as_json", "counted", "inject", "refused", "seconds_of"]
 
 _logger = logging.getLogger("chaostoolkit")
 
@@ -95,6 +95,11 @@ def counted(configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] 
         raise kept from None
 
 
+def refused(error: ChaosMeshError) -> None:
+    """ERROR kept an action from being called at all: as `counted` has it."""
+    _failed(current_run(), error)
+
+
 def _failed(run: Run, error: ChaosMeshError) -> None:
     run.failed(error)
     if not run.controlled:
@@ -123,7 +128,7 @@ def _host(destination: str) -> tuple[str, int]:
     host, colon, port = destination.partition(":")
     if not colon:
         return host, 0
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
         raise InvalidInput(f"destination {destination!r} is no service with a port: write e.g. details:9080")
     return host, int(port)
 

@@ -6,6 +6,7 @@ because it asked to come back later.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,12 @@ takes one again: less than the two thirds of a Lease after which a run that cann
 _WHOLE = 2.0
 """Seconds that two Dates of one clock may differ by, as seen from here: they have whole seconds, and travel."""
 
+
+_NOT_TLS: Final = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|HTTP_REQUEST|UNEXPECTED_MESSAGE")
+"""How OpenSSL says that the other side answered in plain text."""
+
+_NOT_PLAIN: Final = b"HTTP request to an HTTPS server"
+"""How Go's HTTP server says that it wants TLS."""
 
 _EVERYWHERE: Final = frozenset({"", "apps", "coordination.k8s.io"})
 """Groups that no API server is without."""
@@ -208,6 +215,11 @@ class Connection:
                 timeout=self._timeout,
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            if self._ahead is None and _NOT_TLS.search(innermost(error)):
+                raise errors.InvalidInput(
+                    f"the Kubernetes API at {access.host} speaks no TLS, and its URL says https: correct `server` in "
+                    f"{access.made_from}, or what is in between"
+                ) from None
             raise errors.Unreachable(
                 f"the Kubernetes API at {access.host} does not answer ({method} {what}: {innermost(error)}): "
                 "check KUBECONFIG and that the cluster, or the lab (`chaos mesh lab status`), is up"
@@ -216,6 +228,11 @@ class Connection:
             raise errors.InvalidInput(
                 f"{access.made_from} cannot be used: {method} {what} cannot be sent ({words(error)}); mend it"
             ) from None
+        if answer.status == 400 and _NOT_PLAIN in answer.data[:200]:
+            raise errors.InvalidInput(
+                f"the Kubernetes API at {access.host} speaks TLS, and its URL says http: correct `server` in "
+                f"{access.made_from}"
+            )
         if answer.status < 500 and (date := answer.headers.get("Date")):
             ahead = parsedate_to_datetime(date).timestamp() - time.monotonic()
             # Dates have whole seconds: of those of one clock the latest is the nearest, and one far back is another

@@ -27,6 +27,16 @@ _TOKEN_LIFE_S: Final = 60.0
 
 def read(origin: Kubeconfig) -> Access:
     """What the files of ORIGIN say now. Raises InvalidInput, naming them."""
+    try:
+        return _read(origin)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # a number where a list belongs, an entry without its name; not what it holds: that may be a secret
+        raise _useless(
+            origin, f"an entry in it has not the shape that kubectl expects ({type(error).__name__})"
+        ) from None
+
+
+def _read(origin: Kubeconfig) -> Access:
     entries, current = _merged(origin)
     name = origin.context or current
     if not name:
@@ -103,13 +113,16 @@ def _merged(origin: Kubeconfig) -> tuple[_Entries, str]:
         file = Path(name)
         try:
             content = yaml.load(file.read_text(), loader) or {}  # noqa: S506  a safe loader, the quick one
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, OSError, ValueError, RecursionError) as error:
             raise InvalidInput(f"{origin} cannot be read: {one_line(error)}; mend it") from error
         if not isinstance(content, dict):
             raise _useless(origin, f"{name} holds no mapping")
         current = current or str(content.get("current-context") or "")
         for section, key in (("clusters", "cluster"), ("users", "user"), ("contexts", "context")):
-            for item in content.get(section) or ():
+            items = content.get(section) or ()
+            if not isinstance(items, list | tuple):
+                raise _useless(origin, f"{section} in {name} is {type(items).__name__}, no list")
+            for item in items:
                 value = item.get(key) if isinstance(item, dict) else None
                 if not isinstance(item, dict) or "name" not in item or not isinstance(value or {}, dict):
                     raise _useless(origin, f"an entry of {section} in {name} is no {key} with a name")

@@ -4,6 +4,7 @@ Requests carry the run's marker unless `marked: false`: only so do they meet the
 findings. Without data a probe fails; it never gives a value that a tolerance could pass.
 """
 
+from chaosmesh_ext.arguments import checked
 from chaosmesh_ext.probes.compare import compare
 from chaosmesh_ext.probes.found import findings
 from chaosmesh_ext.probes.http import against_control, body_section, header, response_time, sections, status
@@ -57,3 +58,6 @@ __all__ = [
     "trace_shape",
     "trace_shape_unchanged",
 ]
+
+for _name in __all__:  # what an experiment gives is held against their signatures
+    globals()[_name] = checked(globals()[_name])

@@ -12,7 +12,7 @@ from chaosmesh_ext.errors import Inconclusive, InvalidInput
 from chaosmesh_ext.observe.metrics import refuse_down
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.reach import target
-from chaosmesh_ext.probes.configured import run_of
+from chaosmesh_ext.probes.configured import number, run_of
 
 __all__ = ["metric", "metric_change", "prometheus_of"]
 
@@ -52,7 +52,8 @@ def metric_change(
     seconds ago: 0.5 is half as much again, -1 all gone; with `relative: false`
     the difference in the metric's own unit. Fails when either has no data.
     """
-    if not before > 0:
+    before = number("before", before)
+    if not before:
         raise InvalidInput(f"before is {before!r}: give seconds above 0, e.g. 60")
     change = prometheus_of(prometheus_url, configuration, secrets).compare(query, time.time() - before)
     if change.delta is None:

@@ -15,6 +15,7 @@ Whoever has no data never passes: None, NaN and an empty list are unmet, whateve
 quantiles of a response time, say) is met when each of its numbers is; a bound may be a list too, one for each number.
 """
 
+from chaosmesh_ext.arguments import checked
 from chaosmesh_ext.tolerances.of_probes import (
     changed_at_least,
     changed_at_most,
@@ -42,3 +43,6 @@ __all__ = [
     "slowest_at",
     "status_share",
 ]
+
+for _name in __all__:  # what an experiment gives is held against their signatures
+    globals()[_name] = checked(globals()[_name])

@@ -286,3 +286,39 @@ class TestMistakes:
             errors.InvalidInput, match=r"an entry of (clusters|users) in .*k is no (cluster|user) with a name"
         ):
             load(Kubeconfig((str(tmp_path / "k"),)))
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            ("clusters: 5", "clusters in .*k is int, no list"),
+            ("users: {a: b}", "users in .*k is dict, no list"),
+            ("contexts: text", "contexts in .*k is str, no list"),
+            ("clusters: " + "[" * 5000, "cannot be read"),
+            ("a: " + "9" * 5000, "cannot be read"),
+            ("a: 2020-99-99", "cannot be read"),
+        ],
+    )
+    def test_a_file_of_another_shape_is_said(self, tmp_path, content, words):
+        (tmp_path / "k").write_text(content)
+        with pytest.raises(errors.InvalidInput, match=words) as raised:
+            load(Kubeconfig((str(tmp_path / "k"),)))
+        assert "\n" not in str(raised.value)
+
+    @pytest.mark.parametrize(
+        "user",
+        [
+            {"as-groups": 5},
+            {"as-user-extra": [1]},
+            {"as-user-extra": {"a": 5}},
+            {"exec": {"command": "sh", "apiVersion": "client.authentication.k8s.io/v1", "env": [{"value": "S3CR3T"}]}},
+            {"exec": {"command": "sh", "apiVersion": "client.authentication.k8s.io/v1", "env": ["S3CR3T"]}},
+            {"exec": {"command": "sh", "apiVersion": "client.authentication.k8s.io/v1", "args": 5}},
+            {"client-certificate-data": 5},
+        ],
+    )
+    def test_a_user_of_another_shape_is_said_without_what_it_holds(self, tmp_path, user):
+        with pytest.raises(
+            errors.InvalidInput, match=r"config cannot be used: an entry in it has not the shape"
+        ) as raised:
+            one(tmp_path, user)
+        assert "S3CR3T" not in str(raised.value)

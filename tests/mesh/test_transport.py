@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import msgspec
@@ -489,3 +490,24 @@ def test_secrets_of_chaostoolkit_kubernetes_are_used_and_checked_by_default(tmp_
         assert not connect({**secrets, "KUBERNETES_VERIFY_SSL": "false"}).access.verify
         assert isinstance(origin(secrets), Secrets)
         assert json.loads(msgspec.json.encode(origin(secrets)))["type"] == "Secrets"
+
+
+def test_https_in_the_url_of_an_api_that_speaks_http_is_said(tmp_path):
+    """OpenSSL says WRONG_VERSION_NUMBER, which nobody reads as that."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler) as plain:
+        threading.Thread(target=plain.serve_forever, daemon=True).start()
+        client = client_of(tmp_path / "k", {"server": f"https://127.0.0.1:{plain.server_port}"}, {})
+        with pytest.raises(
+            errors.InvalidInput, match=r"speaks no TLS, and its URL says https: correct `server` in .*k"
+        ):
+            client.list("Lease")
+        plain.shutdown()
+
+
+def test_http_in_the_url_of_an_api_that_speaks_https_is_said(tmp_path):
+    """As Go's server answers, which every API server is."""
+    body = b"Client sent an HTTP request to an HTTPS server.\n"
+    said = b"HTTP/1.0 400 Bad Request\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    words = r"speaks TLS, and its URL says http: correct `server` in .*k"
+    with ScriptedApi(said) as api, pytest.raises(errors.InvalidInput, match=words):
+        client_of(tmp_path / "k", {"server": api.url}, {}).list("Lease")

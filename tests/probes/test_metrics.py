@@ -181,7 +181,7 @@ def test_a_window_that_is_too_young_says_to_wait(prometheus, clean):
         ({"before": [60, 0]}, "give before, and during or after"),
         ({"during": [60, 0]}, "give before, and during or after"),
         ({"before": [60, 120], "during": [60, 0]}, "longer ago"),
-        ({"before": 60, "during": [60, 0]}, "seconds ago"),
+        ({"before": 60, "during": [60, 0]}, "before is 60: give a list"),
         ({"before": ["a", 0], "during": [60, 0]}, "before is 'a'"),
         ({"before": [60, 59], "during": [59, 0]}, "3 s or more"),
         ({"length": -1}, "length"),
