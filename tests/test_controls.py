@@ -357,7 +357,7 @@ class _Run:
     guardrails = None
 
     def __init__(self, error=None):
-        self.problems, self.closed, self.controlled, self.error = [], 0, False, error
+        self.problems, self.notes, self.closed, self.controlled, self.error = [], [], 0, False, error
 
     def close(self):
         self.closed += 1

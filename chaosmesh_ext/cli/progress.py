@@ -62,6 +62,8 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
             self._print(f"unmet: {escape(unmet['where'])}: {escape(unmet['activity'])}: {escape(unmet['message'])}")
         for problem in section["problems"]:
             self._print(f"problem: {escape(problem)}")
+        for note in section.get("notes", ()):
+            self._print(f"note: {escape(note)}")
         self._print(f"verdict: [bold {colour}]{escape(section['verdict'])}[/]")
 
     def line(self, text: str) -> None:

@@ -7,7 +7,7 @@
 Chaos Toolkit alone ignores the tolerance of a probe in the method, calls an experiment whose action failed completed,
 skips rollbacks after a failure, and loses a SIGTERM inside an activity. With this control a plain `chaos run` exits 1
 wherever `chaos mesh run` exits 1 to 5, and the journal has a section ``chaosmesh-ext``: verdict, exit_code, unmet,
-problems, run, guardrails. Its one argument is `guardrails`: see `chaosmesh_ext.run.guardrail_specs`.
+problems, run, notes, guardrails. Its one argument is `guardrails`: see `chaosmesh_ext.run.guardrail_specs`.
 """
 
 # chaoslib is imported late: `chaos` itself loads the command group of this package at every start.
@@ -191,7 +191,7 @@ def after_experiment_control(context: Any, state: dict[str, Any], **_rest: Any) 
     if run.stopped and session.interrupts.first is None and state["status"] == "interrupted":
         state["status"] = "aborted"  # not by a person: why is among the run's problems
     problems = [*session.problems, *(Problem(text.exit_code, str(text)) for text in run.problems)]
-    outcome = judge(state, problems, run.token)
+    outcome = judge(state, problems, run.token, run.notes)
     state[SECTION] = msgspec.to_builtins(outcome)
     if run.guardrails is not None:
         state[SECTION]["guardrails"] = run.guardrails.facts()
@@ -294,3 +294,5 @@ def _report(outcome: Outcome) -> None:
         say("  unmet: %s", unmet)
     for problem in outcome.problems:
         say("  problem: %s", problem)
+    for note in outcome.notes:
+        say("  note: %s", note)

@@ -50,19 +50,25 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What a run comes to. verdict: its word. exit_code: what `chaos mesh run` exits with. run: the run's token."""
+    """What a run comes to. verdict: its word. exit_code: what `chaos mesh run` exits with. run: the run's token.
+
+    notes: what else is to be said, and decides nothing.
+    """
 
     verdict: str
     exit_code: int
     unmet: tuple[Unmet, ...] = ()
     problems: tuple[str, ...] = ()
     run: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def judge(journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str = "") -> Outcome:
+def judge(
+    journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str = "", notes: Iterable[str] = ()
+) -> Outcome:
     """The outcome of a JOURNAL.
 
-    problems: what else went wrong, outside of the activities. run: the run's token.
+    problems: what else went wrong, outside of the activities. run: the run's token. notes: as in `Outcome`.
 
     A steady state that was not met before the method makes the run inconclusive: nothing was learnt. After or during
     the method an unmet one is a weakness, and so are an unmet tolerance of any probe, and what `findings` says that
@@ -84,7 +90,7 @@ def judge(journal: Mapping[str, Any], problems: Iterable[Problem] = (), run: str
     messages = list(dict.fromkeys(problem.message for problem in wrong))
     # an action's error is known twice: to the run, and to the journal, which says in which activity
     messages = [text for text in messages if not any(text != other and text in other for other in messages)]
-    return Outcome(_VERDICTS[code].value, code, unmet, tuple(messages), run)
+    return Outcome(_VERDICTS[code].value, code, unmet, tuple(messages), run, tuple(notes))
 
 
 def _mended(fact: Unmet | Problem, over: Iterable[str]) -> Unmet | Problem:

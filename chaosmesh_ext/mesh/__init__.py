@@ -9,7 +9,7 @@ from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
 from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
 from chaosmesh_ext.mesh.lease import LeaseLost, RunLease, renew, time_text
 from chaosmesh_ext.mesh.ledger import LABEL, Disturbed, disturbed, entries
-from chaosmesh_ext.mesh.locks import Holder, Locked, lock
+from chaosmesh_ext.mesh.locks import Holder, Locked, beside, lock
 from chaosmesh_ext.mesh.place import (
     Change,
     Create,
@@ -65,6 +65,7 @@ __all__ = [
     "Watchdog",
     "Witness",
     "announce",
+    "beside",
     "connect",
     "disturbed",
     "end",

@@ -17,7 +17,7 @@ from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.kinds import KINDS
-from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, runs_in, unreadable
+from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, refuse_others, unreadable
 from chaosmesh_ext.mesh.notes import UNDO
 from chaosmesh_ext.mesh.owners import visible
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, TrafficPolicy, View
@@ -89,11 +89,7 @@ def _own(fault: TrafficPolicy, place: Place) -> Obj:
 
 def _set(owner: Obj, fault: TrafficPolicy, place: Place, what: str) -> list[Op]:
     """The operations that set FAULT's fields in OWNER as it is now, undo data included."""
-    if others := runs_in(owner) - {place.run}:
-        other = min(others)
-        raise InvalidInput(
-            f"{what} holds something of the run {other}: wait for its end, or: chaos mesh recover --run {other}"
-        )
+    refuse_others(what, owner, place.run)
     if unreadable(owner):
         raise InvalidInput(
             f"the annotation {UNDO} of {what} could not be read, and what it says would be lost: look at the object, "

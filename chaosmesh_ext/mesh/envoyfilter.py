@@ -15,7 +15,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import cluster, fqdn, vhost
 from chaosmesh_ext.mesh.ground import for_mesh
 from chaosmesh_ext.mesh.kinds import KINDS
-from chaosmesh_ext.mesh.ledger import created
+from chaosmesh_ext.mesh.ledger import created, refuse_others
 from chaosmesh_ext.mesh.match import for_envoy
 from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, View, overlap
 
@@ -86,6 +86,7 @@ def _refuse_hidden(place: Place, view: View) -> None:
         what = f"VirtualService {namespace}/{obj['metadata']['name']}"
         routes = obj.get("spec", {}).get("http") or []
         if any("fault" in route and for_mesh(route) for route in routes):
+            refuse_others(what, obj, place.run)
             raise InvalidInput(
                 f"{what} has a fault on a route to {place.destination.service}, which would hide ours; remove it first"
             )
@@ -114,6 +115,7 @@ def _refuse_mixed(place: Place, view: View, name: str) -> None:
             config = (patch.get("patch", {}).get("value") or {}).get("typed_per_filter_config", {})
             if patch.get("applyTo") == "VIRTUAL_HOST" and host == name and FILTER in config:
                 meta = other["metadata"]
+                refuse_others(f"EnvoyFilter {meta['namespace']}/{meta['name']}", other, place.run)
                 raise InvalidInput(
                     f"EnvoyFilter {meta['namespace']}/{meta['name']} already faults {place}: one fault per caller and "
                     "host at a time; see `chaos mesh runs`, and remove it first (`chaos mesh recover`)"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.ground import Disturbed, disturbed, grounded
 from chaosmesh_ext.mesh.notes import (
@@ -44,10 +45,21 @@ __all__ = [
     "enter",
     "entries",
     "ours",
+    "refuse_others",
     "runs_in",
     "undo",
     "unreadable",
 ]
+
+
+def refuse_others(what: str, obj: Obj, run: str) -> None:
+    """Raise InvalidInput where another run than RUN has something in OBJ, which is WHAT, naming it."""
+    if others := runs_in(obj) - {run}:
+        other = min(others)
+        raise InvalidInput(
+            f"{what} carries a fault of the run {other}, or a note of what it could not restore: wait for its end "
+            f"(`chaos mesh runs`), or end it: chaos mesh recover --run {other}"
+        )
 
 
 def created(obj: Obj, run: str, cell: str) -> Obj:

@@ -18,10 +18,24 @@ from chaosmesh_ext.mesh.ledger import LABEL
 from chaosmesh_ext.mesh.pointer import Op, join
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 
-__all__ = ["HOLDERS", "Holder", "Locked", "holders", "host_of", "lock", "lock_name", "release", "runs_of"]
+__all__ = [
+    "HOLDERS",
+    "Holder",
+    "Locked",
+    "beside",
+    "holders",
+    "host_of",
+    "lock",
+    "lock_name",
+    "release",
+    "runs_of",
+]
 
 HOLDERS: Final = "chaosmesh-ext/holders"
 """Annotation: the runs that hold the lock, as JSON."""
+_BEFORE: Final = "chaosmesh-ext/held-before"
+"""Annotation: the runs that held the lock together with others and have gone, the last ones, as JSON."""
+_REMEMBERED: Final = 20
 _HOST: Final = "chaosmesh-ext/host"
 _PREFIX: Final = "chaosmesh-host-"
 _ATTEMPTS: Final = 20
@@ -63,6 +77,12 @@ def runs_of(obj: Obj) -> set[str]:
     return held or {label} - {""}
 
 
+def beside(client: Client, namespace: str, host: str, run: str) -> set[str]:
+    """The other runs that have a fault on HOST for callers in NAMESPACE, or had one while RUN held the lock."""
+    obj = client.find("Lease", namespace, lock_name(namespace, host))
+    return {*runs_of(obj), *_gone(obj)} - {run} if obj else set()
+
+
 def host_of(obj: Obj) -> str:
     """What the lock OBJ is on: the callers' namespace and the host, ``default/details.default.svc.cluster.local``."""
     meta = obj["metadata"]
@@ -94,7 +114,7 @@ def lock(client: Client, namespace: str, host: str, holder: Holder, *, witness: 
         if holder in held:
             return
         try:
-            _share(client, obj, [*others, holder], witness)
+            _share(client, obj, [*others, holder], _gone(obj), witness)
         except (Conflict, NotFound):
             continue
         return
@@ -112,7 +132,7 @@ def release(client: Client, obj: Obj, run: str) -> None:
                     "Lease", namespace, name, uid=obj["metadata"]["uid"], version=obj["metadata"]["resourceVersion"]
                 )
                 return
-            _share(client, obj, left, NOBODY)
+            _share(client, obj, left, (*_gone(obj), run), NOBODY)
         except NotFound:
             return
         except Conflict:
@@ -124,10 +144,21 @@ def release(client: Client, obj: Obj, run: str) -> None:
         return
 
 
-def _share(client: Client, obj: Obj, left: list[Holder], witness: Witness) -> None:
-    """Make LEFT the holders of the lock OBJ; the label names the first of them."""
+def _gone(obj: Obj) -> tuple[str, ...]:
+    """The runs that held the lock OBJ and have gone while others held it; nobody where that cannot be read."""
+    text = (obj["metadata"].get("annotations") or {}).get(_BEFORE, "")
+    try:
+        return msgspec.json.decode(text, type=tuple[str, ...])
+    except msgspec.DecodeError:
+        return ()
+
+
+def _share(client: Client, obj: Obj, left: list[Holder], gone: tuple[str, ...], witness: Witness) -> None:
+    """Make LEFT the holders of the lock OBJ, and GONE those that were; the label names the first of LEFT."""
     meta = obj["metadata"]
     notes = {**(meta.get("annotations") or {}), HOLDERS: _text(left)}
+    if gone:
+        notes[_BEFORE] = msgspec.json.encode(tuple(dict.fromkeys(gone))[-_REMEMBERED:]).decode()
     labels = {**(meta.get("labels") or {}), LABEL: left[0].run}
     ops: list[Op] = [
         {"op": "add", "path": join("metadata", "annotations"), "value": notes},

@@ -18,7 +18,7 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.kinds import KINDS
-from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, runs_in, unreadable
+from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, refuse_others, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import run_of
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Filtered, Place, RouteChange, View
@@ -97,13 +97,7 @@ def _defaults(place: Place) -> dict[int, Obj]:
 def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
     """The operations that lay FAULT over OWNER as it is now, undo data included."""
     what = f"VirtualService {owner['metadata']['namespace']}/{owner['metadata']['name']}"
-    others = runs_in(owner) - {place.run}
-    if others:
-        other = min(others)
-        raise InvalidInput(
-            f"{what} carries a fault of the run {other}, or a note of what it could not restore: wait for its end, or: "
-            f"chaos mesh recover --run {other}"
-        )
+    refuse_others(what, owner, place.run)
     if unreadable(owner):
         raise InvalidInput(
             f"the annotation {UNDO} of {what} could not be read, and what it says would be lost: look at the object, "

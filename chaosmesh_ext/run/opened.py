@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Final, Self, TypeVar
 
 from chaosmesh_ext import mesh
@@ -43,6 +44,7 @@ class Opened:
         self._lease: RunLease | None = None
         self._announced: set[str] = set()
         self._locked: dict[tuple[str, str], bool] = {}
+        self._beside: dict[str, set[str]] = {}
 
     @classmethod
     def open(
@@ -116,6 +118,9 @@ class Opened:
         """
         try:
             undone = undo()
+            if self.audit is not None:
+                with suppress(ChaosMeshError):  # then nobody is known, and the audit says so or not
+                    self._beside = self._now_beside(client)
             if left := mesh.let_go(client, self.run, namespaces):
                 raise LeftBehind(
                     f"the faults of the run {self.run} are out, but not its locks: {'; '.join(left)}; "
@@ -128,6 +133,17 @@ class Opened:
         self._silence()
         self._watchdog.close()
         return undone
+
+    def beside(self, client: Client) -> dict[str, set[str]]:
+        """By host, the runs that have or had a fault of theirs on it since this one has; asked after the end."""
+        now = self._now_beside(client)
+        return {host: self._beside.get(host, set()) | now.get(host, set()) for host in {*self._beside, *now}}
+
+    def _now_beside(self, client: Client) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for namespace, host in self._locked:
+            found.setdefault(host, set()).update(mesh.beside(client, namespace, host, self.run))
+        return found
 
     def _silence(self) -> None:
         if self._keeper is not None:

@@ -325,10 +325,16 @@ class Run:
             opened.audit,
             self._cells,
             lambda: self.requests.sent(self._cells, _HURRY if self.stopped else None),
+            beside=lambda: self._beside(opened),
             hurry=self.stopped,
         )
         self.problems += problems
         self.notes += notes
+
+    def _beside(self, opened: Opened) -> dict[str, set[str]]:
+        """By called service, the other runs with a fault on it."""
+        found = opened.beside(self.client)
+        return {cell.place.destination.service: found.get(cell.place.destination.host, set()) for cell in self._cells}
 
     def _disturbed(self, client: Client) -> str:
         return next(filter(None, (cell.disturbed(client) for cell in list(self._live))), "")

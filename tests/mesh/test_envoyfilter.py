@@ -6,7 +6,7 @@ import pytest
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Delay
-from chaosmesh_ext.mesh import View
+from chaosmesh_ext.mesh import View, overlay
 from chaosmesh_ext.mesh.envoyfilter import plan
 from chaosmesh_ext.model import Workload
 
@@ -64,12 +64,22 @@ def test_an_owners_own_fault_would_hide_ours_so_it_is_refused(place_of, make):
     assert plan(Delay(7), place_of(), View(owner=make.virtual_service(http=only_gateways)))
 
 
+def test_another_runs_virtual_service_in_the_way_is_named_with_what_to_do(place_of):
+    """It is no owner's to remove: its run lives, and another one takes it away in a moment."""
+    (other,) = overlay.plan(Delay(7), place_of(run="11111111"), View())
+    with pytest.raises(InvalidInput, match=r"of the run 11111111.*wait for its end.*recover --run 11111111") as error:
+        plan(Delay(7), place_of(), View(owner=other.obj))
+    assert "remove it" not in str(error.value)
+
+
 def test_a_second_fault_on_the_same_virtual_host_is_refused(place_of):
     """Two merges become one fault that asks for both markers, and so meets nobody."""
     (first,) = plan(Delay(7), place_of(), View())
     other = place_of(run="11111111")
-    with pytest.raises(InvalidInput, match="already faults productpage-v1 → details"):
+    with pytest.raises(InvalidInput, match=r"EnvoyFilter default/chaos-0badcafe-1 .* recover --run 0badcafe"):
         plan(Delay(7), other, View(filters=(first.obj,)))
+    with pytest.raises(InvalidInput, match="already faults productpage-v1 → details"):
+        plan(Delay(7), place_of(cell="2"), View(filters=(first.obj,)))
     elsewhere = msgspec_replace(other, source=msgspec_replace(other.source, labels={"app": "reviews"}))
     assert plan(Delay(7), elsewhere, View(filters=(first.obj,)))
 

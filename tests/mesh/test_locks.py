@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from chaosmesh_ext.mesh.locks import Holder, Locked, holders, lock, lock_name, release
+from chaosmesh_ext.mesh.locks import Holder, Locked, beside, holders, lock, lock_name, release
 
 HOST = "details.default.svc.cluster.local"
 NAME = lock_name("default", HOST)
@@ -48,6 +48,21 @@ def test_two_with_markers_of_their_own_share_it_until_the_last_one_goes(client):
     assert client.get("Lease", "default", NAME)["metadata"]["labels"] == {"chaosmesh-ext/run": "bbbbbbbb"}
     release(client, client.get("Lease", "default", NAME), "bbbbbbbb")
     assert held(client) is None
+
+
+def test_who_held_it_meanwhile_is_remembered_until_the_last_one_goes(client):
+    """Faulted calls bear no run's name: whose they were cannot be told while two had faults there."""
+    for run in ("aaaaaaaa", "bbbbbbbb", "cccccccc"):
+        lock(client, "default", HOST, Holder(run, exact=True))
+    assert beside(client, "default", HOST, "aaaaaaaa") == {"bbbbbbbb", "cccccccc"}
+    for run in ("bbbbbbbb", "cccccccc"):
+        release(client, client.get("Lease", "default", NAME), run)
+    assert held(client) == ["aaaaaaaa"]
+    assert beside(client, "default", HOST, "aaaaaaaa") == {"bbbbbbbb", "cccccccc"}
+    release(client, client.get("Lease", "default", NAME), "aaaaaaaa")
+    lock(client, "default", HOST, Holder("dddddddd", exact=True))
+    assert beside(client, "default", HOST, "dddddddd") == set()
+    assert beside(client, "far", HOST, "dddddddd") == set()
 
 
 def test_a_run_that_comes_to_mean_everybody_yields_to_the_other(client):
