@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import yaml
 
+from chaosmesh_ext.cli.shape import refuse_doubles, refuse_shape
 from chaosmesh_ext.errors import InvalidInput, NotFound, Unreachable
 
 __all__ = ["CONTROL", "load", "readable_controls", "readable_variables", "validate", "with_control"]
@@ -16,9 +17,6 @@ __all__ = ["CONTROL", "load", "readable_controls", "readable_variables", "valida
 Experiment = dict[str, Any]
 
 CONTROL = "chaosmesh_ext.controls"
-
-_MAPPINGS: Final = ("configuration", "secrets", "runtime", "steady-state-hypothesis")
-_LISTS: Final = ("method", "rollbacks", "controls")
 
 
 def load(source: str, settings: dict[str, Any], *, verify_tls: bool = True) -> Experiment:
@@ -49,9 +47,12 @@ def load(source: str, settings: dict[str, Any], *, verify_tls: bool = True) -> E
         raise Unreachable(f"{source}: {_one_line(error)}; is the server up?") from None
     except OSError as error:
         raise InvalidInput(f"{source}: {error.strerror}; give a readable experiment") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a date that is none, no end of [
+        raise InvalidInput(f"{source}: cannot be read: {_one_line(error)[:200]}; correct it") from None
     if not isinstance(experiment, dict):
         raise InvalidInput(f"{source}: an experiment is a mapping with title, description and method; this is not one")
-    _refuse_shape(experiment, source)
+    refuse_doubles(source)
+    refuse_shape(experiment, source)
     return experiment
 
 
@@ -95,26 +96,6 @@ def with_control(experiment: Experiment) -> Experiment:
     return {**experiment, "controls": [*controls, ours]}
 
 
-def _refuse_shape(experiment: Experiment, source: str) -> None:
-    """Chaos Toolkit's own checks expect mappings and lists in the right places, and so do we."""
-    for part in _MAPPINGS:
-        if not isinstance(experiment.get(part) or {}, Mapping):
-            raise InvalidInput(f"{source}: {part} is {experiment[part]!r}, no mapping; correct it")
-    for part, value in (experiment.get("runtime") or {}).items():
-        if not isinstance(value or {}, Mapping):
-            raise InvalidInput(f"{source}: runtime.{part} is {value!r}, no mapping; write e.g. {{strategy: always}}")
-    lists = {part: experiment.get(part) for part in _LISTS}
-    lists["steady-state-hypothesis.probes"] = (experiment.get("steady-state-hypothesis") or {}).get("probes")
-    for part, value in lists.items():
-        if not isinstance(value or [], list):
-            raise InvalidInput(f"{source}: {part} is {value!r}, no list; write one entry a line, each after a dash")
-        for number, entry in enumerate(value or [], 1):
-            if not isinstance(entry, Mapping) or not isinstance(entry.get("provider") or {}, Mapping):
-                raise InvalidInput(
-                    f"{source}: entry {number} of {part} is {entry!r}; write a mapping with name, type and provider"
-                )
-
-
 def _mapping_in(file: str) -> Mapping[str, Any]:
     """What a JSON or YAML FILE holds; nothing where it is of another kind (`.env`)."""
     path = Path(file)
@@ -127,8 +108,9 @@ def _mapping_in(file: str) -> Mapping[str, Any]:
         raise InvalidInput(f"{file}:{error.lineno}: not JSON: {error.msg}; correct this line") from None
     except yaml.YAMLError as error:
         raise _malformed(file, error) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{file}: cannot be read: {error}; give a readable file") from None
+    refuse_doubles(file)
     if not isinstance(found or {}, Mapping):
         raise InvalidInput(f"{file}: holds a {type(found).__name__}, no mapping; write `name: value`")
     return found or {}

@@ -66,6 +66,9 @@ def place(tmp_path):
     return Place(tmp_path)
 
 
+PROBE = "{type: probe, name: p, provider: {type: process, path: 'true'}}"
+
+
 def refused(place, done, words: str) -> None:
     """Exit 2, one line that says WORDS, and nothing done."""
     assert done.returncode == 2, done.stderr
@@ -167,7 +170,14 @@ def test_variables_reach_the_configuration(place):
         ("e.txt", "title: t\n", "e.txt: only files with"),
         ("e.yaml", "title: t\ndescription: d\n", "requires a method"),
         ("e.yaml", "title: t\ndescription: d\nmethod: soon\n", "e.yaml: "),
-        ("e.yaml", "title: t\ndescription: d\nmethod: []\ncontrols: [{name: a}]\n", "'a'"),
+        ("e.yaml", f"title: t\ndescription: d\nmethod: [{PROBE}]\ncontrols: [{{name: a}}]\n", "'a'"),
+        ("e.yaml", "title: t\ndescription: d\nmethod: []\n", "nothing would be tried"),
+        (
+            "e.yaml",
+            f"title: t\ndescription: d\nmethod: [{PROBE}]\nmethod: []\n",
+            "e.yaml:4: the key 'method' is in line 3",
+        ),
+        ("e.yaml", f"title: t\ndescription: d\nmethod: [{PROBE}]\nrollbacks: null\n", "rollbacks is null, no list"),
         ("e.json", '{"title": "t", "description": "d", "method": [{"type": "action"}]}', "must have a name"),
     ],
 )
