@@ -15,6 +15,7 @@ import pytest
 from chaosmesh_ext import controls, errors
 from chaosmesh_ext.controls import expectations
 from chaosmesh_ext.controls.outcome import Problem, judge
+from chaosmesh_ext.controls.refusals import refusals
 from chaosmesh_ext.run import current
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
@@ -511,3 +512,43 @@ def test_a_tolerance_is_not_changed_by_being_used():
     assert expectations.unmet(tolerance, 3, {"limit": 5}, {}) is None
     assert expectations.unmet(tolerance, 7, {"limit": 5}, {}) == "expected at most 5, saw 7"
     assert json.dumps(tolerance) == before
+
+
+# --- what is refused before anything is done --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pause", [-1, float("nan"), float("inf"), 1e300, 86401, "${text}", "${wrong}", True, [1]])
+@pytest.mark.parametrize("word", ["before", "after"])
+def test_a_pause_that_nobody_can_sleep_for_is_refused_before_anything_is_done(bench, pause, word):
+    """Python refuses to sleep for it after the activity: after the injection, then."""
+    found = refusals(
+        {"method": [{"ref": "a"}, {**activity("a", "touch", path=bench.path("a")), "pauses": {word: pause}}]},
+        {"text": "x", "wrong": -5},
+    )
+    assert len(found) == 1, found
+    assert found[0].startswith(f"method[1].pauses.{word} is ")
+
+
+def test_pauses_that_can_be_slept_for_are_none_of_that():
+    for pause in (0, 1, 0.5, 86400, "${seconds}", None):
+        assert refusals({"rollbacks": [{"pauses": {"before": pause, "after": pause}}]}, {"seconds": 5}) == []
+
+
+def test_with_such_a_pause_nothing_is_run(bench):
+    made = {**activity("touched", "touch", path=bench.path("touched")), "pauses": {"after": -1}}
+    code, journal, output = bench.run(method=[made])
+    assert (code, bench.exists("touched")) == (1, False)
+    assert "method[0].pauses.after is -1: give seconds from 0 to 86400; nothing was injected" in output
+    assert journal["chaosmesh-ext"]["exit_code"] == 2
+
+
+@pytest.mark.parametrize("strategy", ["never", "default", "deviated", 7, None])
+def test_where_faults_are_injected_the_rollbacks_must_always_run(strategy):
+    ours = activity("fault", "inject_delay", module="chaosmesh_ext.actions")
+    runtime = {"rollbacks": {"strategy": strategy}}
+    assert refusals({"method": [ours], "runtime": runtime}, {}) == [
+        f"runtime.rollbacks.strategy is {strategy!r}, which may leave faults in: write always"
+    ]
+    assert refusals({"method": [probe("a", 1)], "runtime": runtime}, {}) == []
+    assert refusals({"method": [ours], "runtime": {"rollbacks": {"strategy": "always"}}}, {}) == []
+    assert refusals({"method": [ours]}, {}) == []

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from chaosmesh_ext.controls.outcome import SECTION, Outcome, Problem, activity_of, failure, judge
+from chaosmesh_ext.controls.refusals import refusals
 from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
 from chaosmesh_ext.redaction import hide, words
-from chaosmesh_ext.settings import TABLE
 
 if TYPE_CHECKING:
     from chaosmesh_ext.controls.session import Session
@@ -212,18 +212,6 @@ def cleanup_control() -> None:
     session.interrupts.restore()
 
 
-def refusals(experiment: Mapping[str, Any], configuration: Mapping[str, Any]) -> list[str]:
-    """Which `env` entries of EXPERIMENT are empty in its loaded CONFIGURATION, and what to do about each."""
-    helps = {setting.variable: setting.help for setting in TABLE}
-    return [
-        f"{entry.get('key')} is empty (configuration entry {name}"
-        f"{': ' + helps[entry['key']] if entry.get('key') in helps else ''}); "
-        f'set it, e.g. with `export {entry.get("key")}=...`, or for a lab `eval "$(chaos mesh lab env)"`'
-        for name, entry in (experiment.get("configuration") or {}).items()
-        if isinstance(entry, Mapping) and entry.get("type") == "env" and _is_empty(configuration.get(name))
-    ]
-
-
 def _misconfigured(run: "Run", configuration: Mapping[str, Any] | None, secrets: Mapping[str, Any] | None) -> list[str]:
     """Give RUN its settings; what is wrong with them."""
     from chaosmesh_ext.observe.reach import mistakes
@@ -247,10 +235,6 @@ def _unasked(
     except ChaosMeshError as error:
         return [str(error)]
     return []
-
-
-def _is_empty(value: Any) -> bool:
-    return value is None or (isinstance(value, str) and not value.strip())
 
 
 def _is_dry(experiment: Mapping[str, Any], activity: Mapping[str, Any]) -> bool:
