@@ -35,7 +35,7 @@ def janitor(watch: bool, namespaces: tuple[str, ...], as_json: bool) -> None:
     Example:
       chaos mesh janitor --watch
     """  # noqa: D301 - \b is click's word for "do not wrap"
-    from chaosmesh_ext.errors import LeftBehind
+    from chaosmesh_ext.errors import Inconclusive, LeftBehind
     from chaosmesh_ext.mesh import Client, connect
     from chaosmesh_ext.run.janitor import Janitor, sweep
     from chaosmesh_ext.settings import load
@@ -57,14 +57,20 @@ def janitor(watch: bool, namespaces: tuple[str, ...], as_json: bool) -> None:
         return
     left: list[str] = []
     ended = 0
+    hidden = ""
     for swept in sweep(client, spaces):
+        if swept.error:
+            hidden = swept.error
+            continue
         _tell(swept, as_json=as_json)
         left += [*swept.left, *swept.conflicts]
         ended += 1
-    if not ended and not as_json:
+    if not ended and not hidden and not as_json:
         click.echo("No run is over that left something.")
     if left:
         raise LeftBehind(f"left in the mesh: {'; '.join(left)}; look at each with kubectl")
+    if hidden:
+        raise Inconclusive(hidden)
 
 
 def _tell(swept: Swept, *, as_json: bool) -> None:

@@ -21,7 +21,8 @@ __all__ = ["recover"]
 def recover(run_token: str, everything: bool, expired: bool, namespaces: tuple[str, ...], as_json: bool) -> None:
     """Undo what a run left in the mesh, from any machine, whatever became of the process that injected it.
 
-    Exits 5 when something could not be removed, and says what.
+    Exits 5 when something could not be removed, and says what; 3 when this account may not see some kind of objects
+    that faults can be in, and nothing else is left.
 
     \b
     Example:
@@ -34,11 +35,11 @@ def recover(run_token: str, everything: bool, expired: bool, namespaces: tuple[s
     from chaosmesh_ext.settings import load
 
     recovered = undo_runs(connect(), run_token or None, expired=expired, namespaces=namespaces or (load().namespace,))
-    if run_token and not recovered.runs:
+    if run_token and not recovered.runs and not recovered.unseen:
         raise NotFound(f"no run {run_token} has anything in the mesh; `chaos mesh runs` lists those that have")
     if as_json:
         click.echo(json.dumps({"runs": recovered.runs, "recovered": recovered.objects, "left": recovered.left}))
     else:
         lines = [f"clean again: {name}" for name in recovered.objects] + [f"ended: {run}" for run in recovered.runs]
-        click.echo("\n".join(lines) or "Nothing was injected.")
+        click.echo("\n".join(lines) or ("Nothing was found." if recovered.unseen else "Nothing was injected."))
     recovered.check()

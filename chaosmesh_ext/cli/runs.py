@@ -28,6 +28,8 @@ namespace_option = click.option(
 def runs(namespaces: tuple[str, ...], as_json: bool) -> None:
     """Say which runs have something in the mesh now: whose they are, until when, whether they live, in which objects.
 
+    Exits 3 when this account may not see some kind of objects that faults can be in, and says which.
+
     \b
     Example:
       chaos mesh runs --json
@@ -44,11 +46,11 @@ def runs(namespaces: tuple[str, ...], as_json: bool) -> None:
         click.echo(f"Only {', '.join(spaces)} was looked into: this account may not list the whole cluster.", err=True)
     if as_json:
         click.echo(json.dumps(msgspec.to_builtins(found.runs)))
-        return
-    if not found.runs:
-        click.echo("Nothing is injected.")
-    for injection in found.runs:
-        click.echo("\n".join(_lines(injection)))
+    elif not found.runs:
+        click.echo("Nothing was found." if found.unseen else "Nothing is injected.")
+    else:
+        click.echo("\n".join(line for injection in found.runs for line in _lines(injection)))
+    found.check()
 
 
 def _lines(injection: Injection) -> Iterator[str]:

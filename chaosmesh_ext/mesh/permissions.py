@@ -50,7 +50,9 @@ _WRITE = {
         ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar"),
         ("policy", "get list create patch delete"),
     ),
+    "ServiceEntry": ("policy", "get patch"),
 }
+"""Of those that are not among `_LOOK` the lists are also what `chaos mesh runs` and `recover` look into."""
 _LEASE = "get list create patch delete"
 _OPTIONAL = {"Canary": "list", "Event": "create", "Gateway": "get", "Rollout": "list"}
 

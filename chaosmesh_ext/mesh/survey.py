@@ -12,7 +12,7 @@ from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.discovery import everywhere
 from chaosmesh_ext.mesh.lease import RunLease
 from chaosmesh_ext.mesh.ledger import LABEL
-from chaosmesh_ext.mesh.writes import CARRIED_BY, Holding
+from chaosmesh_ext.mesh.writes import CARRIED_BY, ROUTED_BY, Holding
 from chaosmesh_ext.redaction import words
 
 __all__ = ["Found", "Survey", "survey"]
@@ -38,10 +38,13 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Survey(msgspec.Struct, frozen=True):
-    """runs: by token. whole: False where the account could see only some namespaces."""
+    """runs: by token. whole: False where the account could see only some namespaces. unseen: the kinds of which it
+    could see nothing: a run may have more there.
+    """
 
     runs: tuple[Found, ...]
     whole: bool = True
+    unseen: tuple[str, ...] = ()
 
 
 def survey(
@@ -51,25 +54,31 @@ def survey(
 
     KINDS: of the objects that hold faults; with none only Leases and locks are asked for. LABELS: a label selector for
     those objects; with it, what an owner applied again from a copy is not found. Raises Forbidden where the account may
-    not even look there.
+    see neither Leases nor what holds delays and aborts; of another kind that it may not see, the answer says so.
 
     Objects are asked for before Leases: a run's Lease is there before its first object and goes after its last one, so
     an object that has none here has none.
     """
     objects: dict[str, list[Obj]] = {}
     whole = True
+    unseen: list[str] = []
     for kind in (*kinds, "Lease"):
         chosen = LABEL if kind == "Lease" else labels
         try:
-            objects[kind] = everywhere(client, kind, (), labels=chosen)
+            try:
+                objects[kind] = everywhere(client, kind, (), labels=chosen)
+            except Forbidden:
+                if not namespaces:
+                    raise
+                objects[kind] = everywhere(client, kind, namespaces, labels=chosen)
+                whole = False
         except Forbidden:
-            if not namespaces:
+            if kind in ROUTED_BY or kind == "Lease":
                 raise
-            objects[kind] = everywhere(client, kind, namespaces, labels=chosen)
-            whole = False
+            unseen.append(kind)
     growing: dict[str, _Growing] = {}
     for kind in kinds:
-        for obj in objects[kind]:
+        for obj in objects.get(kind, ()):
             for run in ledger.runs_in(obj):
                 growing.setdefault(run, _Growing()).hold(run, kind, obj)
     for obj in objects["Lease"]:
@@ -79,7 +88,7 @@ def survey(
             continue
         for run in locks.runs_of(obj):
             growing.setdefault(run, _Growing()).lock(obj)
-    return Survey(tuple(found.done(run) for run, found in sorted(growing.items())), whole)
+    return Survey(tuple(found.done(run) for run, found in sorted(growing.items())), whole, tuple(unseen))
 
 
 class _Growing:

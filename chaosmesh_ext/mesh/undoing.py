@@ -10,7 +10,7 @@ from collections.abc import Collection
 
 import msgspec
 
-from chaosmesh_ext.errors import ChaosMeshError
+from chaosmesh_ext.errors import ChaosMeshError, Forbidden
 from chaosmesh_ext.mesh import locks
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.discovery import everywhere
@@ -45,19 +45,22 @@ def end(
     """Take everything of RUN out of the cluster, and go on to the end whatever fails; raises nothing of ours.
 
     A run of which nothing is there has ended well. NAMESPACES are asked one by one where the account may not list the
-    whole cluster. KINDS: of the objects that may hold something. TOLD: a person hears of the conflicts, so that their
-    note may go. Locks and Lease stay as long as an object may still
+    whole cluster. KINDS: of the objects that may hold something. Locks and Lease stay as long as an object may still
     hold a fault: they keep other runs away and say whose it is. TOLD: a person hears of the conflicts now, so that
     their notes may go.
     """
     undone: list[str] = []
     conflicts: list[str] = []
     left: list[str] = []
+    unseen: dict[str, Forbidden] = {}
     for kind in kinds:
         try:
             found = holdings(client, namespaces, run=run, kinds=(kind,))
+        except Forbidden as error:
+            unseen[kind] = error
+            continue
         except ChaosMeshError as error:
-            left.append(f"{kind}s could not be looked for: {error}")
+            left.append(f"objects of kind {kind} could not be looked for: {error}")
             continue
         for holding in found:
             try:
@@ -68,6 +71,9 @@ def end(
                 left.append(f"{holding}: {words(error)}")
             else:
                 undone.append(str(holding))
+    if unseen:
+        first = next(iter(unseen.values()))
+        left.append(f"objects of kind {', '.join(unseen)} could not be looked for: {first}")
     if not left:
         left += let_go(client, run, namespaces)
     return Ended(tuple(undone), tuple(conflicts), tuple(left))

@@ -9,6 +9,7 @@ import msgspec
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput
+from chaosmesh_ext.faults import Delay
 from chaosmesh_ext.mesh import Client
 from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.permissions import Permission, missing, needed
@@ -28,6 +29,8 @@ OLDEST: Final = (1, 22)
 NEWEST: Final = (1, 31)
 """The version that everything was held against (docs/fidelity.md)."""
 
+_FILTERS: Final = ("envoyfilter", mesh.INBOUND)
+"""The carriers that write EnvoyFilters."""
 _REFUSED, _UNKNOWN = InvalidInput.exit_code, ChaosMeshError.exit_code
 
 
@@ -101,6 +104,7 @@ def _of_namespace(around: Surroundings, settings: Settings, namespace: str) -> I
 
     yield _asked(f"{namespace}: permissions", permissions)
     yield _asked(f"{namespace}: carrier", lambda: _carrier(around, settings, namespace, lacking))
+    yield _asked(f"{namespace}: other faults", lambda: _others(namespace, lacking))
 
 
 def _context(around: Surroundings, settings: Settings) -> Check:
@@ -174,22 +178,37 @@ def _permissions(namespace: str, lacking: Sequence[Permission]) -> Check:
 
 
 def _carrier(around: Surroundings, settings: Settings, namespace: str, lacking: Sequence[Permission]) -> Check:
+    """What would carry a delay or an abort."""
     name = f"{namespace}: carrier"
-    wanted = list(mesh.CARRIERS) if settings.carrier == "auto" else [settings.carrier]
+    wanted = [settings.carrier] if settings.carrier in (*Delay.carriers, mesh.INBOUND) else list(Delay.carriers)
+    if settings.carrier not in ("auto", *mesh.CARRIERS):
+        raise InvalidInput(f"carrier {settings.carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
     reasons = {}
     for carrier in wanted:
-        if carrier not in mesh.CARRIERS:
-            raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
-        without = ", ".join(str(one) for one in lacking if one.carrier == carrier)
-        if without:
+        filtered = carrier in _FILTERS
+        if without := _may_not("envoyfilter" if filtered else carrier, lacking):
             reasons[carrier] = f"{carrier}: may not {without}"
-        elif carrier == "envoyfilter" and (managed := around.managed(around.labels(namespace) or {})):
+        elif filtered and (managed := around.managed(around.labels(namespace) or {})):
             reasons[carrier] = f"{carrier}: the managed control plane {managed} does not read it"
     left = [carrier for carrier in wanted if carrier not in reasons]
     if not left:
         return _no(name, f"none: {'; '.join(reasons.values())}", "see manifests/rbac/", _UNKNOWN)
     why = "; ".join(reasons.values()) or ("as set" if len(wanted) == 1 else "it leaves the owners' routes alone")
     return _yes(name, f"{left[0]} ({why})")
+
+
+def _others(namespace: str, lacking: Sequence[Permission]) -> Check:
+    """Whether what carries no delay and no abort can carry other faults."""
+    name = f"{namespace}: other faults"
+    others = [carrier for carrier in mesh.CARRIERS if carrier not in (*Delay.carriers, *_FILTERS)]
+    without = [f"{carrier}: may not {words}" for carrier in others if (words := _may_not(carrier, lacking))]
+    if without:
+        return _well(name, "; ".join(without), "see manifests/rbac/, where faults by these carriers are wanted")
+    return _yes(name, f"{', '.join(others)}: all that they need")
+
+
+def _may_not(carrier: str, lacking: Sequence[Permission]) -> str:
+    return ", ".join(str(one) for one in lacking if one.carrier == carrier)
 
 
 def _halt(client: Client, settings: Settings) -> Check:

@@ -50,11 +50,20 @@ def sweep(client: Client, namespaces: Collection[str] = ()) -> Iterator[Swept]:
 
     NAMESPACES are asked one by one where the account may not list the whole cluster. Raises what keeps it from looking.
     """
-    found = mesh.survey(client, namespaces).runs
+    found = mesh.survey(client, namespaces)
     now = client.server_time()
-    for one in found:
+    for one in found.runs:
         if why := one.over(now):
             yield _end(client, one, why, namespaces)
+    if found.unseen:
+        yield Swept(error=_hidden(found.unseen))
+
+
+def _hidden(unseen: Collection[str]) -> str:
+    return (
+        f"may not list objects of kind {', '.join(unseen)}: what runs leave there stays; manifests/janitor/ has what a "
+        "janitor needs"
+    )
 
 
 def _end(client: Client, found: Found, why: str, namespaces: Collection[str]) -> Swept:
@@ -98,16 +107,19 @@ class Janitor:
                     self._watched = _Watched(self._duration)
                 pause, answers = self._tick, True
             except ChaosMeshError as error:
-                self._complain(error)
+                self._complain(str(error))
                 pause, answers = min(_PATIENCE, max(2 * pause, self._tick)), False
         if client is not None and answers and self._leadership.held():
             try:
                 self._leadership.give_up(client)
             except ChaosMeshError as error:
-                self._complain(error)
+                self._complain(str(error))
 
     def _sweep(self, client: Client) -> None:
-        for found, why in self._watched.over(client, self._namespaces):
+        over, unseen = self._watched.over(client, self._namespaces)
+        if unseen:
+            self._complain(_hidden(unseen))
+        for found, why in over:
             hindrance = self._hindered.get(found.run)
             if hindrance is not None and hindrance.stands(found):
                 continue
@@ -120,12 +132,12 @@ class Janitor:
                 self._hindered.pop(found.run, None)
             self._leadership.keep(client)
 
-    def _complain(self, error: ChaosMeshError) -> None:
+    def _complain(self, error: str) -> None:
         now = time.monotonic()
         words, when = self._said
-        if str(error) != words or now > when + _SAID:
-            self._said = (str(error), now)
-            self._tell(Swept(error=str(error)))
+        if error != words or now > when + _SAID:
+            self._said = (error, now)
+            self._tell(Swept(error=error))
 
 
 class _Hindrance(msgspec.Struct, frozen=True):
@@ -159,34 +171,39 @@ class _Watched:
         self._duration = duration
         self._leases: dict[str, tuple[str, float]] = {}
         self._without: dict[str, float] = {}
-        self._labelled = self._everything = 0.0
+        self._routes = self._others = self._everything = 0.0
 
-    def over(self, client: Client, namespaces: Collection[str]) -> list[tuple[Found, str]]:
-        """The runs that are over, and why.
+    def over(self, client: Client, namespaces: Collection[str]) -> tuple[list[tuple[Found, str]], tuple[str, ...]]:
+        """The runs that are over, and why; and the kinds that may not be looked at.
 
-        Leases are asked for each time: one request. Objects are asked for by label when a third of a Lease is over, and
-        without, for what an owner applied again from a copy, less often still, or when something without a Lease has
-        been there long enough. Raises what keeps it from looking.
+        Leases are asked for each time: one request. Objects only matter for what has no Lease: those that delays and
+        aborts are in are asked for by label when a third of a Lease is over, the other kinds, three times as many, when
+        all of it is. Without label, for what an owner applied again from a copy, all are asked for less often still, or
+        when something without a Lease has been there long enough. Raises what keeps it from looking.
         """
         asked = time.monotonic()
         due = [since + self._duration for since in self._without.values() if since > _LONG_AGO]
         everything = asked >= min([self._everything, *due])
-        labelled = everything or asked >= self._labelled
-        found = mesh.survey(
+        others = everything or asked >= self._others
+        routes = others or asked >= self._routes
+        surveyed = mesh.survey(
             client,
             namespaces,
-            kinds=mesh.CARRIED_BY if labelled else (),
+            kinds=mesh.CARRIED_BY if others else mesh.ROUTED_BY if routes else (),
             labels="" if everything else mesh.LABEL,
-        ).runs
+        )
+        found = surveyed.runs
         answered = time.monotonic()
-        if labelled:
-            self._labelled = asked + self._duration / 3
+        if routes:
+            self._routes = asked + self._duration / 3
+        if others:
+            self._others = asked + self._duration
         if everything:
             self._everything = asked + max(_BAKED_IN, self._duration)
         now = client.server_time()
         over = [(one, why) for one in found if (why := self._why(one, asked, answered, now))]
         self._forget(found, everything=everything)
-        return over
+        return over, surveyed.unseen
 
     def _why(self, found: Found, asked: float, answered: float, now: float) -> str:
         """Why the run is over; empty while it is not. ASKED, ANSWERED: by our own clock. NOW: the server's time."""

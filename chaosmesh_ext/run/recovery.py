@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import ChaosMeshError, LeftBehind
+from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, LeftBehind
 from chaosmesh_ext.mesh import Client
 
 __all__ = ["Injection", "Injections", "Recovered", "injections", "recover", "runs", "undo_runs"]
@@ -36,26 +36,45 @@ class Injection(msgspec.Struct, frozen=True):
 
 
 class Injections(msgspec.Struct, frozen=True):
-    """runs: what is injected now. whole: False where the account could look into some namespaces only."""
+    """runs: what is injected now. whole: False where the account could look into some namespaces only. unseen: the
+    kinds of objects that it may not list, in which more may be.
+    """
 
     runs: tuple[Injection, ...]
     whole: bool = True
+    unseen: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """Raise Inconclusive when something could not be looked for."""
+        _seen(self.unseen)
 
 
 class Recovered(msgspec.Struct, frozen=True):
-    """runs: that were ended. objects: that are clean again. left: what may still be there of them, or needs a look."""
+    """runs: that were ended. objects: that are clean again. left: what may still be there of them, or needs a look.
+    unseen: the kinds of objects that the account may not list, in which more runs may have something.
+    """
 
     runs: tuple[str, ...] = ()
     objects: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    unseen: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Raise LeftBehind when something is left."""
+        """Raise LeftBehind when something is left, Inconclusive when something could not be looked for."""
         if self.left:
             raise LeftBehind(
                 f"left in the mesh: {'; '.join(self.left)}; look at each with kubectl, then run `chaos mesh recover` "
                 "again"
             )
+        _seen(self.unseen)
+
+
+def _seen(unseen: Collection[str]) -> None:
+    if unseen:
+        raise Inconclusive(
+            f"not looked for: what may be in objects of kind {', '.join(unseen)}, which this account may not list; "
+            "manifests/rbac/ has what it needs"
+        )
 
 
 def injections(client: Client, namespaces: Collection[str] = ()) -> Injections:
@@ -66,7 +85,7 @@ def injections(client: Client, namespaces: Collection[str] = ()) -> Injections:
     """
     found = mesh.survey(client, namespaces)
     now = client.server_time()
-    return Injections(tuple(_injection(one, now) for one in found.runs), found.whole)
+    return Injections(tuple(_injection(one, now) for one in found.runs), found.whole, found.unseen)
 
 
 def runs(client: Client, namespaces: Collection[str] = ()) -> list[Injection]:
@@ -103,12 +122,12 @@ def undo_runs(
     One that lives is ended too, where it is meant: its runner finds its Lease gone and stops. Conflicts are told once:
     whoever asks is the person to look. Raises what keeps it from looking; all else is in what it returns.
     """
-    found = mesh.survey(client, namespaces).runs
+    found = mesh.survey(client, namespaces)
     now = client.server_time()
     ended: list[str] = []
     objects: list[str] = []
     left: list[str] = []
-    for one in found:
+    for one in found.runs:
         if run not in (None, one.run) or (expired and not one.over(now)):
             continue
         came = mesh.end(client, one.run, namespaces, told=True)
@@ -117,7 +136,7 @@ def undo_runs(
         left += [*came.conflicts, *came.left]
         if came.left and one.lease and not one.over(now):
             left += _stop(client, one.lease)
-    return Recovered(tuple(ended), tuple(objects), tuple(left))
+    return Recovered(tuple(ended), tuple(objects), tuple(left), found.unseen)
 
 
 def recover(

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from api_server import ApiServer
-from leftovers import OTHER, fault, lease, lock
+from leftovers import OTHER, fault, faults, lease, lock
 from numbered_api import Exchange, NumberedApi, Treatment
 from rbac_cluster import SYSTEM, inhabitants
 from roles import clean, copied, verbs, whole_run
@@ -118,6 +118,7 @@ def test_the_janitors_role_allows_what_it_asks_and_no_more(watched):
     fault(admin)
     fault(admin, carrier="virtualservice", host="reviews")
     fault(admin, carrier="virtualservice", host="ratings")
+    faults(admin)
     lease(admin, renewed=-60)
     for run in ("1" * 8, OTHER):
         lock(admin, run)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from sorts import POLICIES, Busy, Guarded
+
 from chaosmesh_ext import mesh
 from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import CARRIERS, Client, Destination, Holding, Place, Source, View, locks
 from chaosmesh_ext.mesh.lease import RunLease
 from chaosmesh_ext.model import Marker, Workload
 
-__all__ = ["OTHER", "RUN", "baked_in", "fault", "held", "lease", "lock", "owner"]
+__all__ = ["OTHER", "RUN", "baked_in", "fault", "faults", "held", "lease", "lock", "owner"]
 
 RUN, OTHER = "0badcafe", "0ddba11c"
 _LABELS = {"app": "productpage", "version": "v1"}
@@ -36,6 +38,29 @@ def fault(
     **changes: Any,
 ) -> Holding:
     """Write a fault of RUN's on calls to HOST, as a run would, in a VirtualService of HOST's name if there is one."""
+    view = View(owner=client.find("VirtualService", "default", host))
+    [change] = CARRIERS[carrier](Abort(507), _place(run, cell, host, **changes), view)
+    mesh.put(client, change)
+    return Holding(run, *change.target, isinstance(change, mesh.Create))
+
+
+def faults(client: Client, run: str = RUN) -> list[Holding]:
+    """Write what RUN would have of the other sorts: objects of each kind that is there for more than delays and aborts.
+
+    Somebody's DestinationRule for reviews is changed where there is one, and his objects that are called `owned`.
+    """
+    others = tuple(obj for kind in (*POLICIES, "DestinationRule") for obj in client.list(kind, "default"))
+    changes = [
+        *CARRIERS["destinationrule"](Busy(), _place(run, "1", "ratings", source=None, marker=None), View(others=others)),
+        *CARRIERS["destinationrule"](Busy(), _place(run, "2", "reviews", source=None, marker=None), View(others=others)),
+        *CARRIERS["policy"](Guarded(), _place(run, "3", "details"), View(others=others)),
+    ]
+    for change in changes:
+        mesh.put(client, change)
+    return [Holding(run, *change.target, isinstance(change, mesh.Create)) for change in changes]
+
+
+def _place(run: str, cell: str, host: str, **changes: Any) -> Place:
     values: dict[str, Any] = {
         "run": run,
         "cell": cell,
@@ -44,10 +69,7 @@ def fault(
         "destination": Destination(f"{host}.default.svc.cluster.local", host, "default", 9080, (9080,)),
         "marker": Marker(run, cell),
     }
-    view = View(owner=client.find("VirtualService", "default", host))
-    [change] = CARRIERS[carrier](Abort(507), Place(**{**values, **changes}), view)
-    mesh.put(client, change)
-    return Holding(run, *change.target, isinstance(change, mesh.Create))
+    return Place(**{**values, **changes})
 
 
 def lease(

@@ -16,6 +16,7 @@ import yaml
 from allowed import caller
 from free_place import free_place
 from kube_client import KubeClient
+from sorts import POLICIES, owned
 
 from chaosmesh_ext.lab import parts, tools
 from chaosmesh_ext.mesh import Client, connect
@@ -101,7 +102,10 @@ class Cluster:
 
 
 def inhabitants() -> list[dict]:
-    """productpage-v1 calls details, reviews, whose VirtualService has an owner, and ratings; an istiod serves them."""
+    """productpage-v1 calls details, reviews, whose VirtualService has an owner, and ratings; an istiod serves them.
+
+    Somebody has an object of each kind that a policy may change.
+    """
     return [
         *(_service(name) for name in ("productpage", "details", "reviews", "ratings")),
         _deployment("productpage-v1", "default", _LABELS, {}),
@@ -122,6 +126,7 @@ def inhabitants() -> list[dict]:
             "metadata": {"name": "reviews", "namespace": "default"},
             "spec": {"host": "reviews", "subsets": [{"name": "v2", "labels": {"version": "v2"}}]},
         },
+        *map(owned, POLICIES),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
-from leftovers import OTHER, fault, lease, lock
+from leftovers import OTHER, fault, faults, lease, lock
 from rbac_cluster import SYSTEM, until
 from roles import clean, copied, role, verbs, whole_run
 
@@ -53,6 +53,7 @@ def test_the_runners_role_is_enough_to_recover_what_others_left(cluster, caplog)
     fault(cluster.admin)
     fault(cluster.admin, carrier="virtualservice", host="reviews")
     fault(cluster.admin, carrier="virtualservice", host="ratings")
+    faults(cluster.admin)
     lease(cluster.admin)
     lock(cluster.admin)
     lock(cluster.admin, OTHER)
@@ -186,6 +187,7 @@ def test_the_janitors_role_is_enough_for_it(cluster, janitor):
     fault(cluster.admin)
     fault(cluster.admin, carrier="virtualservice", host="reviews")
     fault(cluster.admin, carrier="virtualservice", host="ratings")
+    faults(cluster.admin)
     lock(cluster.admin)
     lock(cluster.admin, OTHER)
     lease(cluster.admin, OTHER, duration=1)
