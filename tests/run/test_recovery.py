@@ -5,20 +5,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 from leftovers import OTHER, RUN, baked_in, fault, held, lease, lock, owner
 
-from chaosmesh_ext import errors
+from chaosmesh_ext import actions, errors
 from chaosmesh_ext.mesh import Client, connect
 from chaosmesh_ext.mesh.locks import lock_name
 from chaosmesh_ext.run import injections, recover, runs, undo_runs
+from chaosmesh_ext.run.current import reset_run
 
 
 @pytest.fixture
-def client(mesh) -> Client:
+def client(mesh) -> Iterator[Client]:
     mesh.apply(owner())
-    return connect()
+    reset_run()  # the action's own, which knows another test's mesh
+    yield connect()
+    reset_run()
 
 
 def test_a_run_that_lives_is_told_with_all_that_its_lease_says(client):
@@ -152,3 +156,21 @@ def test_many_recoveries_at_once_end_every_run_without_an_error(mesh, client):
     assert failed == []
     assert held(client) == set()
     assert injections(client).runs == ()
+
+
+@pytest.mark.parametrize("run", ["nope;x", "zzz", OTHER, "ffffffff", 5, ["all"], "a,b=c", "all "])
+def test_the_action_refuses_a_run_that_is_none_as_the_command_does(client, run):
+    """A misspelt token in an experiment's rollbacks must not read as if all were undone."""
+    lease(client)
+    fault(client)
+    with pytest.raises(errors.InvalidInput, match=r"no run .* has anything in the mesh; |run is .*: give a text"):
+        actions.recover(run)
+    assert [found.run for found in runs(client)] == [RUN]
+
+
+@pytest.mark.parametrize("run", [RUN, "all"])
+def test_the_action_recovers_another_run_by_its_token(client, run):
+    fault(client)
+    assert actions.recover(run) == {"run": run, "objects": [f"EnvoyFilter default/chaos-{RUN}-1"]}
+    assert runs(client) == []
+    assert actions.recover("all")["objects"] == []
