@@ -7,10 +7,14 @@ itself goes on after an action that failed; our control (chaosmesh_ext.controls)
 from chaosmesh_ext.actions.abort import inject_abort
 from chaosmesh_ext.actions.delay import inject_delay
 from chaosmesh_ext.actions.injecting import refused
+from chaosmesh_ext.actions.mirror import mirror_traffic
 from chaosmesh_ext.actions.recovery import recover
+from chaosmesh_ext.actions.retries import set_retries
+from chaosmesh_ext.actions.shift import shift_traffic
+from chaosmesh_ext.actions.timeout import set_timeout
 from chaosmesh_ext.arguments import checked
 
-__all__ = ["inject_abort", "inject_delay", "recover"]
+__all__ = ["inject_abort", "inject_delay", "mirror_traffic", "recover", "set_retries", "set_timeout", "shift_traffic"]
 
 for _name in __all__:  # what an experiment gives is held against their signatures
     globals()[_name] = checked(globals()[_name], failed=refused)

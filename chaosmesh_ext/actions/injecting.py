@@ -133,10 +133,10 @@ def _host(destination: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def seconds_of(value: float | str) -> float:
-    """VALUE, an argument, in seconds; raises InvalidInput."""
+def seconds_of(value: float | str, name: str = "fixed_delay") -> float:
+    """VALUE, the argument NAME, in seconds; raises InvalidInput."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise InvalidInput(f"fixed_delay {value!r} is no duration: give seconds, e.g. 7, or a text, e.g. '250ms'")
+        raise InvalidInput(f"{name} {value!r} is no duration: give seconds, e.g. 7, or a text, e.g. '250ms'")
     if isinstance(value, int | float):
         return float(value)
     try:

@@ -2,11 +2,19 @@
 
 from chaosmesh_ext.faults.abort import Abort
 from chaosmesh_ext.faults.delay import Delay
+from chaosmesh_ext.faults.mirror import Mirror
+from chaosmesh_ext.faults.retries import Retries
+from chaosmesh_ext.faults.shift import Shift
+from chaosmesh_ext.faults.timeout import Timeout
 
-__all__ = ["FAULTS", "Abort", "Delay"]
+__all__ = ["FAULTS", "Abort", "Delay", "Mirror", "Retries", "Shift", "Timeout"]
 
 FAULTS = {
     "abort": Abort,
     "delay": Delay,
+    "mirror": Mirror,
+    "retries": Retries,
+    "shift": Shift,
+    "timeout": Timeout,
 }
 """The one word of each fault, used everywhere, and its class."""

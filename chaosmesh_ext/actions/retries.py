@@ -1,0 +1,56 @@
+"""The action that changes or removes the retries of a route."""
+
+# `chaos discover` shows "object" for every Optional, and for every type at all under
+# `from __future__ import annotations`: so neither is used here.
+# mypy: implicit-optional
+# ruff: noqa: RUF013
+from typing import Any, Dict
+
+from chaoslib.types import Configuration, Secrets
+
+from chaosmesh_ext.actions.injecting import counted, inject, seconds_of
+from chaosmesh_ext.faults import Retries
+
+__all__ = ["set_retries"]
+
+
+def set_retries(
+    destination: str,
+    attempts: int,
+    retry_on: str = None,
+    per_try_timeout: float = None,
+    source: str = None,
+    subset: str = None,
+    namespace: str = None,
+    match: Dict[str, Any] = None,
+    requests: str = "marked",
+    url: str = None,
+    request_headers: Dict[str, str] = None,
+    prove: bool = True,
+    configuration: Configuration = None,
+    secrets: Secrets = None,
+) -> Dict[str, Any]:
+    """
+    Have the caller's sidecar try calls to `destination` again, up to `attempts`
+    times after the first, or never with 0, to see what the owner's retries are
+    worth, and what they cost: the `retries` of a VirtualService's route, for
+    these requests only.
+
+    `retry_on` has Envoy's conditions with commas between, e.g. `5xx,reset`, or a
+    status; by default Istio's, which do not try again after an application's own
+    503. `per_try_timeout` (seconds, or a text such as `500ms`) ends one attempt.
+
+    Only a failing callee lets requests meet it (several arrivals of one call,
+    Envoy's flag URX when none helped). Make it fail before, for the requests of
+    both, by `inject_abort` with `carrier: inbound` and `requests: run`: an abort
+    in the caller's sidecar is not tried again. When none of the requests meets
+    it within 2 s, that every sidecar took it is asked of istiod, and the proof
+    says `by: sync`.
+
+    All other arguments, and what is returned, are those of `inject_delay`.
+    """
+    with counted(configuration, secrets) as run:
+        fault = Retries(attempts, retry_on or "", seconds_of(per_try_timeout or 0, "per_try_timeout"))
+        return inject(
+            run, fault, destination, source, subset, namespace, match, requests, url, request_headers, None, prove
+        )
