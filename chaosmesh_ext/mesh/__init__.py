@@ -14,6 +14,7 @@ from chaosmesh_ext.mesh.place import (
     Change,
     Create,
     Destination,
+    Divided,
     Edit,
     Fault,
     Filtered,
@@ -24,6 +25,7 @@ from chaosmesh_ext.mesh.place import (
     TrafficPolicy,
     View,
 )
+from chaosmesh_ext.mesh.subsets import versions_of
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
 from chaosmesh_ext.mesh.watchdog import Watchdog
@@ -43,6 +45,7 @@ __all__ = [
     "Create",
     "Destination",
     "Disturbed",
+    "Divided",
     "Edit",
     "Ended",
     "Fault",
@@ -83,6 +86,7 @@ __all__ = [
     "survey",
     "take_out",
     "time_text",
+    "versions_of",
     "view",
     "whoami",
 ]

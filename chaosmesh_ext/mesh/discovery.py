@@ -16,7 +16,7 @@ from chaosmesh_ext.mesh.owners import delegates, http_route, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
 
-__all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "view"]
+__all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "version_of", "view"]
 
 SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease", "istio-system"})
 """Never a target: a fault there could take the cluster, or the mesh, from under us."""
@@ -158,8 +158,14 @@ def _first(meta: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, str]:
 
 def _workload(labels: Mapping[str, str], name: str, namespace: str) -> Workload:
     """As `observe.spans` names it: canonical service and revision; ``latest``, Istio's word for none, is none."""
-    app, revision = _first({"labels": labels}, _NAMES)[1], _first({"labels": labels}, _REVISIONS)[1]
-    return Workload(app or name, "" if revision == "latest" else revision, namespace)
+    app = _first({"labels": labels}, _NAMES)[1]
+    return Workload(app or name, version_of(labels), namespace)
+
+
+def version_of(labels: Mapping[str, str]) -> str:
+    """The version of a pod with LABELS as `observe.spans` names it; empty for none."""
+    revision = _first({"labels": labels}, _REVISIONS)[1]
+    return "" if revision == "latest" else revision
 
 
 # --- destination ------------------------------------------------------------------------------------------------------

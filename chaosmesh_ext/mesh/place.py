@@ -17,6 +17,7 @@ __all__ = [
     "Change",
     "Create",
     "Destination",
+    "Divided",
     "Edit",
     "Fault",
     "Filtered",
@@ -89,6 +90,19 @@ class RouteChange(Fault, Protocol):
 
 
 @runtime_checkable
+class Divided(RouteChange, Protocol):
+    """One that names subsets of the destination, and may divide the requests among them."""
+
+    @property
+    def subsets(self) -> tuple[str, ...]:
+        """Those that must be there."""
+
+    @property
+    def shares(self) -> Mapping[str, float]:
+        """By subset, the part of the requests that goes there, all together 1; empty where it says nothing of that."""
+
+
+@runtime_checkable
 class TrafficPolicy(Fault, Protocol):
     """Another policy of callers towards a host."""
 
@@ -130,7 +144,8 @@ class Place(msgspec.Struct, frozen=True):
     """Where a fault goes.
 
     namespace: of the callers; objects of ours are made there. source: None for every caller in the namespace.
-    marker: None for everybody's requests. subset: empty for all.
+    marker: None for everybody's requests. subset: empty for all. versions: by subset that the fault names, those of its
+    pods as spans name them.
     """
 
     run: str
@@ -141,6 +156,7 @@ class Place(msgspec.Struct, frozen=True):
     marker: Marker | None
     subset: str = ""
     match: Mapping[str, Any] = {}
+    versions: Mapping[str, frozenset[str]] = {}
 
     @property
     def name(self) -> str:

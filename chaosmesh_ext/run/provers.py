@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from chaosmesh_ext.errors import NotProven
-from chaosmesh_ext.mesh import INBOUND, Fault, Filtered, Place
+from chaosmesh_ext.mesh import INBOUND, Divided, Fault, Filtered, Place
 from chaosmesh_ext.mesh.match import sample_headers
 from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.reach import target
@@ -13,6 +13,7 @@ from chaosmesh_ext.observe.stores import has_store, store_of
 from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run.evidence import Watched, on_arrival
 from chaosmesh_ext.run.proof import Prover
+from chaosmesh_ext.run.shares import of_versions
 from chaosmesh_ext.run.trace_proof import TraceProver
 from chaosmesh_ext.run.traffic import Errand, Traffic, application
 from chaosmesh_ext.settings import Settings
@@ -46,7 +47,7 @@ def prover_for(
     if errand and (traces is not None or has_store(settings)):
         if traces is None:
             traces = store_of(settings)
-        return TraceProver(
+        prover = TraceProver(
             traces,
             traffic,
             errand,
@@ -60,6 +61,23 @@ def prover_for(
             taken=taken if fault.rarely else None,
             stopped=stopped,
         )
+        if isinstance(fault, Divided) and fault.shares and taken:
+            from chaosmesh_ext.run.share_proof import ShareProver
+
+            return ShareProver(
+                traces,
+                traffic,
+                errand,
+                finder=prover,
+                watched=watched,
+                shares=of_versions(fault.shares, place.versions),
+                marker=marker,
+                everybody=place.marker is None,
+                timeout=settings.proof_timeout,
+                taken=taken,
+                stopped=stopped,
+            )
+        return prover
     filtered = isinstance(fault, Filtered) and carrier != INBOUND
     if settings.prometheus_url and filtered and (errand or place.marker is None):
         from chaosmesh_ext.observe.prometheus import Prometheus

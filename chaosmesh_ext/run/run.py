@@ -302,6 +302,9 @@ class Run:
         if carrier not in ("auto", *mesh.CARRIERS):
             raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
         place = mesh.place(self.client, scope, run=self.token, cell=str(len(self._cells) + 1))
+        if isinstance(fault, mesh.Divided):
+            versions = mesh.versions_of(self.client, place, fault.subsets)
+            place = msgspec.structs.replace(place, versions=versions)
         replaced = [cell for cell in self._live if cell.stands_where(fault, place, carrier)]
         self._surroundings = around = self._surroundings or Surroundings(self.client)
         guard.allow(
