@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from chaosmesh_ext import probes
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable, Weakness
+from chaosmesh_ext.findings import registry
 from chaosmesh_ext.model import Span, Trace, Workload
 from chaosmesh_ext.probes import edges, expectations
 from chaosmesh_ext.run import current_run, reset_run
@@ -326,6 +329,14 @@ def test_a_value_that_is_not_there_is_not_the_value():
         ({"rule": "timeout", "sorce": "a"}, "sorce"),
         ({"rule": "timeout", "value": "3 s"}, "float"),
         ({"rule": "timeout", "within": -1}, "within"),
+        ({"rule": "timeout", "within": float("nan")}, "within"),
+        ({"rule": "timeout", "within": float("inf")}, "within"),
+        ({"rule": "timeout", "value": float("nan")}, "value is nan, not a number"),
+        ({"rule": "nope"}, "no rule 'nope', but timeout, missing-timeout, retry, hedge, fallback, missing-fallback"),
+        ({"rule": "missing_timeout"}, "no rule 'missing_timeout'"),
+        ({"rule": "timeout", "severity": "grave"}, "severity"),
+        ({"rule": "timeout", "condition": "tired"}, "condition"),
+        ({"rule": "timeout", "who": "me"}, "who"),
         ("timeout", "object"),
     ],
 )
@@ -333,6 +344,19 @@ def test_a_misspelt_expectation_is_refused(item, words):
     """An expectation that can never be met, or always is, would say nothing."""
     with pytest.raises(InvalidInput, match=words):
         expectations.parse([item])
+
+
+def test_every_rule_of_a_finding_can_be_expected():
+    """What a rule calls its findings stands in its file as a text."""
+    files = Path(registry.__file__).parent.glob("*.py")
+    said = {
+        word
+        for file in files
+        for line in file.read_text().splitlines()
+        if re.match(r"\s*rule ?= ?", line)
+        for word in re.findall(r'"([a-z-]+)"', line)
+    }
+    assert said == set(registry.NAMES)
 
 
 def test_findings_refuses_its_input_before_it_waits_for_traces():

@@ -13,8 +13,11 @@ from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.timeout import timeout
 from chaosmesh_ext.model import Skipped
 
-__all__ = ["RULES", "Rule"]
+__all__ = ["NAMES", "RULES", "Rule"]
 
 Rule = Callable[[Subject], Iterator[Draft | Skipped]]
 
 RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback)
+
+NAMES: tuple[str, ...] = ("timeout", "missing-timeout", "retry", "hedge", "fallback", "missing-fallback")
+"""What findings may be called; an experiment can expect no others."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.findings.registry import NAMES
+from chaosmesh_ext.model import Condition, Severity
 
 __all__ = ["Expected", "parse", "unmet"]
 
@@ -24,9 +27,9 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     source: str | None = None
     destination: str | None = None
     operation: str | None = None
-    condition: str | None = None
-    severity: str | None = None
-    who: str | None = None
+    condition: Condition | None = None
+    severity: Severity | None = None
+    who: Literal["application", "sidecar"] | None = None
     kind: str | None = None
     value: float | None = None
     within: float = 0.0
@@ -55,7 +58,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
 
 
 def parse(expected: Iterable[Mapping[str, Any]]) -> list[Expected]:
-    """The expectations of an experiment; raises InvalidInput for a misspelt word or a value that is no number."""
+    """The expectations of an experiment; raises InvalidInput for a misspelt word or rule, or a value that is none."""
     found = []
     for number, item in enumerate(expected, 1):
         try:
@@ -63,7 +66,11 @@ def parse(expected: Iterable[Mapping[str, Any]]) -> list[Expected]:
         except msgspec.ValidationError as error:
             known = ", ".join(Expected.__struct_fields__)
             raise InvalidInput(f"expect, item {number}: {error}; an item has: {known}") from None
-        if not found[-1].within >= 0:
+        if found[-1].rule not in NAMES:
+            raise InvalidInput(f"expect, item {number}: there is no rule {found[-1].rule!r}, but {', '.join(NAMES)}")
+        if found[-1].value is not None and not math.isfinite(found[-1].value):
+            raise InvalidInput(f"expect, item {number}: value is {found[-1].value}, not a number")
+        if not 0 <= found[-1].within < math.inf:
             raise InvalidInput(f"expect, item {number}: within is {found[-1].within}, not a share of 0 or more")
     return found
 
