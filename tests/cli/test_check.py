@@ -151,6 +151,33 @@ def test_each_permission_that_is_lacking_is_named(cluster, monkeypatch):
     assert found["default: permissions"]["found"].startswith("lacking: ")
     assert "delete Lease" in found["default: permissions"]["found"]
     assert found["default: carrier"]["found"].startswith("none: ")
+    assert found["default: other faults"]["ok"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "lack", "carrier", "code"),
+    [
+        ("auto", ("patch", "DestinationRule"), "envoyfilter", 0),
+        ("destinationrule", ("patch", "DestinationRule"), "envoyfilter", 0),
+        ("inbound", ("create", "Sidecar"), "inbound (as set)", 0),
+        ("inbound", ("create", "EnvoyFilter"), "none: inbound: may not create EnvoyFilter", 3),
+    ],
+)
+def test_what_carries_a_delay_and_what_carries_other_faults_are_two_lines(
+    cluster, monkeypatch, setting, lack, carrier, code
+):
+    may = Client.may
+    monkeypatch.setenv("CHAOSMESH_CARRIER", setting)
+    monkeypatch.setattr(Client, "may", lambda self, verb, kind, *rest: (verb, kind) != lack and may(self, verb, kind, *rest))
+    exit_code, found = cluster.check()
+    assert exit_code == code, found
+    assert found["default: carrier"]["found"].startswith(carrier)
+    others = found["default: other faults"]
+    if lack[1] == "EnvoyFilter":
+        assert (others["ok"], others["found"]) == (True, "destinationrule, policy: all that they need")
+    else:
+        assert others["ok"] is None
+        assert " ".join(lack) in others["found"]
 
 
 def test_an_experiment_is_rehearsed_in_its_own_namespaces(cluster, tmp_path):

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-from leftovers import OTHER, RUN, fault, held, lease, lock, owner
+import yaml
+from click.testing import CliRunner
+from leftovers import OTHER, RUN, fault, faults, held, lease, lock, owner
+from numbered_api import NumberedApi, answering
+
+from chaosmesh_ext.cli import mesh
 
 
 @pytest.fixture
@@ -76,3 +83,38 @@ def test_what_is_left_behind_exits_5_and_is_named(said, left):
     left.replace(obj)
     assert "neither ours nor the original" in said("runs")
     assert "left in the mesh: VirtualService default/details: " in said("recover", "--run", RUN, exits=5)
+
+
+@pytest.fixture
+def lesser(api, tmp_path, monkeypatch) -> Iterator[None]:
+    """The account of the commands may not list Sidecars."""
+    proxy = NumberedApi(api.kube.url)
+    api.call(proxy.start())
+    proxy.treat = lambda exchange: answering(403) if "/sidecars" in exchange.path else None
+    config = api.kube.kubeconfig()
+    config["clusters"][0]["cluster"]["server"] = proxy.url
+    file = tmp_path / "lesser"
+    file.write_text(yaml.safe_dump(config))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    yield
+    api.call(proxy.stop())
+
+
+def test_an_account_that_may_not_list_a_kind_sees_and_recovers_what_it_may_and_hears_of_it(client, lesser):
+    """Nothing is claimed of what it cannot see: 3, and 5 where the run that it ends may have something there."""
+    invoke = CliRunner().invoke
+    for words in ("runs", "recover --all", f"recover --run {RUN}"):
+        done = invoke(mesh, words.split())
+        assert (done.exit_code, done.stdout) == (3, "Nothing was found.\n")
+        assert "not looked for: what may be in objects of kind Sidecar, which this account may not list" in done.stderr
+    lease(client)
+    fault(client)
+    faults(client)
+    done = invoke(mesh, ["runs"])
+    assert done.exit_code == 3
+    assert f"EnvoyFilter default/chaos-{RUN}-1" in done.stdout
+    assert f"AuthorizationPolicy default/chaos-{RUN}-3" in done.stdout
+    done = invoke(mesh, ["recover", "--all"])
+    assert done.exit_code == 5
+    assert "objects of kind Sidecar could not be looked for" in done.stderr
+    assert held(client) == {f"Sidecar chaos-{RUN}-3"}

@@ -5,8 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from leftovers import RUN
+from sorts import POLICIES, Busy, Guarded, Short, owned
 
-from chaosmesh_ext.mesh import CARRIERS, Client, Holding, holdings, put, take_out, view
+from chaosmesh_ext.faults import Abort
+from chaosmesh_ext.mesh import (
+    CARRIED_BY,
+    CARRIERS,
+    INBOUND,
+    ROUTED_BY,
+    Client,
+    Destination,
+    Holding,
+    end,
+    holdings,
+    put,
+    survey,
+    take_out,
+    view,
+)
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.locks import Holder, lock, release
 from chaosmesh_ext.mesh.permissions import missing, needed
@@ -24,27 +41,82 @@ def _asked(method: str, where: str) -> tuple[str, str]:
     raise AssertionError(where)
 
 
-@pytest.mark.parametrize("carrier", ["envoyfilter", "virtualservice"])
-def test_a_fault_and_its_undo_ask_for_nothing_else(client, api, place_of, fault, monkeypatch, carrier):
-    asked: set[tuple[str, str]] = set()
+@pytest.fixture
+def asked(monkeypatch) -> set[tuple[str, str]]:
+    """Verb and kind of each request from now on."""
+    found: set[tuple[str, str]] = set()
     call = Client._call
 
     def counted(self: Client, method: str, where: str, *rest: Any, **more: Any) -> Any:
-        asked.add(_asked(method, where))
+        found.add(_asked(method, where))
         return call(self, method, where, *rest, **more)
 
     monkeypatch.setattr(Client, "_call", counted)
-    place = place_of()
+    return found
+
+
+def _permissions(*carriers: str) -> set[tuple[str, str]]:
+    return {(one.verb, one.kind) for one in needed("default", "chaosmesh-system") if one.carrier in ("", *carriers)}
+
+
+EVERYBODY = {"source": None, "marker": None}
+DETAILS = Destination("details.default.svc.cluster.local", "details", "default", 9080, (9080,), {"app": "details"})
+SORTS = {
+    "envoyfilter": (Abort(507), {}, "EnvoyFilter"),
+    "virtualservice": (Short(), {}, "VirtualService"),
+    "inbound": (Abort(507), {"source": None, "destination": DETAILS}, "EnvoyFilter"),
+    "destinationrule": (Busy(), EVERYBODY, "DestinationRule"),
+    "policy": (Guarded(), {}, "AuthorizationPolicy"),
+}
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+def test_a_fault_and_its_undo_ask_for_nothing_else(client, place_of, asked, carrier):
+    """Of each sort; the run looks for what it wrote where delays and aborts are, and where it wrote."""
+    sort, scope, made = SORTS[carrier]
+    place = place_of(**scope)
     lock(client, "default", place.destination.host, Holder(place.run, exact=True))
-    [change] = CARRIERS[carrier](fault, place, view(client, place))
-    put(client, change)
-    for found in holdings(client):
+    kinds = set(ROUTED_BY)
+    for change in CARRIERS[carrier](sort, place, view(client, place, sort.kinds)):
+        put(client, change)
+        kinds.add(change.target[0])
+    for found in holdings(client, kinds=kinds):
         take_out(client, Holding(found.run, found.kind, found.namespace, found.name, found.created))
     for obj in client.list("Lease", "default"):
         release(client, obj, place.run)
-    known = {(one.verb, one.kind) for one in needed("default", "chaosmesh-system") if one.carrier in ("", carrier)}
+    known = _permissions("envoyfilter" if carrier == INBOUND else carrier)
     assert asked <= known, asked - known
-    assert ("create", "EnvoyFilter" if carrier == "envoyfilter" else "VirtualService") in asked
+    assert ("create", made) in asked
+
+
+@pytest.mark.parametrize(("carrier", "kinds"), [("destinationrule", ("DestinationRule",)), ("policy", POLICIES)])
+def test_a_change_of_somebodys_object_asks_for_nothing_else(client, place_of, asked, carrier, kinds):
+    rule = {"host": "details", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 9}}}}
+    there = {"apiVersion": "networking.istio.io/v1", "metadata": {"name": "owned", "namespace": "default"}}
+    client.create({**there, "kind": "DestinationRule", "spec": rule})
+    for kind in POLICIES:
+        client.create(owned(kind))
+    asked.clear()
+    sort, scope, _ = SORTS[carrier]
+    place = place_of(**scope)
+    for change in CARRIERS[carrier](sort, place, view(client, place, sort.kinds)):
+        put(client, change)
+    for found in holdings(client, kinds=kinds):
+        take_out(client, found)
+    assert asked >= {("patch", kind) for kind in kinds}
+    assert asked <= _permissions(carrier), asked - _permissions(carrier)
+    assert client.get("DestinationRule", "default", "owned")["spec"] == rule
+    assert [client.get(kind, "default", "owned")["spec"] for kind in POLICIES] == [
+        owned(kind)["spec"] for kind in POLICIES
+    ]
+
+
+def test_to_recover_asks_for_lists_of_every_kind_and_nothing_else(client, asked):
+    """Whoever recovers need not know which sorts of faults the runs had."""
+    survey(client)
+    end(client, RUN)
+    assert asked == {("list", kind) for kind in (*CARRIED_BY, "Lease")}
+    assert asked <= _permissions(*CARRIERS)
 
 
 def test_the_api_server_is_asked_about_each(client):

@@ -16,7 +16,7 @@ from itertools import cycle
 import pytest
 import yaml
 from api_server import ApiServer
-from leftovers import OTHER, RUN, baked_in, fault, held, lease, lock, owner
+from leftovers import OTHER, RUN, baked_in, fault, faults, held, lease, lock, owner
 from numbered_api import NumberedApi, answering, half, hanging, reset
 
 from chaosmesh_ext import mesh
@@ -217,7 +217,7 @@ def test_a_run_whose_deadline_passed_is_ended_though_it_is_renewed(cluster):
     assert told[0].why.startswith("its deadline passed at ")
 
 
-@pytest.mark.parametrize("left", [fault, lock])
+@pytest.mark.parametrize("left", [fault, faults, lock])
 def test_what_has_no_lease_is_given_the_time_of_one_and_then_taken_out(cluster, left):
     client = cluster.client
     left(client)
@@ -333,6 +333,20 @@ def test_it_survives_an_api_that_fails_in_every_way_and_goes_on(cluster):
     assert any(swept.error for swept in told)
 
 
+def test_what_it_may_not_look_at_is_said_and_all_else_is_ended(cluster):
+    """A janitor with the Role of an earlier version."""
+    client = cluster.client
+    cluster.proxy.treat = lambda exchange: answering(403) if "/sidecars" in exchange.path else None
+    told: list[Swept] = []
+    with janitor(told):
+        until(lambda: told)
+        fault(client)
+        until(lambda: not client.list("EnvoyFilter", "default"))
+    assert "may not list objects of kind Sidecar" in told[0].error
+    [ended] = [swept for swept in told if swept.run]
+    assert "objects of kind Sidecar could not be looked for" in ended.left[0]
+
+
 def test_an_error_that_stays_is_not_said_again_and_again(cluster):
     cluster.proxy.treat = lambda exchange: answering(503)
     told: list[Swept] = []
@@ -382,7 +396,9 @@ def test_a_conflict_is_told_once(cluster):
 
 
 def test_it_asks_little(cluster):
-    """Five ticks a Lease: Leases at each, objects by label three times, its own Lease three times."""
+    """Five ticks a Lease: Leases and the time at each, its own Lease as often; by label three times the kinds that hold
+    delays and aborts, and once the others, whose faults are found by their Lease all the same.
+    """
     client = cluster.client
     with janitor():
         until(lambda: leads(client))
@@ -390,7 +406,9 @@ def test_it_asks_little(cluster):
         cluster.proxy.begin()
         time.sleep(3 * DURATION)
         asked = list(cluster.proxy.log)
-    assert len(asked) <= 3 * (6 + 2 * 4 + 2 * 4)
+    others = len(mesh.CARRIED_BY) - len(mesh.ROUTED_BY)
+    assert len(asked) <= 3 * (6 + 2 * 4 + 2 * 4) + 4 * others
+    assert 1 <= sum(exchange.path.endswith("/sidecars") for exchange in asked) <= 4
     assert all("labelSelector" in exchange.target for exchange in asked if exchange.path.endswith("services"))
 
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from leftovers import OTHER, RUN, baked_in, fault, held, lease, lock, owner
+from leftovers import OTHER, RUN, baked_in, fault, faults, held, lease, lock, owner
 
 from chaosmesh_ext import actions, errors
 from chaosmesh_ext.mesh import Client, connect
@@ -29,10 +29,12 @@ def test_a_run_that_lives_is_told_with_all_that_its_lease_says(client):
     made = lease(client)
     fault(client)
     fault(client, carrier="virtualservice")
+    others = faults(client)
     lock(client)
     [found] = runs(client)
     assert (found.run, found.state, found.why) == (RUN, "live", "")
-    assert found.objects == (f"EnvoyFilter default/chaos-{RUN}-1", "VirtualService default/details")
+    assert found.objects[:2] == (f"EnvoyFilter default/chaos-{RUN}-1", "VirtualService default/details")
+    assert set(found.objects[2:]) == set(map(str, others))
     assert found.locks == ("default/details.default.svc.cluster.local",)
     assert (found.holder, found.experiment) == ("sre@desk:1", "what if details dies?")
     assert found.since < found.deadline
@@ -53,7 +55,7 @@ def test_a_run_that_is_over_is_told_with_the_reason(client, times, why):
     assert why in found.why
 
 
-@pytest.mark.parametrize("leftover", [fault, lock])
+@pytest.mark.parametrize("leftover", [fault, faults, lock])
 def test_a_run_without_a_lease_is_missing_it(client, leftover):
     leftover(client)
     [found] = runs(client)

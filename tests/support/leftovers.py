@@ -94,10 +94,12 @@ def baked_in(client: Client, name: str = "details") -> None:
 
 
 def held(client: Client) -> set[str]:
-    """All EnvoyFilters, Leases, and VirtualServices that hold a fault, by name."""
-    everything = [obj for kind in ("EnvoyFilter", "Lease", "VirtualService") for obj in client.list(kind, "default")]
+    """All EnvoyFilters, Leases, and objects of the other kinds that hold something of a run, by name."""
+    everything = [obj for kind in (*mesh.CARRIED_BY, "Lease") for obj in client.list(kind, "default")]
     return {
         f"{obj['kind']} {obj['metadata']['name']}"
         for obj in everything
-        if obj["kind"] != "VirtualService" or "fault" in str(obj["spec"]) or "chaosmesh" in str(obj["metadata"])
+        if obj["kind"] in ("EnvoyFilter", "Lease")
+        or "fault" in str(obj["spec"])
+        or "chaosmesh" in str(obj["metadata"])
     }
