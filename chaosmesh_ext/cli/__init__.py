@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from chaosmesh_ext.cli import early
 
 __all__ = ["mesh"]
 
@@ -25,6 +27,8 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "runs": ("chaosmesh_ext.cli.runs:runs", "Say what is injected now."),
 }
 """Command → where it is, and its line in the help."""
+
+early.take()
 
 
 class _Lazy(click.Group):
@@ -44,10 +48,20 @@ class _Lazy(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in _COMMANDS.items()])
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        from chaosmesh_ext.cli.output import watched
+
+        with watched():  # the help is printed here
+            return super().make_context(info_name, args, parent, **extra)
+
     def invoke(self, ctx: click.Context) -> object:
         from chaosmesh_ext.cli.errors import one_line, without_traceback
+        from chaosmesh_ext.cli.output import watched
 
-        with one_line(), without_traceback(debug=bool(ctx.params.get("debug"))):
+        with watched(), one_line(), without_traceback(debug=bool(ctx.params.get("debug"))):
+            early.give_back()
             return super().invoke(ctx)
 
     def shell_complete(self, _ctx: click.Context, incomplete: str) -> list[click.shell_completion.CompletionItem]:
@@ -74,6 +88,7 @@ def mesh(debug: bool) -> None:
     \b
     Exit codes: 0 upheld, 1 weakness found, 2 wrong usage or input,
     3 inconclusive, 4 aborted, 5 something left behind.
+    0 becomes 3 where standard output could not be written.
 
     \b
     Example:
