@@ -16,6 +16,7 @@ from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, WORKLOAD, is_gateway, is
 from chaosmesh_ext.lab.kube.api import NODE, Kube, Obj
 from chaosmesh_ext.lab.network import Network, PodAddresses, check_free
 from chaosmesh_ext.lab.pod_processes import PodProcesses, environment, listening, now, status_of
+from chaosmesh_ext.lab.stand_in import is_mirror
 
 __all__ = ["ADMIN_PORT", "Kubelet"]
 
@@ -103,6 +104,8 @@ class Kubelet:
             ) from None
 
     def _seen(self, event: str, pod: Obj) -> None:
+        if is_mirror(pod) and event != "DELETED" and not pod["metadata"].get("deletionTimestamp"):
+            return
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         if event == "DELETED" or pod["metadata"].get("deletionTimestamp"):
             running = self._pods.pop(key, None)

@@ -45,6 +45,7 @@ from chaosmesh_ext.lab.network import (
 from chaosmesh_ext.lab.parts import part
 from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import die_with_parent, outlive_parent
+from chaosmesh_ext.lab.stand_in import stand_in
 from chaosmesh_ext.lab.state import LabState, remove, save
 from chaosmesh_ext.lab.traces.api import Traces
 
@@ -117,6 +118,7 @@ class Lab:
         await self._begin(SdsServer(authority, control, SDS_PORT))
         await asyncio.gather(self._begin(kube), self._begin(traces))
         await self._begin(plane)
+        await stand_in(kube, control)
         self._parts += [kube, traces, plane]
         deployments = Deployments(kube)
         kubelet = Kubelet(kube, network, apps, plane.bootstrap, self._directory / "logs")

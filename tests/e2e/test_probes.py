@@ -130,7 +130,8 @@ def test_a_fault_is_seen_against_the_control_and_against_the_time_before(mesh):
 def test_every_proxy_of_the_lab_is_in_sync_and_every_workload_has_one(mesh):
     found = probes.proxies_in_sync(wait=10)
     assert found["in_sync"], found
-    assert found["by"] == "readiness"
+    assert found["by"] == "istiod"
+    assert set(found["proxies"].values()) == {"SYNCED"}
     assert len(found["proxies"]) >= 6
     assert tolerances.one_of(["sidecar"], value=probes.injected_or_ambient())
 

@@ -58,6 +58,19 @@ def run(lab: LabUnderTest, folder, **arguments: object) -> dict:
     return outcome
 
 
+def test_its_istiod_is_asked_by_a_port_forward_for_the_proxies_in_sync(real_lab, monkeypatch):
+    """A real API server proxies to no loopback address; the lab's kubelet forwards ports of its Pods."""
+    from chaosmesh_ext.mesh import connect, sync
+
+    monkeypatch.setenv("KUBECONFIG", real_lab.env["KUBECONFIG"])
+    client = connect()
+    told, how = sync.of_istiods(client)
+    found = sync.by_istiod(client, "default", told, how)
+    assert set(found.proxies.values()) == {"SYNCED"}
+    assert len(found.proxies) == 6
+    assert found.how == f"{sync.PATH} of istiod-lab, by a port-forward"
+
+
 def test_its_page_is_whole_and_status_shows_every_workload_in_sync(real_lab):
     assert "Book Details" in page(real_lab)
     facts = until(lambda: all(p["synced"] for p in real_lab.status()["pods"]) and real_lab.status(), "all in sync")

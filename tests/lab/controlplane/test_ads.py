@@ -3,8 +3,10 @@
 import pytest
 
 from chaosmesh_ext.lab.controlplane.embedded.ads import Connection
+from chaosmesh_ext.lab.controlplane.embedded.debug import syncz
 from chaosmesh_ext.lab.controlplane.embedded.messages import CDS, EDS, LDS, RDS, Encoded
 from chaosmesh_ext.lab.controlplane.embedded.protos import DeltaDiscoveryRequest
+from chaosmesh_ext.mesh import sync
 
 NODE = "sidecar~127.80.1.1~details-v1.default~default.svc.cluster.local"
 VIRTUAL_SERVICE = {"kind": "VirtualService", "metadata": {"name": "details", "namespace": "default"}}
@@ -161,3 +163,81 @@ def test_a_proxy_whose_pod_is_not_known_yet_is_answered_when_it_is(talk):
 def test_a_type_that_is_not_served_is_not_answered(talk):
     talk.ask("type.googleapis.com/envoy.service.runtime.v3.Runtime")
     assert talk.pushed == []
+
+
+# --- what is told of it, as the product reads istiod -------------------------------------------------------------------
+
+NAME = "details-v1.default"
+
+
+@pytest.fixture
+def told(talk) -> Talk:
+    """A proxy that has asked for clusters, listeners and one route configuration, and was sent them."""
+    talk.have(CDS, a="1")
+    talk.have(LDS, b="1")
+    talk.have(RDS, **{"9080": "1"})
+    talk.ask(CDS)
+    talk.ask(LDS)
+    talk.ask(RDS, "9080")
+    return talk
+
+
+def state(talk: Talk) -> str:
+    return sync.states([syncz(talk.connection)])[NAME]
+
+
+def test_a_proxy_is_in_sync_once_it_took_all_that_it_was_sent(told):
+    assert state(told) == "STALE"
+    told.accept()
+    assert state(told) == "SYNCED"
+
+
+def test_a_change_makes_it_late_until_it_was_taken(told):
+    told.accept()
+    told.have(RDS, **{"9080": "2"})
+    told.connection.offer(RDS)
+    assert state(told) == "STALE"
+    told.ask(RDS, nonce=told.pushed[-1].nonce)
+    assert state(told) == "SYNCED"
+
+
+def test_an_older_message_that_is_taken_late_leaves_it_late(told):
+    """Two changes on their way at once: the answer to the first says nothing of the second."""
+    told.accept()
+    for version in ("2", "3"):
+        told.have(RDS, **{"9080": version})
+        told.connection.offer(RDS)
+    first, second = told.pushed[-2:]
+    told.ask(RDS, nonce=first.nonce)
+    assert state(told) == "STALE"
+    told.ask(RDS, nonce=second.nonce)
+    assert state(told) == "SYNCED"
+
+
+def test_what_it_refuses_is_told_in_its_own_words_until_it_takes_something_better(told):
+    told.accept()
+    told.have(RDS, **{"9080": "2"})
+    told.connection.offer(RDS)
+    told.ask(RDS, nonce=told.pushed[-1].nonce, error="no such regex in 9080")
+    assert state(told) == "REFUSED RouteConfiguration: no such regex in 9080"
+    told.have(RDS, **{"9080": "3"})
+    told.connection.offer(RDS)
+    told.ask(RDS, nonce=told.pushed[-1].nonce)
+    assert state(told) == "SYNCED"
+
+
+def test_one_that_was_sent_nothing_yet_is_not_in_sync():
+    told = Talk()
+    told.known = False
+    told.ask(CDS)
+    assert state(told) == "NOT SENT"
+
+
+def test_it_is_told_as_istiod_does(told):
+    told.accept()
+    said = syncz(told.connection)
+    assert (said["cluster_id"], said["proxy"], said["proxy_type"]) == ("Kubernetes", NAME, "sidecar")
+    assert NODE.startswith("sidecar~")
+    assert set(said["resources"]) == {CDS, LDS, RDS}
+    assert said["route_sent"] == said["route_acked"] == said["resources"][RDS]["sent"]
+    assert "endpoint_sent" not in said

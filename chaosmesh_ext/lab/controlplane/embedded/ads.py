@@ -6,7 +6,9 @@ nothing else, and answers each message with an acknowledgement or with what it f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import datetime
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
 
@@ -17,7 +19,7 @@ from chaosmesh_ext.lab.controlplane.embedded.translate import Resources
 from chaosmesh_ext.lab.controlplane.embedded.wire import field
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["Connection", "Push", "Rejection"]
+__all__ = ["Connection", "Push", "Rejection", "Watch"]
 
 _WILDCARD = (CDS, LDS)
 _SHORT = {CDS: "CDS", EDS: "EDS", LDS: "LDS", RDS: "RDS"}
@@ -55,6 +57,19 @@ class Push(msgspec.Struct, frozen=True):
         return out + b"".join(field(6, name.encode()) for name in self.gone)
 
 
+class Watch(msgspec.Struct, frozen=True):
+    """The messages of one type.
+
+    sent, acked: the nonces of the last one that was sent and of the last that was taken, empty before the first. at:
+    when it was sent, in RFC 3339. error: what the proxy refused of it, in its own words.
+    """
+
+    sent: str = ""
+    acked: str = ""
+    at: str = ""
+    error: str = ""
+
+
 class _Sent(msgspec.Struct, frozen=True):
     kind: str
     names: tuple[str, ...]
@@ -64,6 +79,7 @@ class _Sent(msgspec.Struct, frozen=True):
 class Connection:
     """What one proxy asked for, was sent, and said to it.
 
+    node_id, version: its own words, the version Istio's; empty before the first request.
     send: puts a message on the proxy's stream. wanted: the current resources of a type, or None while the proxy's pod
     is unknown. rejected: told of each refusal.
     """
@@ -75,6 +91,7 @@ class Connection:
         rejected: Callable[[Rejection], None],
     ) -> None:
         self.node_id = ""
+        self.version = ""
         self._send = send
         self._wanted = wanted
         self._rejected = rejected
@@ -83,6 +100,7 @@ class Connection:
         self._waiting: set[str] = set()
         self._unanswered: dict[str, _Sent] = {}
         self._errors: dict[tuple[str, str], str] = {}
+        self._watches: dict[str, Watch] = {}
         self._nonce = 0
 
     @property
@@ -106,10 +124,15 @@ class Connection:
             error=error,
         )
 
+    def watches(self) -> Mapping[str, Watch]:
+        """What became of the messages of each type that it has asked for."""
+        return {kind: self._watches.get(kind, Watch()) for kind in self._names}
+
     def request(self, message: DeltaDiscoveryRequest) -> None:
         """Take a request, which may also answer a message of ours."""
         if message.node is not None and message.node.id:
             self.node_id = message.node.id
+            self.version = _istio_version(message.node)
         kind = message.type_url
         if kind not in _SHORT:
             return
@@ -161,7 +184,10 @@ class Connection:
             sent.pop(name, None)
             self._errors.pop((kind, name), None)
         self._nonce += 1
-        nonce = str(self._nonce)
+        at = datetime.datetime.now(datetime.UTC).isoformat().replace("+00:00", "Z")
+        nonce = f"{at}/{self._nonce}"
+        before = self._watches.get(kind, Watch())
+        self._watches[kind] = msgspec.structs.replace(before, sent=nonce, at=at)
         self._unanswered[nonce] = _Sent(kind, tuple(one.name for one in changed), tuple(causes))
         self._send(Push(kind=kind, nonce=nonce, changed=tuple(changed), gone=tuple(gone)))
         if again:
@@ -179,11 +205,19 @@ class Connection:
             return
         for name in sent.names:
             self._errors.pop((sent.kind, name), None)
+        watch = self._watches[sent.kind]
         if message.error_detail is None or not (message.error_detail.code or message.error_detail.message):
+            self._watches[sent.kind] = msgspec.structs.replace(watch, acked=message.response_nonce, error="")
             return
+        self._watches[sent.kind] = msgspec.structs.replace(watch, error=message.error_detail.message)
         words = " ".join(message.error_detail.message.split())
         names = tuple(name for name in sent.names if name in words) or sent.names
         rejection = Rejection(self.proxy, _SHORT[sent.kind], names, words, sent.causes)
         for name in names:
             self._errors[sent.kind, name] = str(rejection)
         self._rejected(rejection)
+
+
+def _istio_version(node: Any) -> str:
+    found = node.metadata.fields.get("ISTIO_VERSION") if node.metadata is not None else None
+    return str(getattr(found, "string_value", "") or "")

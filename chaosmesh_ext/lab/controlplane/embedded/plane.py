@@ -11,6 +11,7 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.controlplane.api import ProxyStatus
 from chaosmesh_ext.lab.controlplane.embedded import serviceentries
 from chaosmesh_ext.lab.controlplane.embedded.ads import Connection, Push, Rejection
+from chaosmesh_ext.lab.controlplane.embedded.debug import Debug
 from chaosmesh_ext.lab.controlplane.embedded.inventory import Inventory
 from chaosmesh_ext.lab.controlplane.embedded.refusal import KINDS, OTHERS
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
@@ -24,11 +25,14 @@ from chaosmesh_ext.lab.identity import Authority
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.network import SDS_PORT, XDS_PORT
 from chaosmesh_ext.lab.place import Place
+from chaosmesh_ext.lab.stand_in import DEBUG_PORT
 
-__all__ = ["KUBE", "EmbeddedControlPlane", "create"]
+__all__ = ["KUBE", "PORTS", "EmbeddedControlPlane", "create"]
 
 KUBE = "embedded"
 """A write there is a push here without a process between them."""
+
+PORTS = (DEBUG_PORT,)
 
 
 _LOG = logging.getLogger(__name__)
@@ -38,7 +42,15 @@ def create(place: Place, kube: Kube, authority: Authority, otlp: tuple[str, int]
     """The control plane on the control address of PLACE, with spans to OTLP."""
     del authority  # the Envoys' certificates come from its SdsServer
     control = place.control
-    return EmbeddedControlPlane(kube, control, XDS_PORT, sds=(control, SDS_PORT), otlp=otlp, sampling=place.sampling)
+    return EmbeddedControlPlane(
+        kube,
+        control,
+        XDS_PORT,
+        sds=(control, SDS_PORT),
+        otlp=otlp,
+        sampling=place.sampling,
+        debug_port=DEBUG_PORT,
+    )
 
 
 class EmbeddedControlPlane:
@@ -46,7 +58,8 @@ class EmbeddedControlPlane:
 
     kube: where the objects are. host, port: where Envoys connect. sds: where they get their certificates.
     otlp: where their spans go (OTLP over HTTP), or None.
-    sampling: the share of requests, 0–100, that is traced without being asked for.
+    sampling: the share of requests, 0–100, that is traced without being asked for. debug_port: where on HOST it tells
+    about its proxies, 0 for nowhere.
     """
 
     def __init__(
@@ -58,6 +71,7 @@ class EmbeddedControlPlane:
         sds: tuple[str, int],
         otlp: tuple[str, int] | None,
         sampling: float = 100.0,
+        debug_port: int = 0,
     ) -> None:
         self._kube = kube
         self._xds, self._sds = (host, port), sds
@@ -65,6 +79,7 @@ class EmbeddedControlPlane:
         self._inventory = Inventory(self._reporter)
         self._translator = Translator(Tracing(otlp, sampling) if otlp else None)
         self._server = AdsServer(host, port, self._connect)
+        self._debug = Debug(host, debug_port, lambda: self._server) if debug_port else None
         self._snapshot = Snapshot()
         self._changed: list[Obj] = []
         self._unmade: dict[str, str] = {}
@@ -73,11 +88,15 @@ class EmbeddedControlPlane:
     async def start(self) -> None:
         """Listen and learn what is there; raises LabError when the address is taken."""
         await self._server.start()
+        if self._debug is not None:
+            await self._debug.start()
         self._reporter.start()
         self._kube.subscribe(("Pod", "Service", *KINDS, *OTHERS), self._seen)
 
     async def stop(self) -> None:
         """Close every stream; the Envoys keep what they have."""
+        if self._debug is not None:
+            await self._debug.stop()
         await self._server.stop()
         await self._reporter.stop()
 

@@ -27,6 +27,7 @@ from chaosmesh_ext.lab.identity import Authority
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.network import SDS_PORT, XDS_PORT
 from chaosmesh_ext.lab.place import Place
+from chaosmesh_ext.lab.stand_in import is_mirror
 
 __all__ = ["KUBE", "IstiodControlPlane", "create"]
 
@@ -174,6 +175,8 @@ class IstiodControlPlane:
 
     async def _follow(self, event: str, pod: Obj) -> None:
         """An endpoint comes when its Pod is ready, and goes when it is not, or is deleted."""
+        if is_mirror(pod):
+            return
         key = pod["metadata"]["namespace"], pod["metadata"]["name"]
         wanted = None if event == "DELETED" else workload_entry(pod)
         known = self._entries.get(key)

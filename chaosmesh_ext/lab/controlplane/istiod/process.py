@@ -13,14 +13,15 @@ from chaosmesh_ext.lab.identity import Authority
 from chaosmesh_ext.lab.network import XDS_PORT, check_free
 from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import Process
+from chaosmesh_ext.lab.stand_in import DEBUG_PORT
 
 __all__ = ["HTTP_PORT", "PORTS", "WEBHOOK_PORT", "Istiod"]
 
 HTTP_PORT = 8080
 WEBHOOK_PORT = 15017
-_MONITORING_PORT = 15014
+
 _CONTROLZ_PORT = 9876
-PORTS = (XDS_PORT, HTTP_PORT, WEBHOOK_PORT, _MONITORING_PORT, _CONTROLZ_PORT)
+PORTS = (XDS_PORT, HTTP_PORT, WEBHOOK_PORT, DEBUG_PORT, _CONTROLZ_PORT)
 
 _ENVIRONMENT = {
     # upstream Envoy has neither of these filters
@@ -107,7 +108,7 @@ class Istiod:
             *("--httpAddr", f"{control}:{HTTP_PORT}"),
             *("--httpsAddr", f"{control}:{WEBHOOK_PORT}"),
             *("--secureGRPCAddr", ""),
-            *("--monitoringAddr", f"{control}:{_MONITORING_PORT}"),
+            *("--monitoringAddr", f"{control}:{DEBUG_PORT}"),
             *("--ctrlz_address", control),
             *("--ctrlz_port", str(_CONTROLZ_PORT)),
             *("--tlsCertFile", str(directory / "cert.pem")),

@@ -1,4 +1,4 @@
-"""What the API server asks a node's kubelet for: the logs of its Pods, for `kubectl logs`."""
+"""What the API server asks a node's kubelet for: the logs of its Pods, for `kubectl logs`, and ports of theirs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from aiohttp import web
 
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.kube.api import Obj, PodLog
+from chaosmesh_ext.lab.kube.apiserver.port_forwards import forwarding
 from chaosmesh_ext.lab.kube.apiserver.programs import Secrets
 from chaosmesh_ext.lab.network import KUBELET_PORT
 
@@ -16,7 +17,9 @@ __all__ = ["PodLogs"]
 
 
 class PodLogs:
-    """A kubelet's ``/containerLogs``, for nobody but the API server: it must show a certificate of the lab's.
+    """A kubelet's ``/containerLogs`` and ``/portForward``, for nobody but the API server.
+
+    It must show a certificate of the lab's.
 
     find: the Pod of a namespace and name. pod_log: where logs come from, None when the lab keeps none.
     """
@@ -34,7 +37,12 @@ class PodLogs:
         context.verify_mode = ssl.CERT_REQUIRED
         context.load_cert_chain(self._secrets.certificate, self._secrets.key)
         app = web.Application()
-        app.add_routes([web.get("/containerLogs/{namespace}/{pod}/{container}", self._answer)])
+        app.add_routes(
+            [
+                web.get("/containerLogs/{namespace}/{pod}/{container}", self._answer),
+                web.get("/portForward/{namespace}/{pod}", forwarding(self._find)),
+            ]
+        )
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await self._runner.setup()
         try:
