@@ -6,8 +6,10 @@ import base64
 import datetime
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TextIO
 
@@ -18,8 +20,11 @@ from chaosmesh_ext.mesh.transport import one_line
 
 __all__ = ["Credential", "ask"]
 
-_PATIENCE_S: Final = 60.0
+_PATIENCE_S: Final = 30.0
 """How long a plugin may take that nobody can talk to."""
+
+_OF_A_PERSON_S: Final = 300.0
+"""How long one may take that somebody talks to: he may have to log in with a browser."""
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -43,24 +48,58 @@ def ask(plugin: Any, folder: Path, cluster: dict[str, Any], ca: bytes) -> Creden
     program = str(folder / command) if os.sep in command else command
     talks = plugin.get("interactiveMode", "IfAvailable") != "Never" and _at_a_terminal(sys.stdin)
     environment = {str(item["name"]): str(item["value"]) for item in plugin.get("env") or ()}
+    argv = [program, *map(str, plugin.get("args") or ())]
+    environment = {**os.environ, **environment, "KUBERNETES_EXEC_INFO": _info(plugin, cluster, ca, talks)}
     try:
-        done = subprocess.run(
-            [program, *map(str, plugin.get("args") or ())],
-            env={**os.environ, **environment, "KUBERNETES_EXEC_INFO": _info(plugin, cluster, ca, talks)},
-            stdin=None if talks else subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=None if _at_a_terminal(sys.stderr) else subprocess.DEVNULL,  # kept nowhere: it may hold a secret
-            timeout=None if talks else _PATIENCE_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
+        code, output = _run(command, argv, environment, talks=talks)
+    except subprocess.TimeoutExpired as error:
         # not its arguments: a password may be among them
-        why = error.strerror if isinstance(error, OSError) else f"it was not done after {_PATIENCE_S:g} s"
+        raise InvalidInput(
+            f"its exec plugin {command} did not answer within {error.timeout:g} s and was ended: `kubectl version` "
+            "shows what it waits for"
+        ) from None
+    except OSError as error:
         hint = one_line(plugin.get("installHint") or "")
-        raise InvalidInput(f"its exec plugin {command} did not run: {why}{': ' if hint else ''}{hint}") from None
-    if done.returncode:
-        raise InvalidInput(f"its exec plugin {command} exited {done.returncode}: `kubectl version` shows what it says")
-    return _credential(command, str(plugin["apiVersion"]), done.stdout)
+        raise InvalidInput(
+            f"its exec plugin {command} did not run: {error.strerror}{': ' if hint else ''}{hint}"
+        ) from None
+    if code:
+        raise InvalidInput(f"its exec plugin {command} exited {code}: `kubectl version` shows what it says")
+    return _credential(command, str(plugin["apiVersion"]), output)
+
+
+def _run(command: str, argv: list[str], environment: dict[str, str], *, talks: bool) -> tuple[int, bytes]:
+    """Run ARGV, named COMMAND: its exit code and what it printed. TALKS: with the person at the terminal.
+
+    Raises OSError when it cannot be started, subprocess.TimeoutExpired when it was ended for its slowness.
+    """
+    process = subprocess.Popen(
+        argv,
+        env=environment,
+        stdin=None if talks else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=None if _at_a_terminal(sys.stderr) else subprocess.DEVNULL,  # kept nowhere: it may hold a secret
+        process_group=None if talks else 0,  # one that nobody talks to is ended with all that it started
+    )
+    try:
+        try:
+            output, _ = process.communicate(timeout=_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            if not talks:
+                raise
+            sys.stderr.write(f"waiting for the kubeconfig's exec plugin {command}; Ctrl-C gives it up\n")
+            try:
+                output, _ = process.communicate(timeout=_OF_A_PERSON_S - _PATIENCE_S)
+            except subprocess.TimeoutExpired as error:
+                raise subprocess.TimeoutExpired(error.cmd, _OF_A_PERSON_S) from None
+    except BaseException:
+        with suppress(OSError):
+            process.kill() if talks else os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if process.stdout:
+            process.stdout.close()  # not read to its end: something that it started may hold it open
+        raise
+    return process.returncode, output
 
 
 def _at_a_terminal(stream: TextIO | None) -> bool:

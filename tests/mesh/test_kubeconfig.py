@@ -5,10 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 
@@ -174,6 +178,14 @@ class TestUsers:
         assert (access.authorization, access.ca) == ("Bearer t", b"a")
 
 
+def ended(pid: int) -> None:
+    """Wait until the process PID is gone, or only its parent's to be waited for."""
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < deadline, f"{pid} lives on"
+        time.sleep(0.01)
+
+
 class TestPlugins:
     VERSION = "client.authentication.k8s.io/v1beta1"
 
@@ -219,6 +231,56 @@ class TestPlugins:
             1795262400.0,
             False or access.stale,
         )
+
+    HANGS = """
+import subprocess
+other = subprocess.Popen(["sleep", "1000"])  # which has our standard output too
+open("pids.part", "w").write(f"{os.getpid()} {other.pid}")
+os.rename("pids.part", "pids")
+other.wait()
+"""
+
+    def test_a_plugin_that_hangs_is_ended_with_all_that_it_started(self, tmp_path, monkeypatch):
+        """A command that says nothing for ever is the worst answer to a login that has expired."""
+        monkeypatch.setattr("chaosmesh_ext.mesh.exec_plugin._PATIENCE_S", 1.5)
+        monkeypatch.chdir(tmp_path)
+        self.plugin(tmp_path, self.HANGS)
+        began = time.monotonic()
+        with pytest.raises(errors.InvalidInput, match=r"plugin did not answer within 1\.5 s and was ended"):
+            self.ask(tmp_path)
+        assert time.monotonic() - began < 10
+        for pid in map(int, (tmp_path / "pids").read_text().split()):
+            ended(pid)
+
+    def test_an_interrupt_ends_a_plugin_that_hangs(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path)
+        self.plugin(tmp_path, self.HANGS)
+
+        def interrupt() -> None:
+            while not (tmp_path / "pids").exists():
+                time.sleep(0.01)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+        soon = threading.Thread(target=interrupt)
+        soon.start()
+        with pytest.raises(KeyboardInterrupt):
+            self.ask(tmp_path)
+        soon.join()
+        for pid in map(int, (tmp_path / "pids").read_text().split()):
+            ended(pid)
+
+    def test_a_person_may_take_longer_to_log_in_and_is_told_what_is_waited_for(self, tmp_path, monkeypatch, capsys):
+        said = {"apiVersion": self.VERSION, "kind": "ExecCredential", "status": {"token": "t"}}
+        self.plugin(tmp_path, f"import time\ntime.sleep(1.2)\nprint({json.dumps(said)!r})")
+        monkeypatch.setattr("chaosmesh_ext.mesh.exec_plugin._PATIENCE_S", 0.2)
+        ours, theirs = os.openpty()
+        with os.fdopen(ours, "rb"), os.fdopen(theirs, "r") as terminal:
+            monkeypatch.setattr(sys, "stdin", terminal)
+            assert self.ask(tmp_path).authorization == "Bearer t"
+            assert "waiting for the kubeconfig's exec plugin ./plugin; Ctrl-C" in capsys.readouterr().err
+            monkeypatch.setattr("chaosmesh_ext.mesh.exec_plugin._OF_A_PERSON_S", 0.4)
+            with pytest.raises(errors.InvalidInput, match=r"did not answer within 0\.4 s"):
+                self.ask(tmp_path)
 
     @pytest.mark.parametrize(
         ("body", "words"),
