@@ -63,6 +63,7 @@ def status_of(running: PodProcesses) -> Obj:
                 "started": up,
                 "restartCount": running.restarts[container],
                 "image": containers[0].get("image", "") if container == "app" else "envoy",
+                "imageID": "",  # required, by Kubernetes' Python client too
                 "state": state,
             }
         )
