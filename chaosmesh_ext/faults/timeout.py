@@ -22,7 +22,7 @@ _LONGEST: Final = 86_400.0
 
 _EARLY: Final = 0.01
 _LATE: Final = 0.25
-"""Seconds: Envoy's clock starts when the whole request is in, after the span began, and its timers are late when busy."""
+"""Seconds: Envoy's clock starts when the whole request is in, after the span began; its timers are late when busy."""
 
 
 class Timeout(msgspec.Struct, frozen=True):

@@ -145,9 +145,9 @@ def run_of(name: str) -> str:
 
 
 def marked(route: Obj) -> tuple[str, str]:
-    """Run and cell of the marker that each match of a faulted ROUTE asks for: ours, whatever it is called now."""
+    """Run and cell of the marker that each match of ROUTE asks for: a route of ours, whatever it is called now."""
     matches = route.get("match")
-    if "fault" not in route or not isinstance(matches, list) or not matches:
+    if not isinstance(matches, list) or not matches:
         return "", ""
     found = [_MARKER.search(str(look(match, "/headers/tracestate/regex"))) for match in matches]
     whose = {(one[1], one[2]) if one else ("", "") for one in found}

@@ -7,29 +7,26 @@ here is pure.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.istio.hosts import fqdn
+from chaosmesh_ext.mesh import narrowing
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, refuse_others, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
-from chaosmesh_ext.mesh.notes import run_of
-from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Filtered, Place, RouteChange, View
+from chaosmesh_ext.mesh.notes import marked, run_of
+from chaosmesh_ext.mesh.picking import INSTEAD, NONE, narrow_to, pick
+from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Filtered, Narrowing, Place, RouteChange, View
 from chaosmesh_ext.mesh.pointer import Op
 
 __all__ = ["NAME", "plan"]
 
 NAME: Final = "virtualservice"
-
-_INSTEAD: Final = "use the EnvoyFilter carrier (carrier: envoyfilter), which leaves the owner's routes alone"
-_NONE: Final = "nothing but a change of these routes can do this"
 
 
 def plan(fault: Fault, place: Place, view: View) -> list[Change]:
@@ -37,7 +34,9 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
 
     Raises InvalidInput, with the reason, where it would be unsatisfiable, illegal, or fought over.
     """
-    instead = _INSTEAD if isinstance(fault, Filtered) else _NONE
+    if isinstance(fault, Narrowing):
+        return narrowing.plan(fault, place, view)
+    instead = INSTEAD if isinstance(fault, Filtered) else NONE
     if view.owner is None:
         return [Create(_own(fault, place, view, instead))]
     owner = view.owner
@@ -68,10 +67,15 @@ def _own(fault: Fault, place: Place, view: View, instead: str) -> Obj:
         raise InvalidInput(
             f"no VirtualService routes {service} to the subset {place.subset}: its requests go to all pods alike"
         )
-    narrow = _narrow(place, several=False)
+    narrow = narrow_to(place, several=False)
     defaults = _defaults(place)
     base: Obj = {"name": f"chaos-{place.run}-1", "route": deepcopy(defaults[place.destination.port]["route"])}
-    faulted = _changed(fault, {**base, "match": [narrow]} if narrow else base, place)
+    first = {**base, "match": [narrow]} if narrow else base
+    faulted = _changed(fault, first, place)
+    if faulted == first:
+        raise InvalidInput(
+            f"nobody owns the routes of {service}, and Istio's default is that: there is nothing to change"
+        )
     left = [route for route in defaults.values() if not covers(narrow, route.get("match", [{}])[0])]
     routes = [faulted, *left]
     obj = {
@@ -103,12 +107,14 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
             f"the annotation {UNDO} of {what} could not be read, and what it says would be lost: look at the object, "
             "then remove the annotation"
         )
+    if narrowing.narrowed(owner, place.run):
+        raise InvalidInput(f"{what} has routes that this run narrowed: recover that first")
     spec = owner.get("spec", {})
     several = len(spec.get("hosts", [])) != 1 or spec["hosts"][0].startswith("*")
-    narrow = _narrow(place, several=several)
+    narrow = narrow_to(place, several=several)
     routes = spec.get("http") or []
     own = [field for entry in entries(owner, place.run) for field in entry.fields]
-    picked = _pick(what, routes, narrow, place, owner["metadata"]["namespace"], [field.set for field in own], fault)
+    picked = pick(what, routes, narrow, place, owner["metadata"]["namespace"], [field.set for field in own], fault)
     if not narrow and isinstance(fault, Filtered):
         words = fault.for_virtual_service()
         _refuse_alike(what, routes, picked, words, [field.set for field in own])
@@ -122,6 +128,8 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
         if matches == [{}]:
             del copy["match"]  # everything: Istio refuses a match without conditions
         copies[index] = _changed(fault, copy, place)
+    _refuse_idle(what, routes, copies, place)
+    _refuse_caught(what, routes, narrow, place)
     # from the last one on, so that no insertion moves the place of the next
     ops = [
         {"op": "add", "path": f"/spec/http/{index}", "value": copies[index]} for index in sorted(copies, reverse=True)
@@ -130,123 +138,39 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
     return enter(owner, place.run, entry, ops)
 
 
-def _pick(
-    what: str,
-    routes: list[Obj],
-    narrow: Mapping[str, Any],
-    place: Place,
-    namespace: str,
-    own: list[Any],
-    fault: Fault,
-) -> dict[int, list[dict[str, Any]]]:
-    """The routes that take FAULT, by index, each with the matches of its copy. OWN: values of this run's faults."""
-    filtered = isinstance(fault, Filtered)
-    instead = _INSTEAD if filtered else _NONE
-    picked: dict[int, list[dict[str, Any]]] = {}
-    reasons: list[str] = []
-    before: list[dict[str, Any]] = []
-    for index, route in enumerate(routes):
-        if run_of(_name(route)):
+def _refuse_idle(what: str, routes: list[Obj], copies: Mapping[int, Obj], place: Place) -> None:
+    """A change that changes nothing would be called live and prove nothing."""
+    same = ("name", "match")
+    if all(_without(copy, same) == _without(routes[index], same) for index, copy in copies.items()):
+        raise InvalidInput(f"{what}: its routes for {place} are like that already: there is nothing to change")
+
+
+def _refuse_caught(what: str, routes: list[Obj], narrow: Mapping[str, Any], place: Place) -> None:
+    """A route of this run, which stands before ours, must not take the requests that ours is for."""
+    scope = _without(narrow, ("headers",)) | {"headers": _without(narrow.get("headers", {}), ("tracestate",))}
+    for route in routes:
+        name = _name(route)
+        if run_of(name) != place.run:
             continue
-        label = f"route {route['name']!r}" if route.get("name") else f"route {index}"
-        if "delegate" in route:
-            raise InvalidInput(
-                f"{what}: {label} delegates to another VirtualService, which no overlay can refine; {instead}"
-            )
-        why = ""
-        if "redirect" in route or "directResponse" in route:
-            why = f"{label} answers by itself, and Istio refuses a fault beside that"
-        elif place.subset and not _only_subset(what, label, route, place, namespace):
-            why = f"{label} does not go to the subset {place.subset}"
-        matches = _matches(route, narrow, label, reasons, before, needed=not why)
-        if why:
-            reasons.append(why)
-        elif matches:
-            if filtered and "fault" in route and route["fault"] in own:
-                raise InvalidInput(f"{what}: {label} has a fault of this run already: undo that one first")
-            if filtered and "fault" in route:
-                raise InvalidInput(
-                    f"{what}: {label} has a fault of its owner's, which would be lost or hide ours; remove it first"
-                )
-            picked[index] = matches
-    if not picked:
-        why = "; ".join(dict.fromkeys(reasons)) or "it has no HTTP route for calls inside the mesh"
-        raise InvalidInput(f"{what}: no route can take the fault {place}: {why}")
-    return picked
-
-
-def _matches(
-    route: Obj,
-    narrow: Mapping[str, Any],
-    label: str,
-    reasons: list[str],
-    before: list[dict[str, Any]],
-    *,
-    needed: bool,
-) -> list[dict[str, Any]]:
-    """What of the scope meets ROUTE, less what a match BEFORE it takes already; added to BEFORE.
-
-    needed: False where the route takes no fault, so that a match that no overlay can say is no matter.
-    """
-    found: list[dict[str, Any]] = []
-    for match in route.get("match") or [{}]:
-        if "gateways" in match and "mesh" not in match["gateways"]:
-            reasons.append(f"{label} is for gateways only")
-            continue
-        try:
-            both = conjunction(match, narrow)
-        except NoOverlap as error:
-            reasons.append(f"{label}: {error}")
-        except InvalidInput:
-            if needed:
-                raise
-        else:
-            if any(covers(one, both) for one in before):
-                reasons.append(f"{label} is never met: routes before it take all that it would")
+        for match in route.get("match") or [{}]:
+            run, cell = marked({"match": [match]})
+            if run and cell not in ("", place.cell):
+                continue  # for requests of another cell only
+            theirs = _without(match, ("headers",)) | {"headers": _without(match.get("headers", {}), ("tracestate",))}
+            try:
+                conjunction(theirs, scope)
+            except NoOverlap:
                 continue
-            before.append(both)
-            found.append(both)
-    return found
+            except InvalidInput:
+                pass  # whether they overlap, no match can say: they may
+            raise InvalidInput(
+                f"{what}: the route {name} of this run takes these requests before another could: recover it first, or "
+                "inject it for its own requests only (requests: marked)"
+            )
 
 
-def _only_subset(what: str, label: str, route: Obj, place: Place, namespace: str) -> bool:
-    """Whether all requests of ROUTE go to the place's subset; raises where some do."""
-    targets = [part.get("destination", {}) for part in route.get("route", []) if part.get("weight", 1)]
-    ours = [
-        fqdn(target.get("host", ""), namespace) == place.destination.host and target.get("subset") == place.subset
-        for target in targets
-    ]
-    if any(ours) and not all(ours):
-        raise InvalidInput(
-            f"{what}: {label} splits its requests, and a VirtualService's fault would hit more than the subset "
-            f"{place.subset}; {_INSTEAD}"
-        )
-    return bool(ours) and all(ours)
-
-
-def _narrow(place: Place, *, several: bool) -> dict[str, Any]:
-    """The scope as an HTTPMatchRequest; empty when it is for everybody. SEVERAL: the object has more hosts."""
-    narrow: dict[str, Any] = deepcopy(dict(place.match))
-    if place.marker:
-        narrow["headers"] = {**narrow.get("headers", {}), "tracestate": {"regex": place.marker.pattern()}}
-    if place.source:
-        narrow["sourceLabels"] = dict(place.source.labels)
-    if len(place.destination.ports) > 1:
-        narrow["port"] = place.destination.port
-    if several and "authority" not in narrow:
-        narrow["authority"] = {"regex": _authority(place)}
-    return narrow
-
-
-def _authority(place: Place) -> str:
-    """Every way in which a caller may write the host."""
-    host = place.destination.host
-    suffix = f".{place.destination.namespace}.svc.cluster.local"
-    if not host.endswith(suffix):
-        return re.escape(host) + r"(:\d+)?"
-    name, space = re.escape(place.destination.service), re.escape(place.destination.namespace)
-    rest = rf"\.{space}(\.svc(\.cluster\.local)?)?"
-    return name + (f"({rest})?" if place.namespace == place.destination.namespace else rest) + r"(:\d+)?"
+def _without(obj: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    return {key: value for key, value in obj.items() if key not in keys}
 
 
 def _free_names(run: str, routes: list[Obj]) -> Iterator[str]:
@@ -269,7 +193,7 @@ def _refuse_alike(what: str, routes: list[Obj], picked: Iterable[int], words: di
         if index not in picked and route.get("fault") == words and words not in known and not run_of(_name(route)):
             raise InvalidInput(
                 f"{what}: route {index} has exactly this fault already, of its owner's, and undo could not tell them "
-                f"apart: change the percentage or the value a little, or {_INSTEAD}"
+                f"apart: change the percentage or the value a little, or {INSTEAD}"
             )
 
 

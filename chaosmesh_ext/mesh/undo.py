@@ -125,13 +125,34 @@ class _Hand:
     def _empty(self, index: int, *, told: bool) -> None:
         """The owner took out every route but ours: Istio refuses a VirtualService without any, so one stays, inert."""
         route = join("spec", "http", index)
+        out = "its fault is out; " if look(self.obj, f"{route}/fault") is not ABSENT else ""
         self.conflicts.append(
             f"{route} is a copy that we made, and the only route left, without which Istio takes no VirtualService: "
-            "its fault is out; put a route of your own in its place"
+            f"{out}put a route of your own in its place"
         )
         for key in ("fault", "name") if told else ("fault",):
             if look(self.obj, f"{route}/{key}") is not ABSENT:
                 self.do("remove", f"{route}/{key}")
+        if told and marked(look(self.obj, route))[0] == self.run:
+            self._unmark(route)
+
+    def _unmark(self, route: str) -> None:
+        """Take the condition on our marker out of what becomes the owner's ROUTE; Istio takes no empty match."""
+        matches = [
+            {
+                **{key: value for key, value in match.items() if key != "headers"},
+                **(
+                    {"headers": rest}
+                    if (rest := {k: v for k, v in match["headers"].items() if k != "tracestate"})
+                    else {}
+                ),
+            }
+            for match in look(self.obj, f"{route}/match")
+        ]
+        if all(matches):
+            self.do("replace", f"{route}/match", matches)
+        else:
+            self.do("remove", f"{route}/match")
 
     # --- fields -------------------------------------------------------------------------------------------------------
 
