@@ -6,15 +6,31 @@ itself goes on after an action that failed; our control (chaosmesh_ext.controls)
 
 from chaosmesh_ext.actions.abort import inject_abort
 from chaosmesh_ext.actions.delay import inject_delay
+from chaosmesh_ext.actions.deny_access import deny_access
+from chaosmesh_ext.actions.egress import block_egress
 from chaosmesh_ext.actions.injecting import refused
 from chaosmesh_ext.actions.mirror import mirror_traffic
 from chaosmesh_ext.actions.recovery import recover
+from chaosmesh_ext.actions.require_jwt import require_jwt
+from chaosmesh_ext.actions.require_mtls import require_mtls
 from chaosmesh_ext.actions.retries import set_retries
 from chaosmesh_ext.actions.shift import shift_traffic
 from chaosmesh_ext.actions.timeout import set_timeout
 from chaosmesh_ext.arguments import checked
 
-__all__ = ["inject_abort", "inject_delay", "mirror_traffic", "recover", "set_retries", "set_timeout", "shift_traffic"]
+__all__ = [
+    "block_egress",
+    "deny_access",
+    "inject_abort",
+    "inject_delay",
+    "mirror_traffic",
+    "recover",
+    "require_jwt",
+    "require_mtls",
+    "set_retries",
+    "set_timeout",
+    "shift_traffic",
+]
 
 for _name in __all__:  # what an experiment gives is held against their signatures
     globals()[_name] = checked(globals()[_name], failed=refused)

@@ -2,17 +2,37 @@
 
 from chaosmesh_ext.faults.abort import Abort
 from chaosmesh_ext.faults.delay import Delay
+from chaosmesh_ext.faults.deny_access import DenyAccess
+from chaosmesh_ext.faults.egress import Egress
 from chaosmesh_ext.faults.mirror import Mirror
+from chaosmesh_ext.faults.require_jwt import RequireJwt
+from chaosmesh_ext.faults.require_mtls import RequireMtls
 from chaosmesh_ext.faults.retries import Retries
 from chaosmesh_ext.faults.shift import Shift
 from chaosmesh_ext.faults.timeout import Timeout
 
-__all__ = ["FAULTS", "Abort", "Delay", "Mirror", "Retries", "Shift", "Timeout"]
+__all__ = [
+    "FAULTS",
+    "Abort",
+    "Delay",
+    "DenyAccess",
+    "Egress",
+    "Mirror",
+    "RequireJwt",
+    "RequireMtls",
+    "Retries",
+    "Shift",
+    "Timeout",
+]
 
 FAULTS = {
     "abort": Abort,
     "delay": Delay,
+    "egress": Egress,
+    "deny_access": DenyAccess,
     "mirror": Mirror,
+    "require_jwt": RequireJwt,
+    "require_mtls": RequireMtls,
     "retries": Retries,
     "shift": Shift,
     "timeout": Timeout,
