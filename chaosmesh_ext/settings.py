@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput, NotFound
+from chaosmesh_ext.names import check_label
 
 __all__ = ["TABLE", "Setting", "Settings", "load", "program", "shipped"]
 
@@ -20,7 +21,7 @@ class Setting(msgspec.Struct, frozen=True):
 
     name: attribute of `Settings`. variable: its environment variable. default: used when the variable is unset or
     empty; its type is the setting's type. help: one line for people. secret: its value is shown nowhere. allowed: of a
-    number, the least and the most.
+    number, the least and the most. label: it is the name of a namespace.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Setting(msgspec.Struct, frozen=True):
     help: str
     secret: bool = False
     allowed: tuple[float, float] | None = None
+    label: bool = False
 
     def read(self, text: str) -> Any:
         """What TEXT says. Raises InvalidInput, naming the variable, for another type or number than is allowed."""
@@ -45,7 +47,9 @@ class Setting(msgspec.Struct, frozen=True):
             raise InvalidInput(
                 f"{self.variable}={text[:40]!r} is not allowed: {self.help}; unset it or give a number{self._range()}"
             )
-        return value
+        return (
+            check_label(f"{self.variable}, the {self.help[0].lower()}{self.help[1:]}:", value) if self.label else value
+        )
 
     def _range(self) -> str:
         return f" from {self.allowed[0]:g} to {self.allowed[1]:g}" if self.allowed else ""
@@ -83,7 +87,7 @@ TABLE: tuple[Setting, ...] = (
     *_reaching("tempo", "Tempo"),
     Setting("prometheus_url", "PROMETHEUS_URL", "", "Base of Prometheus, without /api"),
     *_reaching("prometheus", "Prometheus"),
-    Setting("namespace", "CHAOSMESH_NAMESPACE", "default", "Namespace of the workloads under test"),
+    Setting("namespace", "CHAOSMESH_NAMESPACE", "default", "Namespace of the workloads under test", label=True),
     _number(
         "proof_timeout",
         "CHAOSMESH_PROOF_TIMEOUT",
@@ -101,7 +105,13 @@ TABLE: tuple[Setting, ...] = (
         "Seconds that a run's Lease lives without renewal",
     ),
     _number("max_run", "CHAOSMESH_MAX_RUN", 3600.0, (1, 86400), "Most seconds that a run may last; then it is undone"),
-    Setting("system_namespace", "CHAOSMESH_SYSTEM_NAMESPACE", "chaosmesh-system", "Namespace of the janitor and halts"),
+    Setting(
+        "system_namespace",
+        "CHAOSMESH_SYSTEM_NAMESPACE",
+        "chaosmesh-system",
+        "Namespace of the janitor and halts",
+        label=True,
+    ),
     Setting(
         "any_namespace",
         "CHAOSMESH_ANY_NAMESPACE",

@@ -15,6 +15,7 @@ from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.owners import delegates, http_route, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
+from chaosmesh_ext.names import check_label, is_label
 
 __all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "version_of", "view"]
 
@@ -33,6 +34,7 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
     namespace, a gateway as caller, and a match that is none.
     """
     matches.check(scope.match)
+    check_label("namespace", scope.namespace)
     _refuse_system(scope.namespace, scope.source)
     source = _source(client, scope.source, scope.namespace) if scope.source else None
     destination = _destination(client, scope)
@@ -176,7 +178,7 @@ def _destination(client: Client, scope: Scope) -> Destination:
     parts = host.split(".")
     if len(parts) == 1 or host.endswith(".svc.cluster.local") or parts[2:] in ([], ["svc"]):
         name, namespace = parts[0], parts[1] if len(parts) > 1 else scope.namespace
-        service = client.find("Service", namespace, name)
+        service = client.find("Service", namespace, name) if is_label(name) and is_label(namespace) else None
         if service is not None:
             return _service(scope, service)
     for entry in everywhere(client, "ServiceEntry", {scope.namespace}):

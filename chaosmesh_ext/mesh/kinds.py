@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.names import check_label, check_subdomain
 
 __all__ = ["KINDS", "Kind", "path"]
 
@@ -50,6 +51,9 @@ KINDS = {
 def path(kind: str, namespace: str = "", name: str = "") -> str:
     """The URL path of one object, or of a collection: of one NAMESPACE, or of all when it is empty.
 
+    Raises InvalidInput for a kind that is not in the table, and for what is no Kubernetes name: it would lead to
+    another object (``default/../istio-system``).
+
     >>> path("VirtualService", "default", "details")
     '/apis/networking.istio.io/v1/namespaces/default/virtualservices/details'
     """
@@ -57,6 +61,10 @@ def path(kind: str, namespace: str = "", name: str = "") -> str:
         where = KINDS[kind]
     except KeyError:
         raise InvalidInput(f"kind {kind} is not among those that we use: {', '.join(KINDS)}") from None
+    if namespace:
+        check_label("the namespace", namespace)
+    if name:
+        check_subdomain(f"the name of a {kind},", name)
     root = f"/apis/{where.group}/{where.version}" if where.group else f"/api/{where.version}"
     inside = f"/namespaces/{namespace}" if where.namespaced and namespace else ""
     return f"{root}{inside}/{where.plural}" + (f"/{name}" if name else "")

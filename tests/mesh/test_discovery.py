@@ -116,3 +116,30 @@ def test_the_view_has_the_owner_of_the_routes(mesh, api, make):
     assert view(mesh, found(mesh)).owner is None
     api.apply(make.virtual_service())
     assert view(mesh, found(mesh)).owner["metadata"]["name"] == "details"
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        {"namespace": "default/../istio-system"},
+        {"namespace": "default/../istio-system", "source": ""},
+        {"namespace": "default/../istio-system", "host": "details.default.svc.cluster.local", "source": ""},
+        {"namespace": "default/pods"},
+        {"namespace": "default/../kube-system/pods"},
+        {"namespace": "%6bube-system"},
+        {"namespace": "kube-system "},
+        {"namespace": "KUBE-SYSTEM"},
+        {"namespace": "kube-system"},
+        {"host": "details.kube-system"},
+        {"host": "details.default/../istio-system"},
+        {"host": "details/../../../istio-system/services/istiod"},
+        {"host": "../../istio-system/services/istiod"},
+        {"host": "details.default/../istio-system.svc.cluster.local"},
+    ],
+)
+def test_no_way_of_writing_it_leads_into_a_system_namespace(mesh, api, make, scope):
+    """A URL's path is taken for what it comes to: without `..`, and what is in front of it."""
+    for there in ("istio-system", "kube-system"):
+        api.apply(make.service("details", namespace=there), make.service("istiod", namespace=there))
+    with pytest.raises(InvalidInput, match=r"is no Kubernetes name|is a system namespace|no service "):
+        found(mesh, **scope)
