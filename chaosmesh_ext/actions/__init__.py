@@ -14,6 +14,7 @@ from chaosmesh_ext.actions.recovery import recover
 from chaosmesh_ext.actions.require_jwt import require_jwt
 from chaosmesh_ext.actions.require_mtls import require_mtls
 from chaosmesh_ext.actions.retries import set_retries
+from chaosmesh_ext.actions.routes import restrict_routes
 from chaosmesh_ext.actions.shift import shift_traffic
 from chaosmesh_ext.actions.timeout import set_timeout
 from chaosmesh_ext.arguments import checked
@@ -27,6 +28,7 @@ __all__ = [
     "recover",
     "require_jwt",
     "require_mtls",
+    "restrict_routes",
     "set_retries",
     "set_timeout",
     "shift_traffic",

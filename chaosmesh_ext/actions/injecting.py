@@ -4,7 +4,7 @@
 # `from __future__ import annotations`: so neither is used here.
 # mypy: implicit-optional
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Dict, Literal, cast
 
@@ -16,6 +16,7 @@ from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run import Run, current_run
+from chaosmesh_ext.run.cases import Case
 
 __all__ = ["as_json", "counted", "inject", "refused", "seconds_of"]
 
@@ -35,13 +36,18 @@ def inject(
     request_headers: Mapping[str, str] | None,
     carrier: str | None,
     prove: bool,
+    cases: Sequence[Case] = (),
+    gateway: str | None = None,
 ) -> Dict[str, Any]:
     """Inject FAULT in the current RUN where the other arguments, an action's own, say; the proof, for the journal.
+
+    CASES: what else must be answered, for the proof. GATEWAY: see `Scope`.
 
     Raises InvalidInput for what is no such argument, and what `Run.inject` raises.
     """
     host, port = _host(destination)
     texts = {"source": source, "subset": subset, "namespace": namespace, "url": url, "carrier": carrier}
+    texts["gateway"] = gateway
     for name, value in texts.items():
         if value is not None and not isinstance(value, str):
             raise InvalidInput(f"{name} {value!r} is no text: write it in quotes")
@@ -60,8 +66,11 @@ def inject(
         requests=cast('Literal["marked", "run", "all"]', requests),
         match=match or {},
         port=port,
+        gateway=gateway or "",
     )
-    proof = run.inject(fault, scope, url=url or "", request_headers=request_headers, carrier=carrier or "", prove=prove)
+    proof = run.inject(
+        fault, scope, url=url or "", request_headers=request_headers, carrier=carrier or "", prove=prove, cases=cases
+    )
     return as_json(proof)
 
 

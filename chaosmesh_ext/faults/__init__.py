@@ -8,6 +8,7 @@ from chaosmesh_ext.faults.mirror import Mirror
 from chaosmesh_ext.faults.require_jwt import RequireJwt
 from chaosmesh_ext.faults.require_mtls import RequireMtls
 from chaosmesh_ext.faults.retries import Retries
+from chaosmesh_ext.faults.routes import Routes
 from chaosmesh_ext.faults.shift import Shift
 from chaosmesh_ext.faults.timeout import Timeout
 
@@ -21,6 +22,7 @@ __all__ = [
     "RequireJwt",
     "RequireMtls",
     "Retries",
+    "Routes",
     "Shift",
     "Timeout",
 ]
@@ -34,6 +36,7 @@ FAULTS = {
     "require_jwt": RequireJwt,
     "require_mtls": RequireMtls,
     "retries": Retries,
+    "routes": Routes,
     "shift": Shift,
     "timeout": Timeout,
 }

@@ -12,7 +12,8 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh import match as matches
 from chaosmesh_ext.mesh.client import Client, Obj
-from chaosmesh_ext.mesh.owners import delegates, http_route, owner, visible
+from chaosmesh_ext.mesh.gateways import gateway
+from chaosmesh_ext.mesh.owners import bound, delegates, http_route, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
 from chaosmesh_ext.names import check_label, is_label
@@ -37,6 +38,8 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
     check_label("namespace", scope.namespace)
     _refuse_system(scope.namespace, scope.source)
     source = _source(client, scope.source, scope.namespace) if scope.source else None
+    if scope.gateway:
+        source = gateway(client, scope.gateway, scope.namespace)
     destination = _destination(client, scope)
     _refuse_system(destination.namespace, destination.service)
     if scope.subset:
@@ -57,6 +60,7 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
 def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
     """What others have in the mesh for PLACE, now; KINDS: of which objects besides those that routes depend on."""
     spaces = {place.namespace, place.destination.namespace} - {""}
+    by_gateway = place.source.gateway if place.source else ""
     services = everywhere(client, "VirtualService", spaces)
     routes = everywhere(client, "HTTPRoute", spaces)
     mine = owner(services, place.destination.host, place.namespace)
@@ -66,8 +70,14 @@ def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
         filters=tuple(_permitted(client, "EnvoyFilter", place.namespace)),
         rollouts=tuple(_rollouts(client, mine["metadata"]["namespace"])) if mine else (),
         delegates=delegates(services, mine) if mine else (),
-        others=tuple(obj for kind in kinds for obj in everywhere(client, kind, spaces)),
+        others=tuple(obj for kind in kinds for obj in _others(client, kind, place.namespace, spaces)),
+        bound=bound(services, place.destination.host, by_gateway) if by_gateway else (),
     )
+
+
+def _others(client: Client, kind: str, namespace: str, spaces: Iterable[str]) -> list[Obj]:
+    """Pods are many, and only the callers' are asked for."""
+    return client.list(kind, namespace) if kind == "Pod" else everywhere(client, kind, spaces)
 
 
 def everywhere(client: Client, kind: str, namespaces: Iterable[str], *, labels: str = "") -> list[Obj]:

@@ -33,6 +33,7 @@ KINDS = {
     "EnvoyFilter": Kind("networking.istio.io", "v1alpha3", "envoyfilters"),
     "Event": Kind("", "v1", "events"),
     "Gateway": Kind("gateway.networking.k8s.io", "v1", "gateways"),
+    "Gateway.networking.istio.io": Kind("networking.istio.io", "v1", "gateways"),
     "HTTPRoute": Kind("gateway.networking.k8s.io", "v1", "httproutes"),
     "Lease": Kind("coordination.k8s.io", "v1", "leases"),
     "Namespace": Kind("", "v1", "namespaces", namespaced=False),

@@ -9,7 +9,7 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
 
-__all__ = ["delegates", "http_route", "owner", "visible"]
+__all__ = ["bound", "delegates", "http_route", "owner", "visible"]
 
 
 def visible(obj: Obj, namespace: str) -> bool:
@@ -48,6 +48,18 @@ def delegates(virtual_services: Iterable[Obj], owner: Obj) -> tuple[Obj, ...]:
     named = [route["delegate"] for route in owner.get("spec", {}).get("http") or [] if route.get("delegate")]
     wanted = {(one.get("namespace") or own, one.get("name")) for one in named}
     return tuple(obj for obj in virtual_services if (obj["metadata"]["namespace"], obj["metadata"]["name"]) in wanted)
+
+
+def bound(virtual_services: Iterable[Obj], host: str, gateway: str) -> tuple[Obj, ...]:
+    """The VirtualServices of GATEWAY (namespace/name) with a route that leads to HOST (whole name)."""
+    found = []
+    for obj in virtual_services:
+        own, spec = obj["metadata"]["namespace"], obj.get("spec", {})
+        named = {name if "/" in name else f"{own}/{name}" for name in spec.get("gateways") or []}
+        targets = [part.get("destination", {}) for route in spec.get("http") or [] for part in route.get("route", [])]
+        if gateway in named and any(fqdn(target.get("host", ""), own) == host for target in targets):
+            found.append(obj)
+    return tuple(found)
 
 
 def _closeness(obj: Obj, namespace: str) -> int:

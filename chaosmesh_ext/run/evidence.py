@@ -18,7 +18,7 @@ INJECTED: Final = frozenset({"DI", "FI"})
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """The calls that a fault is meant for.
+    """The calls that a fault is meant for. gateway: the sources are gateways, whose calls are what came in by them.
 
     sources: the callers, empty for all of `namespace`. destination: the service's name. match: an Istio
     HTTPMatchRequest that narrows them.
@@ -28,19 +28,31 @@ class Watched(msgspec.Struct, frozen=True):
     destination: str
     namespace: str
     match: Mapping[str, Any] = {}
+    gateway: bool = False
 
     @classmethod
     def of(cls, place: Place) -> Watched:
         """The calls of a PLACE."""
+        source = place.source
         return cls(
-            place.source.workloads if place.source else (), place.destination.service, place.namespace, place.match
+            source.workloads if source else (),
+            place.destination.service,
+            place.namespace,
+            place.match,
+            bool(source and source.gateway),
         )
 
     def __str__(self) -> str:
         return f"{', '.join(map(str, self.sources)) or 'every caller'} → {self.destination}"
 
     def has(self, span: Span) -> bool:
-        """Whether SPAN is such a call: a caller's proxy reported it as one that it sent."""
+        """Whether SPAN is such a call: a caller's proxy reported it as one that it sent.
+
+        A gateway that sends a request nowhere has no CLIENT span for it: there the call is what it received.
+        """
+        if self.gateway:
+            where = {(source.service, source.namespace) for source in self.sources}
+            return span.kind == "SERVER" and (span.workload.service, span.workload.namespace) in where
         if (span.kind, span.peer, span.workload.namespace) != ("CLIENT", self.destination, self.namespace):
             return False
         return not self.sources or any(

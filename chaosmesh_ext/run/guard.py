@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaosmesh_ext.errors import Forbidden, InvalidInput
-from chaosmesh_ext.mesh import Change, Client, Fault, Place, overlay
+from chaosmesh_ext.mesh import INBOUND, Change, Client, Fault, Narrowing, Place, overlay
 from chaosmesh_ext.mesh.discovery import SYSTEM_NAMESPACES
 from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.surroundings import ALLOW, Caller, Surroundings, under_way
+from chaosmesh_ext.run.answer_proof import Answered
 from chaosmesh_ext.run.growing import Plans
 from chaosmesh_ext.settings import Settings
 
@@ -61,7 +62,12 @@ def allow(
     labels = {namespace: allow_namespace(around, namespace, settings) for namespace in spaces}
     allow_without_janitor(around, settings)
     _control_plane(place, around, settings, carrier, labels[place.namespace])
-    _callers(place, around, carrier, labels[place.namespace])
+    if place.source and place.source.gateway and not isinstance(fault, Narrowing):
+        raise InvalidInput(f"{place.source.name} is a gateway, where routes can be narrowed and nothing else")
+    if isinstance(fault, Answered) or carrier == INBOUND:
+        _called(place, around, labels[place.destination.namespace])
+    else:
+        _callers(place, around, carrier, labels[place.namespace])
     _releases(place, around, spaces)
 
 
@@ -199,6 +205,8 @@ def _control_plane(
 
 def _callers(place: Place, around: Surroundings, carrier: str, labels: Mapping[str, str]) -> None:
     """D4: the proxies that are to inject the fault are there, and connected. LABELS: of the callers' namespace."""
+    if place.source and place.source.gateway:
+        return  # pods serve it, and the proof needs what they say
     pods = around.callers(place.namespace, place.source.labels if place.source else None, labels)
     who = f"{place.source.name} in {place.namespace}" if place.source else f"the namespace {place.namespace}"
     if not pods:
@@ -219,6 +227,31 @@ def _callers(place: Place, around: Surroundings, carrier: str, labels: Mapping[s
         raise InvalidInput(
             f"the sidecars of {_some(late)} of {who} are not ready, so they may not hear of the fault: wait, or see "
             "`istioctl proxy-status` and the pods' events"
+        )
+
+
+def _called(place: Place, around: Surroundings, labels: Mapping[str, str]) -> None:
+    """The pods behind the host have sidecars to enforce what it takes. LABELS: of their namespace."""
+    there = place.destination
+    if not there.selector:
+        return  # the carrier says why not
+    pods = around.callers(there.namespace, there.selector, labels)
+    if not pods:
+        raise InvalidInput(f"no pod of {there.service} in {there.namespace} runs: scale it up first")
+    without = [pod for pod in pods if not pod.sidecar]
+    if any(pod.ambient for pod in without):
+        raise InvalidInput(
+            f"{_some(without)} of {there.service} are in ambient mode, where no sidecar reads a policy by labels: "
+            "give them sidecars"
+        )
+    if without:
+        raise InvalidInput(
+            f"{_some(without)} of {there.service} have no sidecar to enforce it: turn injection on (`kubectl label "
+            f"namespace {there.namespace} istio-injection=enabled`) and restart them (`kubectl rollout restart`)"
+        )
+    if late := [pod for pod in pods if not pod.ready]:
+        raise InvalidInput(
+            f"the sidecars of {_some(late)} of {there.service} are not ready: wait, or see the pods' events"
         )
 
 

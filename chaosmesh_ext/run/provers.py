@@ -11,7 +11,9 @@ from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.stores import has_store, store_of
 from chaosmesh_ext.observe.traces import TraceSource
-from chaosmesh_ext.run.evidence import Watched, on_arrival
+from chaosmesh_ext.run.answer_proof import Answered, AnswerProver, straight
+from chaosmesh_ext.run.cases import Case
+from chaosmesh_ext.run.evidence import Shows, Watched, on_arrival
 from chaosmesh_ext.run.proof import Prover
 from chaosmesh_ext.run.shares import of_versions
 from chaosmesh_ext.run.trace_proof import TraceProver
@@ -34,16 +36,27 @@ def prover_for(
     carrier: str = "",
     beside: Sequence[Place] = (),
     taken: Callable[[float], None] | None = None,
+    cases: Sequence[Case] = (),
 ) -> Prover:
     """The prover of FAULT in PLACE, put there by CARRIER.
 
-    BESIDE: where the run's requests may meet other faults of it. TAKEN: see `TraceProver`. Its requests go to URL (or
-    the setting app_url) and carry HEADERS and those that the scope matches exactly.
+    BESIDE: where the run's requests may meet other faults of it. TAKEN, CASES: see `TraceProver`. Its requests go to
+    URL (or the setting app_url) and carry HEADERS and those that the scope matches exactly.
     Raises NotProven when there is nothing to prove with; nothing has been written then.
     """
     watched, marker = Watched.of(place), Marker(place.run, place.cell)
     aim = application(settings, url) if url or settings.app_url else None
     errand = Errand.to(aim, {**sample_headers(place.match), **headers}) if aim else None
+    if errand and isinstance(fault, Answered) and straight(fault, place, errand):
+        return AnswerProver(
+            traffic, errand, fault=fault, place=place, timeout=settings.proof_timeout, stopped=stopped, cases=cases
+        )
+    if isinstance(fault, Answered) and fault.plain:
+        raise NotProven(
+            f"the fault on {place} shows in answers to plain text only, so it was not injected: give a URL straight "
+            f"to its pods, e.g. k8s://{place.destination.namespace}/{place.destination.service}:{place.destination.port}/"
+            ", or prove: false"
+        )
     if errand and (traces is not None or has_store(settings)):
         if traces is None:
             traces = store_of(settings)
@@ -56,10 +69,12 @@ def prover_for(
             marker=marker,
             everybody=place.marker is None,
             timeout=settings.proof_timeout,
-            shows=on_arrival(fault.shows_in) if carrier == INBOUND else None,
+            shows=_shows(fault, place, carrier),
             beside=[Watched.of(one) for one in beside],
             taken=taken if fault.rarely else None,
             stopped=stopped,
+            lingers=carrier == INBOUND or isinstance(fault, Answered),
+            cases=cases,
         )
         if isinstance(fault, Divided) and fault.shares and taken:
             from chaosmesh_ext.run.share_proof import ShareProver
@@ -98,3 +113,13 @@ def prover_for(
     raise NotProven(
         f"the fault on {place} could not be proven, so it was not injected: give {lacking}, or prove: false"
     )
+
+
+def _shows(fault: Fault, place: Place, carrier: str) -> Shows | None:
+    """How FAULT shows in a call, where not as it says itself."""
+    if carrier == INBOUND:
+        return on_arrival(fault.shows_in)
+    if isinstance(fault, Answered):
+        # another service's 403 may be one that it was given itself
+        return lambda span, trace: span.peer == place.destination.service and fault.shows_in(span, trace)
+    return None
