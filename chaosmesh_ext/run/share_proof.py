@@ -171,7 +171,7 @@ class ShareProver:
         return [future.result() for future in [self._traffic.send(self._errand, self._control) for _ in range(count)]]
 
     def _where(self, answers: list[Answer] | tuple[Answer, ...]) -> list[str]:
-        seen = gather(self._store, answers, timeout=LATEST).traces
+        seen = gather(self._store, answers, expected=self._finder.expected, timeout=LATEST).traces
         return [
             version
             for one in answers

@@ -72,6 +72,11 @@ class TraceProver:
         self._foreign: frozenset[str] = frozenset()
         self._callers: frozenset[str] = frozenset()
 
+    @property
+    def expected(self) -> Expected:
+        """What traces of requests without the fault hold, once `before` saw some."""
+        return self._expected
+
     # --- before -------------------------------------------------------------------------------------------------------
 
     def before(self) -> tuple[Answer, ...]:
