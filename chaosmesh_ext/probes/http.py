@@ -132,6 +132,7 @@ def header(
     `expected_status` (0 takes any).
     """
     from chaosmesh_ext.observe.http import request
+    from chaosmesh_ext.run.tokens import filled
     from chaosmesh_ext.run.traffic import application
 
     if not isinstance(name, str) or not name.strip():
@@ -143,7 +144,7 @@ def header(
         application(run.settings, url),
         marker,
         method=method,
-        headers=headers,
+        headers=filled(headers, run.tokens),
         timeout=timeout,
         trace_id=run.requests.begin(marker) if marker else "",
     )
@@ -258,6 +259,7 @@ def _ask(
     secrets: Secrets | None,
 ) -> List[Answer]:
     from chaosmesh_ext.observe.http import request
+    from chaosmesh_ext.run.tokens import filled
     from chaosmesh_ext.run.traffic import application
 
     _number("count", count)
@@ -265,8 +267,8 @@ def _ask(
     run = run_of(configuration, secrets)
     if marked:
         return run.send(url, count, headers=headers, method=method, timeout=timeout)
-    aim = application(run.settings, url)
-    return [request(aim, None, method=method, headers=headers, timeout=timeout)[0] for _ in range(count)]
+    aim, given = application(run.settings, url), filled(headers, run.tokens)
+    return [request(aim, None, method=method, headers=given, timeout=timeout)[0] for _ in range(count)]
 
 
 def _number(name: str, value: Any) -> None:

@@ -31,6 +31,7 @@ from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run import guard
 from chaosmesh_ext.run.acceptance import accepted
 from chaosmesh_ext.run.audit import strangers
+from chaosmesh_ext.run.cases import Case
 from chaosmesh_ext.run.configuration import settings_of
 from chaosmesh_ext.run.growing import Growing, Plans, plans_for
 from chaosmesh_ext.run.guardrails import Guardrails
@@ -42,6 +43,7 @@ from chaosmesh_ext.run.provers import prover_for
 from chaosmesh_ext.run.removal import at_once, remove, seen_gone
 from chaosmesh_ext.run.requests import Requests
 from chaosmesh_ext.run.signals import Signals
+from chaosmesh_ext.run.tokens import Tokens, filled
 from chaosmesh_ext.settings import Settings, load
 
 __all__ = ["Run", "Undone"]
@@ -69,7 +71,7 @@ class Run:
     """One run. Not meant for several threads, but for `send`.
 
     token: eight hex digits that tell it from all others. problems: what went wrong, one line each, with an exit code.
-    notes: what else is to be said of it.
+    notes: what else is to be said of it. tokens: that the newest require_jwt asks for; see `tokens.filled`.
     controlled: whether our Chaos Toolkit control looks after it, and so makes its failures count. experiment: its
     title. length: seconds that the experiment is expected to take, or None. interrupt: called from another thread when
     the run was stopped (halted, say) and rolled back, to end the experiment too.
@@ -89,6 +91,7 @@ class Run:
         self.connect = connect
         self.requests = Requests(lambda: self.settings, traces)
         self._secrets: dict[str, Any] = {}
+        self.tokens: Tokens | None = None
         self.problems: list[Problem] = []
         self.notes: list[str] = []
         self.controlled = False
@@ -162,7 +165,9 @@ class Run:
         """
         marker = Marker(self.token, CONTROL) if control else self.marker
         answers: list[Answer] = []
-        coming = self.requests.send(url, count, marker, headers=headers, method=method, timeout=timeout)
+        coming = self.requests.send(
+            url, count, marker, headers=filled(headers, self.tokens), method=method, timeout=timeout
+        )
         try:
             answers.extend(coming)
         finally:  # interrupted: what came until then came
@@ -183,12 +188,13 @@ class Run:
         request_headers: Mapping[str, str] | None = None,
         carrier: str = "",
         prove: bool = True,
+        cases: Sequence[Case] = (),
     ) -> Proof:
         """Put FAULT where SCOPE says, and prove it.
 
         A fault of the same sort that this run has on the same call is replaced. url: leads to the call; whole, or a
         path on app_url. request_headers: what requests to it need besides. carrier: auto or one of mesh.CARRIERS; the
-        setting's by default. prove: False makes the run inconclusive.
+        setting's by default. prove: False makes the run inconclusive. cases: what else must be answered, for the proof.
 
         Raises InvalidInput (nothing was written), NotProven (rolled back), ApiError, Unreachable, and LeftBehind when
         the roll-back failed too.
@@ -198,7 +204,7 @@ class Run:
         self._refuse_stopped("nothing is injected any more")
         place, replaced, plans = self._prepare(fault, scope, carrier)
         refuse_halted(self.client, self.settings.system_namespace)
-        prover = self._prover(fault, place, url, request_headers or {}, carrier, replaced) if prove else None
+        prover = self._prover(fault, place, url, request_headers or {}, carrier, replaced, cases) if prove else None
         self._undo(replaced)
         if prover:
             self.requests.control += prover.before()
@@ -365,6 +371,7 @@ class Run:
         headers: Mapping[str, str],
         carrier: str,
         replaced: Sequence[Growing],
+        cases: Sequence[Case],
     ) -> Prover:
         def taken(written: float) -> None:
             mine = next((cell.holdings for cell in self._cells if cell.id == place.cell), [])
@@ -384,6 +391,7 @@ class Run:
             carrier=carrier,
             beside=[cell.place for cell in stays if cell.place.marker is None or not cell.place.marker.cell],
             taken=taken,
+            cases=cases,
         )
 
     def _roll_back(self, cell: Growing, error: BaseException) -> None:

@@ -17,6 +17,7 @@ from chaosmesh_ext.errors import InvalidInput, LeftBehind, NotProven
 from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 from chaosmesh_ext.observe.traces import FLUSH, QUIET, Expected, TraceSource, gather
+from chaosmesh_ext.run.cases import IN_A_ROW, Case, answered
 from chaosmesh_ext.run.evidence import Shows, Watched, elsewhere, injected, met
 from chaosmesh_ext.run.hunt import LATEST, Hunt
 from chaosmesh_ext.run.proof import MOST, Live, enough
@@ -55,12 +56,17 @@ class TraceProver:
         beside: Sequence[Watched] = (),
         taken: Callable[[float], None] | None = None,
         stopped: Callable[[], bool] = lambda: False,
+        lingers: bool = False,
+        cases: Sequence[Case] = (),
     ) -> None:
         """EVERYBODY: requests of the control meet the fault too. TIMEOUT: seconds. SHOWS: how the fault shows in a
-        call, where not as it says itself. BESIDE: calls on which the run's requests may meet other faults of it. TAKEN: for a
-        fault that is met rarely: sees that every sidecar took what was written then, or raises NotProven. STOPPED: give
-        up now.
+        call, where not as it says itself. BESIDE: calls on which the run's requests may meet other faults of it. TAKEN:
+        for a fault that is met rarely: sees that every sidecar took what was written then, or raises NotProven.
+        STOPPED: give up now. LINGERS: a request on a warm connection may meet what was before. CASES: what else must be
+        answered.
         """
+        self._lingers, self._cases = lingers, cases
+        self._healthy: frozenset[int] = frozenset()
         self._beside, self._taken = beside, taken
         self._shown = shows or fault.shows_in
         self._store, self._traffic, self._fault, self._watched = store, traffic, fault, watched
@@ -95,6 +101,7 @@ class TraceProver:
             seen = [span for trace in traces.values() for span in self._watched.calls(trace)]
             if any(map(self._watched.could_match, seen)):
                 self._unfaulted(traces)
+                self._healthy = frozenset(span.status for span in seen)
                 return tuple(answers)
             if len(answers) >= 4 and not traces:
                 raise NotProven(
@@ -149,7 +156,7 @@ class TraceProver:
                 controls.append(self._traffic.send(self._errand, self._control))
                 next_control = time.time() + max(next(beat), 0.1)
             shown = [answer for answer in hunt.answers() if self._shows(hunt.traces.get(answer.trace_id))]
-            if shown or (nobody and len(hunt.calls(0)) >= _NOBODY):
+            if (shown and self._settled(hunt)) or (nobody and len(hunt.calls(0)) >= _NOBODY):
                 break
         if not shown and self._taken is not None:
             return self._unmet(hunt, written, controls)
@@ -159,10 +166,14 @@ class TraceProver:
             raise NotProven(f"a fault for 0 % of the requests was met on {self._watched} (trace {shown[0].trace_id})")
         if nobody and not hunt.calls(0):
             raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
+        if shown and not self._settled(hunt):
+            raise NotProven(f"the fault was met, but not by all calls {self._watched} within {self._timeout:g} s")
         first = min((answer.started for answer in shown), default=written)
         hunt.finish()
         self._callers = frozenset(str(span.workload) for span in met(self._watched, hunt.traces.values(), self._shown))
         answers = tuple(sorted((a for a in hunt.answers() if a.started >= first), key=lambda answer: answer.started))
+        for case in self._cases:
+            self._answers_to(case)
         clean = self._controls(controls, first)
         self._nowhere_else(hunt, clean, first)
         return Live(
@@ -173,6 +184,29 @@ class TraceProver:
             answers=answers,
             controls=clean,
         )
+
+    def _answers_to(self, case: Case) -> None:
+        def ask(errand: Errand) -> list[int]:
+            sent = self._traffic.send(errand, self._cell).result().trace_id
+            end = time.time() + LATEST
+            while True:
+                found = self._store.many([sent]).values()
+                calls = [span.status for trace in found for span in self._watched.calls(trace)]
+                if calls or time.time() > end or self._stopped():
+                    return calls
+                time.sleep(0.03)
+
+        answered(
+            case, self._errand, ask, self._healthy, about=self._watched, timeout=self._timeout, stopped=self._stopped
+        )
+
+    def _settled(self, hunt: Hunt) -> bool:
+        """Whether the last calls all met the fault, where a warm connection may still meet what was before."""
+        if not self._lingers:
+            return True
+        told = [trace for answer in hunt.answers() if (trace := hunt.traces.get(answer.trace_id)) is not None]
+        last = [trace for trace in told if self._watched.calls(trace)][-IN_A_ROW:]
+        return len(last) == IN_A_ROW and all(map(self._shows, last))
 
     def _unmet(self, hunt: Hunt, written: float, controls: list[Future[Answer]]) -> Live:
         """A fault that is met rarely, and that none of our requests met: that it is there is known by other means."""
@@ -247,7 +281,7 @@ class TraceProver:
         """Send requests of the cell until none meets the fault any more, from any caller that met it; see `Prover`."""
         began = time.time()
         hunt = self._hunt(began)
-        need = max(_CLEAN, min(enough(self._fault.percentage), MOST))
+        need = max(IN_A_ROW if self._lingers else _CLEAN, min(enough(self._fault.percentage), MOST))
         still: dict[str, str] = {}
         last = 0.0
         for _ in hunt.rounds(began + self._timeout, min(0.1, self._timeout / need / 8), spare=0):

@@ -1,0 +1,88 @@
+"""Require a JWT: requests without a token that is good are refused by the destination's sidecar."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+import msgspec
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.faults import arrival
+from chaosmesh_ext.mesh import Change, Create, Place, View
+from chaosmesh_ext.model import Answer, Injected, Span, Trace
+
+__all__ = ["SCHEME", "SUBJECT", "RequireJwt"]
+
+SCHEME = "Chaosmesh "
+"""What stands before the token in its header: nobody else's token is looked at, nor refused for being another's."""
+
+SUBJECT = "chaosmesh"
+"""The token's `sub`."""
+
+_HEADER = re.compile(r"[A-Za-z0-9-]+")
+
+
+class RequireJwt(msgspec.Struct, frozen=True):
+    """A RequestAuthentication with one key, and an AuthorizationPolicy that denies who has no token signed with it.
+
+    issuer: the token's `iss`. jwks: the public key, as JSON. header: that carries the token; applications between must
+    forward it. Raises InvalidInput for what is no header.
+    """
+
+    issuer: str
+    jwks: str
+    header: str = "authorization"
+
+    carriers: ClassVar[tuple[str, ...]] = ("policy",)
+    kinds: ClassVar[tuple[str, ...]] = ("Pod",)
+    rarely: ClassVar[bool] = False
+    burst: ClassVar[int] = 1
+    percentage: ClassVar[float] = 100.0
+    patience: ClassVar[float] = 0.0
+    arrives: ClassVar[bool] = True
+    plain: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        if not _HEADER.fullmatch(self.header):
+            raise InvalidInput(f"token_header {self.header!r} is no header's name: give one, e.g. authorization")
+
+    def changes(self, place: Place, view: View) -> list[Change]:
+        """What puts it in PLACE: who authenticates first, so that nobody with a good token is refused meanwhile."""
+        chosen = arrival.selector(place)
+        source: dict[str, Any] = {"notRequestPrincipals": [f"{self.issuer}/{SUBJECT}"]}
+        if place.source is not None:
+            source["principals"] = arrival.principals(place, view)
+        rule: dict[str, Any] = {"from": [{"source": source}]}
+        if when := arrival.marked(place.marker):
+            rule["when"] = when
+        who = {
+            "issuer": self.issuer,
+            "jwks": self.jwks,
+            "fromHeaders": [{"name": self.header, "prefix": SCHEME}],
+            "forwardOriginalToken": True,
+        }
+        return [
+            Create(arrival.own("RequestAuthentication", place, {"selector": chosen, "jwtRules": [who]})),
+            Create(arrival.own("AuthorizationPolicy", place, {"selector": chosen, "action": "DENY", "rules": [rule]})),
+        ]
+
+    def shows_in(self, span: Span, trace: Trace) -> bool:
+        """Whether SPAN's call, without a token, met it; see `arrival.refused_call`."""
+        return arrival.denied_call(span, trace)
+
+    def shows_in_answer(self, answer: Answer) -> bool:
+        """Whether ANSWER, straight from the destination's sidecar, is this refusal."""
+        return arrival.denied_answer(answer)
+
+    def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
+        """What a rule may know of it."""
+        return Injected(
+            kind="require_jwt",
+            destination=destination,
+            sources=sources,
+            status=403,
+            subset=subset,
+            carrier=carrier,
+            words=f"JWT required in {self.header}",
+        )
