@@ -115,9 +115,11 @@ def trace_store(free_host):
     store = EmbeddedTraces((host, 16686), (host, 4318))
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    asyncio.run_coroutine_threadsafe(store.start(), loop).result(10)
-    yield Running(store.url, f"http://{host}:4318/v1/traces")
-    asyncio.run_coroutine_threadsafe(store.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-    loop.close()
+    try:
+        asyncio.run_coroutine_threadsafe(store.start(), loop).result(10)
+        yield Running(store.url, f"http://{host}:4318/v1/traces")
+        asyncio.run_coroutine_threadsafe(store.stop(), loop).result(10)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -39,7 +40,11 @@ class Mesh:
         self._thread = threading.Thread(target=self.loop.run_forever, name="api-server")
         self._thread.start()
         self.kube = EmbeddedKube("127.0.0.1", 0)
-        self.call(self.kube.start())
+        try:
+            self.call(self.kube.start())
+        except BaseException:
+            self._end_loop()
+            raise
         self.lag, self.deaf, self.leaks, self.wanders, self.sticks, self.blind = 0.0, False, False, False, False, False
         self.reviews, self.share, self.flags = True, 1, "FI"
         self.refuses: Callable[[dict], bool] = lambda obj: False
@@ -86,7 +91,12 @@ class Mesh:
         self._server.shutdown()
         self._server.server_close()
         self._web.join()
-        self.call(self.kube.stop())
+        try:
+            self.call(self.kube.stop())
+        finally:
+            self._end_loop()
+
+    def _end_loop(self) -> None:
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
@@ -159,10 +169,21 @@ def _service(name: str) -> dict:
     }
 
 
-@pytest.fixture
-def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
-    """productpage-v1 → details and reviews."""
+@contextmanager
+def standing() -> Iterator[Mesh]:
+    """A mesh with productpage-v1 → details and reviews; whatever goes wrong, it is closed."""
     there = Mesh()
+    try:
+        _fill(there)
+        yield there
+    finally:
+        try:
+            end_watchdogs()
+        finally:
+            there.close()
+
+
+def _fill(there: Mesh) -> None:
     labels = {"app": "productpage", "version": "v1"}
     there.apply(
         *as_lab(),
@@ -180,16 +201,26 @@ def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
             },
         },
     )
-    file = tmp_path / "kubeconfig"
-    file.write_text(yaml.safe_dump(there.kube.kubeconfig()))
-    monkeypatch.setenv("KUBECONFIG", str(file))
+
+
+@pytest.fixture
+def standing_mesh() -> Callable[[], AbstractContextManager[Mesh]]:
+    """Makes one more."""
+    return standing
+
+
+@pytest.fixture
+def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
+    """productpage-v1 → details and reviews."""
     for module in ("hunt", "trace_proof", "requests"):  # these traces are whole at once
         monkeypatch.setattr(f"chaosmesh_ext.run.{module}.gather", partial(gather, quiet=0.05))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("chaosmesh_ext.mesh.watchdog.runner.LATE_S", 0.2)  # what is not answered here never comes
-    yield there
-    end_watchdogs()
-    there.close()
+    with standing() as there:
+        file = tmp_path / "kubeconfig"
+        file.write_text(yaml.safe_dump(there.kube.kubeconfig()))
+        monkeypatch.setenv("KUBECONFIG", str(file))
+        yield there
 
 
 @pytest.fixture
@@ -197,7 +228,7 @@ def run(mesh) -> Iterator[Run]:
     """A run in it."""
     one = Run(settings=Settings(app_url=mesh.url, proof_timeout=1.0), traces=mesh, connect=connect)
     yield one
-    mesh.sticks = mesh.leaks = False
+    mesh.sticks = mesh.leaks = mesh.blind = False
     one.close()
 
 

@@ -36,7 +36,9 @@ class ApiServer:
         return self.call(self.kube.get(kind, namespace, name))
 
     def stop(self) -> None:
-        self.call(self.kube.stop(), 30)
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join()
-        self.loop.close()
+        try:
+            self.call(self.kube.stop(), 30)
+        finally:
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self._thread.join()
+            self.loop.close()

@@ -51,8 +51,12 @@ def faults(client: Client, run: str = RUN) -> list[Holding]:
     """
     others = tuple(obj for kind in (*POLICIES, "DestinationRule") for obj in client.list(kind, "default"))
     changes = [
-        *CARRIERS["destinationrule"](Busy(), _place(run, "1", "ratings", source=None, marker=None), View(others=others)),
-        *CARRIERS["destinationrule"](Busy(), _place(run, "2", "reviews", source=None, marker=None), View(others=others)),
+        *CARRIERS["destinationrule"](
+            Busy(), _place(run, "1", "ratings", source=None, marker=None), View(others=others)
+        ),
+        *CARRIERS["destinationrule"](
+            Busy(), _place(run, "2", "reviews", source=None, marker=None), View(others=others)
+        ),
         *CARRIERS["policy"](Guarded(), _place(run, "3", "details"), View(others=others)),
     ]
     for change in changes:
@@ -99,7 +103,5 @@ def held(client: Client) -> set[str]:
     return {
         f"{obj['kind']} {obj['metadata']['name']}"
         for obj in everything
-        if obj["kind"] in ("EnvoyFilter", "Lease")
-        or "fault" in str(obj["spec"])
-        or "chaosmesh" in str(obj["metadata"])
+        if obj["kind"] in ("EnvoyFilter", "Lease") or "fault" in str(obj["spec"]) or "chaosmesh" in str(obj["metadata"])
     }

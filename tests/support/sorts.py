@@ -26,7 +26,10 @@ _SPECS: Final[dict[str, dict[str, Any]]] = {
         "location": "MESH_EXTERNAL",
         "resolution": "DNS",
     },
-    "Sidecar": {"workloadSelector": {"labels": {"app": "productpage"}}, "egress": [{"hosts": ["./*", "istio-system/*"]}]},
+    "Sidecar": {
+        "workloadSelector": {"labels": {"app": "productpage"}},
+        "egress": [{"hosts": ["./*", "istio-system/*"]}],
+    },
 }
 _SET: Final[dict[str, tuple[str, Any]]] = {
     "AuthorizationPolicy": ("/spec/rules", [{}]),

@@ -119,9 +119,18 @@ class Ground:
         self.folder = folder
         self.api = api or ApiServer()
         self._shared = api is not None
+        self.runners: list[Process] = []
+        self.proxy: NumberedApi | None = None
+        try:
+            self._fill()
+        except BaseException:
+            self.close()  # else its threads keep pytest from ending
+            raise
+
+    def _fill(self) -> None:
+        folder = self.folder
         self.api.apply(OWNED)
         self.before = self.details()
-        self.runners: list[Process] = []
         self.environ = {
             **os.environ,
             "KUBECONFIG": str(folder / "kubeconfig"),
@@ -192,5 +201,8 @@ class Ground:
         if self._shared:
             self.api.call(self.api.kube.delete("VirtualService", "default", "details"))
             return
-        self.api.call(self.proxy.stop())
-        self.api.stop()
+        try:
+            if self.proxy is not None:
+                self.api.call(self.proxy.stop())
+        finally:
+            self.api.stop()
