@@ -13,15 +13,26 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
-__all__ = ["POINTS", "SIGNALS", "VARIANTS", "Case", "cases", "experiment"]
+__all__ = ["POINTS", "SIGNALS", "VARIANTS", "Case", "cases", "ends_well", "experiment"]
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "filter": {"destination": "details", "source": "productpage-v1", "carrier": "envoyfilter"},
     "created": {"destination": "details", "source": "productpage-v1", "carrier": "virtualservice"},
     "route": {"destination": "reviews", "source": "productpage-v1", "carrier": "virtualservice"},
     "field": {"destination": "reviews", "requests": "all", "percentage": 100, "carrier": "virtualservice"},
+    "way": {"func": "set_timeout", "destination": "reviews", "source": "productpage-v1", "timeout": 2, "prove": False},
+    "policy": {"func": "deny_access", "destination": "details", "prove": False},
 }
-"""By what carries the fault: an object of ours (two kinds), a route in the owner's object, fields of it."""
+"""By what carries the fault, a delay where nothing else is said: an object of ours (two kinds), a route in the owner's
+object, fields of it. Two that this mesh cannot show, so that they are not proven: a route that does something else, a
+policy of another kind of object.
+"""
+
+
+def ends_well(variant: str) -> int:
+    """The exit code of a run of VARIANT to which nothing happens."""
+    return 3 if VARIANTS[variant].get("prove") is False else 0
+
 
 POINTS = {
     "request": ("lost", "late", "unheard", "heard"),
@@ -91,13 +102,16 @@ def experiment(variant: str, origin: str, path: str = "/") -> dict[str, Any]:
         provider = {"type": "python", "module": f"chaosmesh_ext.{module}", "func": func, "arguments": arguments}
         return {"type": kind, "name": name, "provider": provider}
 
+    arguments = {"func": "inject_delay", **VARIANTS[variant]}
+    if arguments["func"] == "inject_delay":
+        arguments["fixed_delay"] = 0.05
     return {
         "title": f"a fault by {variant}",
         "description": "what a page does while a service is late",
         "controls": [{"name": "chaosmesh-ext", "provider": {"type": "python", "module": "chaosmesh_ext.controls"}}],
         "runtime": {"rollbacks": {"strategy": "always"}},
         "method": [
-            activity("action", "late", "actions", "inject_delay", fixed_delay=0.05, url=path, **VARIANTS[variant]),
+            activity("action", "late", "actions", url=path, **arguments),
             {**activity("probe", "page", "probes", "status", url=f"{origin}{path}"), "tolerance": 200},
             activity("action", "well", "actions", "recover"),
         ],

@@ -20,7 +20,7 @@ import httpx
 import yaml
 from fork_server import Child, ForkServer
 from numbered_api import Exchange, Treatment, plainly
-from safety_cases import Case, experiment
+from safety_cases import Case, ends_well, experiment
 from small_mesh import Background, SmallMesh
 
 from chaosmesh_ext.mesh import Client, connect
@@ -229,7 +229,7 @@ class Ground:
             record = scene.folder / "steps"
             runner = scene.start(step=_step(scene, 0, "before", "", str(record)))
             assert runner.wait(60), scene.story()
-            assert runner.code == 0, scene.story()
+            assert runner.code == ends_well(variant), scene.story()
             wrong = until(lambda: not scene.watchdogs(), 10) and scene.clean()
             assert not wrong, f"{wrong}\n{scene.story()}"
             files = len(record.read_text().splitlines()) if record.exists() else 0

@@ -80,6 +80,7 @@ def _owners() -> list[dict[str, Any]]:
     return [
         *as_lab(),
         caller("productpage-v1-x", _LABELS),
+        caller("called-x", {"app": "x"}),
         *(_obj("Service", "v1", name, spec=service) for name in ("productpage", "details", "reviews")),
         _obj(
             "Deployment",
