@@ -45,7 +45,12 @@ def shift_traffic(
     Returns the proof: carrier, objects, live_after (seconds), traces, cell.
     """
     with counted(configuration, secrets) as run:
-        fault = Shift(weights)
+        fault = Shift({subset: _whole(weight) for subset, weight in weights.items()})
         return inject(
             run, fault, destination, source, None, namespace, match, requests, url, request_headers, None, prove
         )
+
+
+def _whole(weight: Any) -> Any:
+    """WEIGHT, which variables give as a text; what is no whole number stays as it is, and is refused."""
+    return int(weight) if isinstance(weight, str) and weight.isascii() and weight.isdigit() else weight

@@ -73,7 +73,9 @@ def prover_for(
             beside=[Watched.of(one) for one in beside],
             taken=taken if fault.rarely else None,
             stopped=stopped,
-            lingers=carrier == INBOUND or isinstance(fault, Answered),
+            # of a subset's, or of a share, not all calls in a row are to meet it
+            lingers=(carrier == INBOUND and not place.subset and fault.percentage == 100)
+            or isinstance(fault, Answered),
             cases=cases,
         )
         if isinstance(fault, Divided) and fault.shares and taken:

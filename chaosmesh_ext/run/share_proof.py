@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
 from chaosmesh_ext.errors import LeftBehind, NotProven
 from chaosmesh_ext.model import CONTROL, Answer, Marker, Trace
-from chaosmesh_ext.observe.traces import TraceSource, gather
+from chaosmesh_ext.observe.traces import FLUSH, QUIET, TraceSource
 from chaosmesh_ext.run.evidence import Watched
 from chaosmesh_ext.run.hunt import LATEST, Hunt
 from chaosmesh_ext.run.proof import Live
@@ -170,14 +170,20 @@ class ShareProver:
     def _ask(self, count: int) -> list[Answer]:
         return [future.result() for future in [self._traffic.send(self._errand, self._control) for _ in range(count)]]
 
-    def _where(self, answers: list[Answer] | tuple[Answer, ...]) -> list[str]:
-        seen = gather(self._store, answers, expected=self._finder.expected, timeout=LATEST).traces
-        return [
-            version
-            for one in answers
-            if (trace := seen.get(one.trace_id))
-            for version in arrivals(trace, self._watched)
-        ]
+    def _where(self, answers: Sequence[Answer]) -> list[str]:
+        """Where the calls of requests with ANSWERS arrived, once that is known of all, or no more is heard."""
+        ids = [answer.trace_id for answer in answers]
+        known: list[str] = []
+        news, end = time.time(), time.time() + LATEST
+        while True:
+            traces = self._store.many(ids)
+            seen = [arrivals(trace, self._watched) for trace in traces.values()]
+            found = [version for versions in seen for version in versions]
+            if len(found) > len(known):
+                known, news = found, time.time()
+            if (len(traces) == len(ids) and all(seen)) or time.time() > min(news + QUIET + FLUSH, end):
+                return found
+            time.sleep(0.05)
 
     def _arrived(self, hunt: Hunt) -> list[tuple[float, str]]:
         """When each request of HUNT was sent, and where a call of its arrived, in the order of time."""
@@ -191,8 +197,8 @@ class ShareProver:
     def _never(self, versions: list[str]) -> str:
         asked = f"is {dict(self._watched.match)} what those calls are like, " if self._watched.match else ""
         return (
-            f"calls {self._watched} are not divided as they should be within {self._timeout:g} s: {_counted(versions)}; "
-            f"{asked}does the marker survive (tracestate forwarded), and are the sidecars in sync?"
+            f"calls {self._watched} are not divided as they should be within {self._timeout:g} s: "
+            f"{_counted(versions)}; {asked}does the marker survive (tracestate forwarded), and are the sidecars in sync?"
         )
 
     def _control_is_as_before(self, answers: tuple[Answer, ...]) -> None:
