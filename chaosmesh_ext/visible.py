@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-__all__ = ["visible"]
+__all__ = ["visible", "visible_lines"]
 
 _INVISIBLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode's categories of signs that show nothing, or move what is shown: control, format (bidirectional too), …"""
@@ -24,8 +24,16 @@ def visible(text: object) -> str:
     >>> visible("it is\nover \x1b[2J")
     'it is over \\x1b[2J'
     """
-    words = " ".join(str(text).split())
-    return words if words.isprintable() else "".join(map(_shown, words))
+    return _visible(" ".join(str(text).split()))
+
+
+def visible_lines(text: object) -> str:
+    """TEXT with its lines and blanks as they are, other control characters as `visible` has them."""
+    return "\n".join(map(_visible, str(text).split("\n")))
+
+
+def _visible(line: str) -> str:
+    return line if line.isprintable() else "".join(map(_shown, line))
 
 
 def _shown(sign: str) -> str:

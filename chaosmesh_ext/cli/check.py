@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from chaosmesh_ext.cli.consent import consent
+from chaosmesh_ext.visible import visible
 
 if TYPE_CHECKING:
     from chaosmesh_ext.cli.dry_run import Rehearsed
@@ -50,7 +51,7 @@ def check(ctx: click.Context, experiment: str | None, url: str, as_json: bool) -
         found.append(one)
         if not as_json:
             next_step = f" → {one.what_next}" if one.what_next else ""
-            click.echo(f"{_SIGNS[one.ok]} {one.name}: {one.found}{next_step}")
+            click.echo(visible(f"{_SIGNS[one.ok]} {one.name}: {one.found}{next_step}"))
     codes = {one.exit_code for one in found if one.ok is False}
     code = 2 if 2 in codes else 3 if codes else 0
     if as_json:

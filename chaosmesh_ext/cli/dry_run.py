@@ -11,6 +11,7 @@ import yaml
 
 from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
 from chaosmesh_ext.settings import Settings
+from chaosmesh_ext.visible import visible
 
 __all__ = ["Rehearsed", "Step", "difference", "rehearse", "show"]
 
@@ -123,18 +124,18 @@ def show(rehearsed: Rehearsed) -> Iterator[str]:
     for step in steps:
         yield ""
         if step.refused:
-            yield f"# {step.where}: {step.name}: REFUSED: {step.refused}"
+            yield visible(f"# {step.where}: {step.name}: REFUSED: {step.refused}")
             continue
         with_what = f": {step.place}, by {step.carrier}" if step.carrier else ""
         instead = f" ({step.replaces})" if step.replaces else ""
-        yield f"# {step.where}: {step.name}{with_what}{instead}"
+        yield visible(f"# {step.where}: {step.name}{with_what}{instead}")
         if not step.objects:
             yield "# writes nothing"
         for obj in step.objects:
             yield from difference(obj)
     if left_out:
         yield ""
-        yield f"# left out: {', '.join(left_out)}"
+        yield visible(f"# left out: {', '.join(left_out)}")
 
 
 def difference(written: Mapping[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ import click
 
 from chaosmesh_ext.errors import ChaosMeshError
 from chaosmesh_ext.redaction import redacted, words
+from chaosmesh_ext.visible import visible, visible_lines
 
 __all__ = ["one_line", "without_traceback"]
 
@@ -21,7 +22,7 @@ def one_line() -> Iterator[None]:
     try:
         yield
     except ChaosMeshError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {visible_lines(error)}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         click.echo("Interrupted.", err=True)
@@ -39,6 +40,6 @@ def without_traceback(*, debug: bool) -> Iterator[None]:
         raise
     except Exception as error:
         if debug:
-            click.echo(redacted(traceback.format_exc()), err=True, nl=False)
-        click.echo(f"Error: {words(error)}; `chaos mesh --debug` shows where; report it", err=True)
+            click.echo(visible_lines(redacted(traceback.format_exc())), err=True, nl=False)
+        click.echo(f"Error: {visible(words(error))}; `chaos mesh --debug` shows where; report it", err=True)
         sys.exit(ChaosMeshError.exit_code)

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from chaosmesh_ext.visible import visible
+
 __all__ = ["halt"]
 
 
@@ -25,7 +27,7 @@ def halt(reason: str, as_json: bool) -> None:
     from chaosmesh_ext import mesh
     from chaosmesh_ext.settings import load
 
-    by, why = mesh.whoami(), reason or "no reason given"
+    by, why = visible(mesh.whoami()), visible(reason) or "no reason given"
     there = mesh.halt(mesh.connect(), load().system_namespace, by, why)
     already = (there.by, there.reason) != (by, why)
     if as_json:

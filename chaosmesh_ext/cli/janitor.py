@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from chaosmesh_ext.cli.runs import namespace_option
+from chaosmesh_ext.visible import visible
 
 if TYPE_CHECKING:
     from chaosmesh_ext.run.janitor import Swept
@@ -79,11 +80,11 @@ def _tell(swept: Swept, *, as_json: bool) -> None:
     if as_json:
         line = json.dumps(msgspec.to_builtins(swept))
     elif swept.error:
-        line = f"cannot look now: {swept.error}"
+        line = visible(f"cannot look now: {swept.error}")
     else:
         parts = [f"ended {swept.run}: {swept.why}"]
         parts += [f"clean again: {name}" for name in swept.undone]
         parts += [f"conflict: {conflict}" for conflict in swept.conflicts]
         parts += [f"left: {left}" for left in swept.left]
-        line = "; ".join(parts)
+        line = visible("; ".join(parts))
     print(line, file=sys.stderr if swept.error else sys.stdout, flush=True)

@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from chaosmesh_ext.visible import visible
+
 __all__ = ["Progress", "quiet"]
 
 
@@ -23,7 +25,7 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
         self._acted = False
 
     def started(self, experiment: Mapping[str, Any], _journal: Any) -> None:
-        self._print(f"[bold]{escape(str(experiment['title']))}[/]")
+        self._print(f"[bold]{_text(experiment['title'])}[/]")
 
     def start_hypothesis_before(self, _experiment: Any) -> None:
         self._print("steady state before")
@@ -40,7 +42,7 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
     def start_activity(self, activity: Mapping[str, Any]) -> None:
         self._acted = True
         if self._console.is_terminal and not activity.get("background"):
-            self._status = self._console.status(f"  {escape(str(activity.get('name')))}")
+            self._status = self._console.status(f"  {_text(activity.get('name'))}")
             self._status.start()
 
     def activity_completed(self, activity: Mapping[str, Any], run: Mapping[str, Any]) -> None:
@@ -49,7 +51,7 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
             self._status = None
         word = {"succeeded": "[green]done[/]", "failed": "[red]failed[/]"}.get(str(run.get("status")), "interrupted")
         note = escape(_note(run.get("output")))
-        self._print(f"  {escape(str(activity.get('name'))):<52} {run.get('duration', 0.0):7.2f} s  {word}{note}")
+        self._print(f"  {_text(activity.get('name')):<52} {run.get('duration', 0.0):7.2f} s  {word}{note}")
 
     def signal_exit(self) -> None:
         if self._acted:
@@ -59,19 +61,24 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
         """Print the verdict and what decided it."""
         colour = "green" if section["exit_code"] == 0 else "red"
         for unmet in section["unmet"]:
-            self._print(f"unmet: {escape(unmet['where'])}: {escape(unmet['activity'])}: {escape(unmet['message'])}")
+            self._print(f"unmet: {_text(unmet['where'])}: {_text(unmet['activity'])}: {_text(unmet['message'])}")
         for problem in section["problems"]:
-            self._print(f"problem: {escape(problem)}")
+            self._print(f"problem: {_text(problem)}")
         for note in section.get("notes", ()):
-            self._print(f"note: {escape(note)}")
-        self._print(f"verdict: [bold {colour}]{escape(section['verdict'])}[/]")
+            self._print(f"note: {_text(note)}")
+        self._print(f"verdict: [bold {colour}]{_text(section['verdict'])}[/]")
 
     def line(self, text: str) -> None:
-        """Print TEXT as it is."""
-        self._print(escape(text))
+        """Print TEXT, in one line."""
+        self._print(_text(text))
 
     def _print(self, markup: str) -> None:
         self._console.print(markup, soft_wrap=True, highlight=False)
+
+
+def _text(value: object) -> str:
+    """VALUE, whatever somebody wrote, as a terminal shows it: neither rich's markup nor control characters."""
+    return escape(visible(value))
 
 
 def _note(output: Any) -> str:

@@ -8,6 +8,7 @@ import click
 
 from chaosmesh_ext.cli.runs import namespace_option
 from chaosmesh_ext.errors import NotFound
+from chaosmesh_ext.visible import visible
 
 __all__ = ["recover"]
 
@@ -40,6 +41,8 @@ def recover(run_token: str, everything: bool, expired: bool, namespaces: tuple[s
     if as_json:
         click.echo(json.dumps({"runs": recovered.runs, "recovered": recovered.objects, "left": recovered.left}))
     else:
-        lines = [f"clean again: {name}" for name in recovered.objects] + [f"ended: {run}" for run in recovered.runs]
+        lines = [f"clean again: {visible(name)}" for name in recovered.objects] + [
+            f"ended: {run}" for run in recovered.runs
+        ]
         click.echo("\n".join(lines) or ("Nothing was found." if recovered.unseen else "Nothing was injected."))
     recovered.check()

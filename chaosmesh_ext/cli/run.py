@@ -13,6 +13,7 @@ import click
 
 from chaosmesh_ext.cli.consent import consent
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.visible import visible_lines
 
 __all__ = ["run"]
 
@@ -148,7 +149,7 @@ def _rehearse(experiment: dict[str, Any], variables: tuple[dict[str, Any], tuple
         shown = {"run": found.run, "steps": msgspec.to_builtins(found.steps), "left_out": found.left_out}
         click.echo(json.dumps(shown))
     else:
-        click.echo("\n".join(show(found)))
+        click.echo(visible_lines("\n".join(show(found))))
     return next((step.exit_code for step in found.steps if step.exit_code), 0)
 
 

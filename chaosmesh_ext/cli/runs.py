@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosmesh_ext.visible import visible
+
 if TYPE_CHECKING:
     from chaosmesh_ext.run import Injection
 
@@ -59,7 +61,7 @@ def _lines(injection: Injection) -> Iterator[str]:
         words.append(f"by {injection.holder} since {injection.since}")
     if injection.experiment:
         words.append(injection.experiment)
-    yield "  ".join(words)
-    yield from (f"  {name}" for name in injection.objects)
-    yield from (f"  lock on {name}" for name in injection.locks)
-    yield from (f"  conflict: {conflict}" for conflict in injection.conflicts)
+    yield "  ".join(map(visible, words))
+    yield from (f"  {visible(name)}" for name in injection.objects)
+    yield from (f"  lock on {visible(name)}" for name in injection.locks)
+    yield from (f"  conflict: {visible(conflict)}" for conflict in injection.conflicts)

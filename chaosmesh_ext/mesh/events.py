@@ -14,6 +14,7 @@ from chaosmesh_ext.mesh.lease import RunLease, time_text
 from chaosmesh_ext.mesh.ledger import LABEL
 from chaosmesh_ext.mesh.place import Place
 from chaosmesh_ext.mesh.writes import Holding
+from chaosmesh_ext.visible import visible
 
 __all__ = ["INJECTED", "REMOVED", "announce"]
 
@@ -69,7 +70,7 @@ def _message(place: Place, lease: RunLease, what: str, *, removed: bool) -> str:
 
 def _short(text: str) -> str:
     """A title in one line, so short that what stops the fault is not cut off."""
-    words = " ".join(text.split())
+    words = visible(text)
     return words if len(words) <= 200 else words[:197] + "..."
 
 

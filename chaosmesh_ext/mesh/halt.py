@@ -13,6 +13,7 @@ from chaosmesh_ext.errors import Conflict
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.lease import time_text
 from chaosmesh_ext.mesh.system import MANAGED, create_there
+from chaosmesh_ext.visible import visible
 
 __all__ = ["HALT", "Halt", "halt", "halted", "resume", "whoami"]
 
@@ -21,7 +22,10 @@ HALT: Final = "chaosmesh-halt"
 
 
 class Halt(msgspec.Struct, frozen=True):
-    """Who halted all runs, when, and why. by: ``user@host``. at: RFC 3339, by the API server's clock."""
+    """Who halted all runs, when, and why. by: ``user@host``. at: RFC 3339, by the API server's clock.
+
+    Each is one line without control characters: it is shown on the terminals of those who are stopped.
+    """
 
     by: str
     at: str
@@ -42,7 +46,7 @@ def halt(client: Client, namespace: str, by: str, reason: str) -> Halt:
 
     Where somebody has halted them already, that halt stays, and is returned.
     """
-    wanted = Halt(by, time_text(client.server_time()), reason)
+    wanted = Halt(visible(by), time_text(client.server_time()), visible(reason))
     while True:
         try:
             create_there(client, _object(namespace, wanted))
@@ -78,9 +82,9 @@ def whoami() -> str:
 def _read(obj: Obj) -> Halt:
     data: dict[str, Any] = obj.get("data") or {}
     return Halt(
-        by=str(data.get("by") or "somebody"),
-        at=str(data.get("at") or obj["metadata"].get("creationTimestamp", "")),
-        reason=str(data.get("reason") or "no reason given"),
+        by=visible(data.get("by") or "somebody"),
+        at=visible(data.get("at") or obj["metadata"].get("creationTimestamp", "")),
+        reason=visible(data.get("reason") or "no reason given"),
     )
 
 

@@ -16,6 +16,7 @@ from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import LABEL
 from chaosmesh_ext.mesh.pointer import Op, join
+from chaosmesh_ext.visible import visible
 
 __all__ = ["DEADLINE", "EXPERIMENT", "LeaseLost", "RunLease", "renew", "time_text", "when"]
 
@@ -65,11 +66,11 @@ class RunLease(msgspec.Struct, frozen=True):
         return cls(
             run=str(meta["name"]).removeprefix(_PREFIX),
             namespace=meta["namespace"],
-            holder=str(spec.get("holderIdentity") or ""),
+            holder=visible(spec.get("holderIdentity") or ""),
             duration=float(spec.get("leaseDurationSeconds") or 0),
             renewed=when(spec.get("renewTime")),
             deadline=when(notes.get(DEADLINE)),
-            experiment=str(notes.get(EXPERIMENT) or ""),
+            experiment=visible(notes.get(EXPERIMENT) or ""),
             uid=meta.get("uid", ""),
             version=meta.get("resourceVersion", ""),
             acquired=when(spec.get("acquireTime")),

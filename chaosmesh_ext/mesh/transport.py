@@ -16,6 +16,7 @@ import urllib3
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.redaction import remember, remember_header
+from chaosmesh_ext.visible import visible
 
 __all__ = ["Access", "Kubeconfig", "Origin", "Secrets", "ServiceAccount", "one_line", "with_client_cert"]
 
@@ -176,5 +177,5 @@ def _without_user(url: str) -> str:
 
 
 def one_line(words: object) -> str:
-    """WORDS, an error perhaps, without line breaks."""
-    return " ".join(str(words).split())
+    """WORDS, an error perhaps or what a server said, without line breaks and control characters."""
+    return visible(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chaosmesh_ext.mesh import halted
+from chaosmesh_ext.mesh.halt import HALT
 
 
 @pytest.fixture
@@ -35,3 +36,21 @@ def test_scripts_read_them_as_json(told, client):
 
 def test_a_halt_needs_no_reason(told, client):
     assert told("halt")["reason"] == "no reason given"
+
+
+EVIL = "a\nError: all is well\x1b[2J\x9b31m\u202e"
+SHOWN = r"a Error: all is well\x1b[2J\x9b31m\u202e"
+
+
+def test_a_reason_does_nothing_on_the_terminals_of_others(said, told, client):
+    assert f"Halted: {SHOWN}." in said("halt", "--reason", EVIL)
+    assert told("halt")["reason"] == SHOWN
+    assert f": {SHOWN}." in said("resume")
+
+
+def test_nor_does_one_that_another_program_wrote(said, client):
+    said("halt")
+    there = client.get("ConfigMap", "ours", HALT)
+    client.replace({**there, "data": {"by": EVIL, "at": EVIL, "reason": EVIL}})
+    assert f"Halted already, by {SHOWN} at {SHOWN}: {SHOWN}." in said("halt")
+    assert f"{SHOWN} had halted them at {SHOWN}: {SHOWN}." in said("resume")
