@@ -36,7 +36,7 @@ class Setting(msgspec.Struct, frozen=True):
         """What TEXT says. Raises InvalidInput, naming the variable, for another type or number than is allowed."""
         kind = type(self.default)
         try:
-            value = _truth(text) if kind is bool else kind(text)
+            value: Any = _truth(text) if kind is bool else kind(text)
         except ValueError:
             wanted = "true or false" if kind is bool else f"a number{self._range()}"
             raise InvalidInput(
@@ -47,9 +47,9 @@ class Setting(msgspec.Struct, frozen=True):
             raise InvalidInput(
                 f"{self.variable}={text[:40]!r} is not allowed: {self.help}; unset it or give a number{self._range()}"
             )
-        return (
-            check_label(f"{self.variable}, the {self.help[0].lower()}{self.help[1:]}:", value) if self.label else value
-        )
+        if self.label:
+            check_label(f"{self.variable}, the {self.help[0].lower()}{self.help[1:]}:", text)
+        return value
 
     def _range(self) -> str:
         return f" from {self.allowed[0]:g} to {self.allowed[1]:g}" if self.allowed else ""

@@ -77,9 +77,9 @@ def test_no_error_does_anything_there(monkeypatch, error, words):
 
 
 def test_what_an_api_server_says_is_one_line():
-    with ScriptedApi(answer(403, {"message": EVIL, "reason": "Forbidden"})) as api:
-        with pytest.raises(errors.Forbidden) as raised:
-            Client(Access(api.url, Secrets({}))).list("Lease")
+    said = answer(403, {"message": EVIL, "reason": "Forbidden"})
+    with ScriptedApi(said) as api, pytest.raises(errors.Forbidden) as raised:
+        Client(Access(api.url, Secrets({}))).list("Lease")
     assert f": {SHOWN}; ask for this permission" in str(raised.value)
 
 
