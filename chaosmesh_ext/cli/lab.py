@@ -106,16 +106,19 @@ def up(
 @_NAME
 @click.option("--all", "everything", is_flag=True, help="Stop every lab of yours.")
 def down(name: str, everything: bool) -> None:
-    """Stop a lab; nothing of it is left. Does nothing when there is none.
+    """Stop a lab; nothing of it is left. Does nothing when there is none. Runs in it are halted and roll back first.
 
     Example: chaos mesh lab down --all
     """
+    from chaosmesh_ext.cli.lab_down import end_runs
     from chaosmesh_ext.lab import state as states
 
     with one_line():
         for each in states.labs() if everything else [name]:
             directory = states.directory_of(each)
             known = directory.exists()
+            if states.is_up(each):
+                end_runs(directory / "kubeconfig")
             killed = states.stop(directory)
             states.remove(directory)
             note = f"; {killed} processes had to be killed" if killed else ""

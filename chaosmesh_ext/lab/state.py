@@ -100,6 +100,14 @@ def load(name: str) -> LabState:
         raise NotFound(f"no lab named {name!r} is up: start it with `chaos mesh lab up --name {name}`") from None
 
 
+def is_up(name: str) -> bool:
+    """Whether there is a lab NAME, and its supervisor runs."""
+    try:
+        return load(name).alive
+    except NotFound:
+        return False
+
+
 @contextmanager
 def starting(directory: Path) -> Iterator[None]:
     """Make the folder of a lab, and keep other commands from starting that lab meanwhile.

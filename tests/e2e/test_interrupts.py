@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -102,6 +103,30 @@ def test_however_often_one_asks_a_run_to_stop_it_rolls_back_and_writes_its_repor
     assert {path.name for path in (tmp_path / "o").iterdir()} == {"journal.json", "report.md", "findings.json"}
     assert json.loads((tmp_path / "o" / "journal.json").read_text())["chaosmesh-ext"]["exit_code"] == 4
     assert injected(lab) == []
+
+
+def test_a_lab_that_goes_down_amid_a_run_ends_it_first_and_its_watchdog(tmp_path):
+    """A watchdog whose API is gone looks for it until the run's deadline, and ten minutes longer."""
+    environ = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    words = [CHAOS, "mesh", "lab", "up", "--name", "goes", "--without-prometheus", "--json"]
+    up = subprocess.run(words, env=environ, capture_output=True, text=True, check=True, timeout=60)
+    down = [CHAOS, "mesh", "lab", "down", "--name", "goes"]
+    try:
+        lab = SimpleNamespace(environ={**environ, **json.loads(up.stdout)["env"]})
+        lab.chaos = lambda *words: subprocess.run(
+            [CHAOS, *words], env=lab.environ, capture_output=True, text=True, check=True, timeout=60
+        )
+        process = start(lab, tmp_path, "mesh", "run", "--out", "o")
+        watchdogs = [one for one in psutil.Process(process.pid).children() if "watchdog" in " ".join(one.cmdline())]
+        assert watchdogs
+        subprocess.run(down, env=environ, check=True, capture_output=True, timeout=60)
+        output = process.communicate(timeout=20)[0]
+        assert process.returncode == 4, output
+        assert "the lab is going down" in output
+        assert "left something" not in output
+        wait_for(lambda: not any(one.is_running() for one in watchdogs), 10)
+    finally:
+        subprocess.run(down, env=environ, check=False, capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
