@@ -92,6 +92,7 @@ def principals(place: Place, view: View, names: Iterable[str] = ()) -> list[str]
     pods = [pod for pod in view.others if pod.get("kind") == "Pod" and running(pod)]
     pods = [pod for pod in pods if pod["metadata"].get("namespace") == place.namespace]
     wanted = set(names)
+    met: set[str] = set()
     found: dict[str, str] = {}
     rest: dict[str, str] = {}
     for pod in pods:
@@ -99,13 +100,14 @@ def principals(place: Place, view: View, names: Iterable[str] = ()) -> list[str]
         account = (pod.get("spec") or {}).get("serviceAccountName") or "default"
         name = workload_of(pod)
         if wanted:
-            mine = not wanted.isdisjoint({name, labels.get("app", ""), pod["metadata"]["name"]})
+            called = wanted & {name, labels.get("app", "")}
+            met |= called
+            mine = bool(called)
         else:
             mine = place.source is not None and selects(place.source.labels, labels)
         (found if mine else rest)[name] = account
-    lacking = wanted - {one for name in found for one in (name, name.rpartition("-")[0])} if wanted else set()
-    if not found or lacking:
-        who = ", ".join(sorted(lacking)) or (place.source.name if place.source else "the source")
+    if not found or wanted - met:
+        who = ", ".join(sorted(wanted - met)) or (place.source.name if place.source else "the source")
         raise InvalidInput(
             f"no pod of {who} runs in {place.namespace}, so its service account is not known: scale it up"
         )
