@@ -5,11 +5,15 @@ itself goes on after an action that failed; our control (chaosmesh_ext.controls)
 """
 
 from chaosmesh_ext.actions.abort import inject_abort
+from chaosmesh_ext.actions.connections import limit_connections
 from chaosmesh_ext.actions.delay import inject_delay
 from chaosmesh_ext.actions.deny_access import deny_access
 from chaosmesh_ext.actions.egress import block_egress
 from chaosmesh_ext.actions.injecting import refused
 from chaosmesh_ext.actions.mirror import mirror_traffic
+from chaosmesh_ext.actions.outliers import eject_outliers
+from chaosmesh_ext.actions.pod_failure import make_pod_fail
+from chaosmesh_ext.actions.propagation import break_propagation
 from chaosmesh_ext.actions.recovery import recover
 from chaosmesh_ext.actions.require_jwt import require_jwt
 from chaosmesh_ext.actions.require_mtls import require_mtls
@@ -21,9 +25,13 @@ from chaosmesh_ext.arguments import checked
 
 __all__ = [
     "block_egress",
+    "break_propagation",
     "deny_access",
+    "eject_outliers",
     "inject_abort",
     "inject_delay",
+    "limit_connections",
+    "make_pod_fail",
     "mirror_traffic",
     "recover",
     "require_jwt",

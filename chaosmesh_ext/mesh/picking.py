@@ -14,7 +14,7 @@ from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import run_of
 from chaosmesh_ext.mesh.place import Fault, Filtered, Place
 
-__all__ = ["INSTEAD", "NONE", "narrow_to", "pick"]
+__all__ = ["INSTEAD", "NONE", "authority", "narrow_to", "pick"]
 
 INSTEAD: Final = "use the EnvoyFilter carrier (carrier: envoyfilter), which leaves the owner's routes alone"
 NONE: Final = "nothing but a change of these routes can do this"
@@ -129,12 +129,12 @@ def narrow_to(place: Place, *, several: bool) -> dict[str, Any]:
     if len(place.destination.ports) > 1:
         narrow["port"] = place.destination.port
     if several and "authority" not in narrow:
-        narrow["authority"] = {"regex": _authority(place)}
+        narrow["authority"] = {"regex": authority(place)}
     return narrow
 
 
-def _authority(place: Place) -> str:
-    """Every way in which a caller may write the host."""
+def authority(place: Place) -> str:
+    """Every way in which a caller may write the host of PLACE, as an expression of RE2."""
     host = place.destination.host
     suffix = f".{place.destination.namespace}.svc.cluster.local"
     if not host.endswith(suffix):

@@ -11,6 +11,7 @@ from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.stores import has_store, store_of
 from chaosmesh_ext.observe.traces import TraceSource
+from chaosmesh_ext.run.absence_proof import AbsenceProver, Absent
 from chaosmesh_ext.run.answer_proof import Answered, AnswerProver, straight
 from chaosmesh_ext.run.cases import Case
 from chaosmesh_ext.run.evidence import Shows, Watched, on_arrival
@@ -60,7 +61,7 @@ def prover_for(
     if errand and (traces is not None or has_store(settings)):
         if traces is None:
             traces = store_of(settings)
-        prover = TraceProver(
+        prover = (AbsenceProver if isinstance(fault, Absent) else TraceProver)(
             traces,
             traffic,
             errand,
@@ -121,7 +122,7 @@ def _shows(fault: Fault, place: Place, carrier: str) -> Shows | None:
     """How FAULT shows in a call, where not as it says itself."""
     if carrier == INBOUND:
         return on_arrival(fault.shows_in)
-    if isinstance(fault, Answered):
+    if isinstance(fault, Answered | Absent):
         # another service's 403 may be one that it was given itself
         return lambda span, trace: span.peer == place.destination.service and fault.shows_in(span, trace)
     return None

@@ -26,7 +26,7 @@ __all__ = ["envoy_filter"]
 _OPERATIONS = {
     "VIRTUAL_HOST": ("MERGE",),
     "HTTP_ROUTE": ("MERGE", "ADD", "INSERT_FIRST", "INSERT_BEFORE", "INSERT_AFTER", "REMOVE"),
-    "HTTP_FILTER": ("INSERT_FIRST", "INSERT_BEFORE", "INSERT_AFTER"),
+    "HTTP_FILTER": ("INSERT_FIRST", "INSERT_BEFORE", "INSERT_AFTER", "MERGE"),
 }
 _ELSEWHERE = (
     "LISTENER",
@@ -73,6 +73,8 @@ def _patch_kind(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
         return
     match = value.get("match") or {}
     yield from (_of_listener if value["applyTo"] == "HTTP_FILTER" else _of_routes)(f"{field}.match", match)
+    if value["applyTo"] == "HTTP_FILTER" and operation == "MERGE":
+        yield from _of_merge(field, match, patch["value"])
     try:
         canonical(value["applyTo"], patch.get("value") or {})
     except InvalidInput as error:
@@ -110,6 +112,18 @@ def _of_listener(field: str, match: Mapping[str, Any]) -> Iterator[Refusal]:
     if "subFilter" in outer and outer.get("name") not in (HTTP_MANAGER, "envoy.http_connection_manager", "", None):
         words = f"Envoy filter: subfilter match requires filter match with {HTTP_MANAGER}"
         yield invalid(f"{field}.listener.filterChain.filter.name", words)
+
+
+def _of_merge(field: str, match: Mapping[str, Any], value: Any) -> Iterator[Refusal]:
+    """A filter's configuration into one that is named."""
+    outer = (((match.get("listener") or {}).get("filterChain") or {}).get("filter")) or {}
+    if not (outer.get("subFilter") or {}).get("name"):
+        words = "MERGE without a subFilter is not implemented by the lab's control plane: name the filter that is meant"
+        yield not_implemented(f"{field}.match.listener", words)
+    config = value.get("typed_config") if isinstance(value, dict) else None
+    if not isinstance(config, dict) or "@type" not in config:
+        words = "MERGE of anything but a typed_config with its @type is not implemented by the lab's control plane"
+        yield not_implemented(f"{field}.patch.value", words)
 
 
 def _sub_filter(field: str, value: Any) -> Iterator[Refusal]:

@@ -22,7 +22,7 @@ from betterproto2.casing import safe_snake_case
 
 from chaosmesh_ext.lab.varint import varint
 
-__all__ = ["Field", "canonical", "encode", "field", "is_default", "lookup", "others"]
+__all__ = ["Field", "canonical", "encode", "field", "is_default", "lookup", "of_url", "others"]
 
 _VARINT = {"bool", "int32", "int64", "uint32", "uint64", "enum"}
 _PACKED = {
@@ -82,7 +82,7 @@ def canonical(message: Any, value: Any) -> Any:
     if message.__module__.endswith(".google.protobuf"):
         if message.__name__ != "Any":
             return value
-        kind = _of_url(value.get("@type"))
+        kind = of_url(value.get("@type"))
         return {"@type": value["@type"], **canonical(kind, {k: v for k, v in value.items() if k != "@type"})}
     if not isinstance(value, Mapping):
         return value
@@ -218,10 +218,10 @@ def _any(message: Any, value: Any) -> bytes:  # noqa: ARG001 one signature for a
 def _packed(text: bytes) -> bytes:
     value = msgspec.json.decode(text)
     url = value.pop("@type", None) if isinstance(value, dict) else None
-    return field(1, str(url).encode()) + field(2, encode(_of_url(url), value))
+    return field(1, str(url).encode()) + field(2, encode(of_url(url), value))
 
 
-def _of_url(url: Any) -> Any:
+def of_url(url: Any) -> Any:
     from envoy_data_plane.message_pool import default_message_pool
 
     found = default_message_pool.url_to_type.get(url)
