@@ -22,10 +22,12 @@ from chaosmesh_ext.mesh.notes import UNDO
 from chaosmesh_ext.mesh.owners import visible
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, TrafficPolicy, View
 from chaosmesh_ext.mesh.pointer import ABSENT, Op, join, look
+from chaosmesh_ext.mesh.surroundings import ISTIO_NAMESPACE
 
 __all__ = ["NAME", "plan", "rule_of"]
 
 NAME: Final = "destinationrule"
+_POLICY: Final = join("spec", "trafficPolicy")
 
 
 def plan(fault: Fault, place: Place, view: View) -> list[Change]:
@@ -36,7 +38,7 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
         raise InvalidInput(
             f"a policy towards {place.destination.service} is for every request: leave out match, and say requests: all"
         )
-    owner = rule_of(view.others, place.destination.host, place.namespace)
+    owner = rule_of(view.others, place)
     if owner is None:
         return [Create(_own(fault, place))]
     meta = owner["metadata"]
@@ -50,22 +52,35 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
     return [Edit("DestinationRule", meta["namespace"], meta["name"], compute)]
 
 
-def rule_of(objs: Iterable[Obj], host: str, namespace: str) -> Obj | None:
-    """The DestinationRule among OBJS that istiod uses for HOST (whole name) and callers in NAMESPACE, or None.
+def rule_of(objs: Iterable[Obj], place: Place) -> Obj | None:
+    """The DestinationRule among OBJS that istiod uses for the host and the callers of PLACE, or None.
 
-    One of the callers' own namespace goes before others, a specific host before a wildcard, then the oldest.
+    Istiod looks in the callers' namespace, then in the host's, then in the root; in each, a specific host goes before a
+    wildcard. Raises InvalidInput where it uses several: merged, or each for some callers.
     """
-    found = []
+    found: dict[tuple[int, bool, int], list[Obj]] = {}
+    homes = [place.namespace, place.destination.namespace, ISTIO_NAMESPACE]
     for obj in objs:
-        if obj.get("kind") != "DestinationRule" or not visible(obj, namespace):
-            continue
         meta = obj["metadata"]
+        if obj.get("kind") != "DestinationRule" or meta["namespace"] not in homes or not visible(obj, place.namespace):
+            continue
         name = obj.get("spec", {}).get("host", "")
         whole = name if "*" in name else fqdn(name, meta["namespace"])
-        if covers(whole, host):
-            rank = (meta["namespace"] != namespace, "*" in whole, -len(whole), str(meta.get("creationTimestamp", "")))
-            found.append(((*rank, meta["name"]), obj))
-    return min(found, key=lambda pair: pair[0])[1] if found else None
+        if covers(whole, place.destination.host):
+            rank = (homes.index(meta["namespace"]), "*" in whole, -len(whole))
+            found.setdefault(rank, []).append(obj)
+    if not found:
+        return None
+    first = found[min(found)]
+    names = " and ".join(f"{obj['metadata']['namespace']}/{obj['metadata']['name']}" for obj in first)
+    if len(first) > 1:
+        raise InvalidInput(f"the DestinationRules {names} all rule {place.destination.service}: merge them first")
+    if "workloadSelector" in first[0]["spec"]:
+        raise InvalidInput(
+            f"DestinationRule {names} rules {place.destination.service} for some callers only: merge it with one for "
+            "all of them first"
+        )
+    return first[0]
 
 
 def _own(fault: TrafficPolicy, place: Place) -> Obj:
@@ -97,35 +112,71 @@ def _set(owner: Obj, fault: TrafficPolicy, place: Place, what: str) -> list[Op]:
         )
     fields: list[Field] = []
     ops: list[Op] = []
-    for at in _policies(owner, place, what):
-        words = fault.for_destination_rule()
-        if look(owner, at) is ABSENT:
-            there = {at: words}
-        else:
-            there = {join(*at.split("/")[1:], key): value for key, value in words.items()}
-        for pointer, value in there.items():
-            was = look(owner, pointer)
-            if was == value:
-                raise InvalidInput(f"{what} has exactly this at {pointer} already: nothing would change")
-            fields.append(Field(pointer, value, () if was is ABSENT else (was,)))
-            ops.append({"op": "add", "path": pointer, "value": value})
+    for pointer, value in _wanted(owner, fault, place, what).items():
+        was = look(owner, pointer)
+        fields.append(Field(pointer, value, () if was is ABSENT else (was,)))
+        ops.append({"op": "add", "path": pointer, "value": value})
+    if not fields:
+        raise InvalidInput(f"{what} says all of this already: nothing would change")
     return enter(owner, place.run, Entry(place.cell, fields=tuple(fields)), ops)
 
 
-def _policies(owner: Obj, place: Place, what: str) -> list[str]:
-    """Where the traffic policies are that rule PLACE: a subset's own, and a port's, replace the whole host's."""
-    subsets = owner.get("spec", {}).get("subsets") or []
-    chosen = [index for index, subset in enumerate(subsets) if place.subset in ("", subset.get("name"))]
+def _wanted(owner: Obj, fault: TrafficPolicy, place: Place, what: str) -> dict[str, Any]:
+    """What is to be set in OWNER, by pointer: what the policies that rule PLACE do not say yet.
+
+    A subset's policy replaces the whole host's, field by field of a TrafficPolicy, and a port's replaces all of it.
+    """
+    words, found = fault.for_destination_rule(), dict[str, Any]()
+    base = look(owner, _POLICY)
+    base = base if isinstance(base, dict) else {}
+    _refuse_ports(base, place, f"{what} has portLevelSettings")
+    if not place.subset:
+        found |= _differing(owner, _POLICY, words)
+    chosen = 0
+    for index, subset in enumerate(owner.get("spec", {}).get("subsets") or []):
+        if place.subset not in ("", subset.get("name")):
+            continue
+        chosen += 1
+        at = join("spec", "subsets", index, "trafficPolicy")
+        policy = subset.get("trafficPolicy") or {}
+        _refuse_ports(policy, place, f"the subset {subset.get('name')} of {what} has portLevelSettings")
+        for field, value in words.items():
+            if field in policy:
+                found |= _differing(owner, f"{at}/{field}", value)
+            elif place.subset:
+                # what it had of the whole host's, it loses with a field of its own
+                own = _over(base.get(field), value)
+                found |= _differing(owner, at, {field: own}) if own != base.get(field) else {}
     if place.subset and not chosen:
         raise InvalidInput(f"{what} does not define the subset {place.subset} of {place.destination.service}")
-    found = [join("spec", "trafficPolicy")] if not place.subset else []
-    for index in chosen:
-        at = join("spec", "subsets", index, "trafficPolicy")
-        if place.subset or look(owner, at) is not ABSENT:
-            found.append(at)
-    for at in found:
-        if look(owner, f"{at}/portLevelSettings") is not ABSENT:
-            raise InvalidInput(
-                f"{what} has portLevelSettings at {at}, which this would not change: no fault of ours does yet"
-            )
     return found
+
+
+def _differing(owner: Obj, at: str, value: Any) -> dict[str, Any]:
+    """The fewest fields by which OWNER says VALUE at AT, beside what else is said there."""
+    was = look(owner, at)
+    if was == value:
+        return {}
+    if isinstance(was, dict) and isinstance(value, dict):
+        return {
+            pointer: inner
+            for key, one in value.items()
+            for pointer, inner in _differing(owner, f"{at}{join(key)}", one).items()
+        }
+    return {at: value}
+
+
+def _over(base: Any, value: Any) -> Any:
+    """BASE with VALUE laid over it."""
+    if not isinstance(base, dict) or not isinstance(value, dict):
+        return value
+    return {**base, **{key: _over(base.get(key), one) for key, one in value.items()}}
+
+
+def _refuse_ports(policy: Any, place: Place, what: str) -> None:
+    for entry in policy.get("portLevelSettings") or []:
+        if (entry.get("port") or {}).get("number") == place.destination.port:
+            raise InvalidInput(
+                f"{what} for the port {place.destination.port} of {place.destination.service}, which replace what "
+                "would be set: no fault of ours changes those yet"
+            )

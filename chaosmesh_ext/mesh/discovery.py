@@ -70,14 +70,16 @@ def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
         filters=tuple(_permitted(client, "EnvoyFilter", place.namespace)),
         rollouts=tuple(_rollouts(client, mine["metadata"]["namespace"])) if mine else (),
         delegates=delegates(services, mine) if mine else (),
-        others=tuple(obj for kind in kinds for obj in _others(client, kind, place.namespace, spaces)),
+        others=tuple(obj for kind in kinds for obj in _others(client, kind, spaces)),
         bound=bound(services, place.destination.host, by_gateway) if by_gateway else (),
     )
 
 
-def _others(client: Client, kind: str, namespace: str, spaces: Iterable[str]) -> list[Obj]:
-    """Pods are many, and only the callers' are asked for."""
-    return client.list(kind, namespace) if kind == "Pod" else everywhere(client, kind, spaces)
+def _others(client: Client, kind: str, spaces: Iterable[str]) -> list[Obj]:
+    """Pods are many, and only those of SPACES are asked for."""
+    if kind == "Pod":
+        return [pod for namespace in sorted(spaces) for pod in client.list(kind, namespace)]
+    return everywhere(client, kind, spaces)
 
 
 def everywhere(client: Client, kind: str, namespaces: Iterable[str], *, labels: str = "") -> list[Obj]:

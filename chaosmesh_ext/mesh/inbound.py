@@ -6,15 +6,17 @@ is a listener change: connections drain, and a warm one meets the old configurat
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.envoyfilter import FILTER, settings
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
 from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, View
 
-__all__ = ["NAME", "plan"]
+__all__ = ["NAME", "filter_of", "plan"]
 
 NAME: Final = "inbound"
 _ROUTER: Final = "envoy.filters.http.router"
@@ -39,23 +41,27 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
         raise InvalidInput(
             f"{place.destination.service} has no pods in the mesh whose sidecar could do it: leave out carrier: {NAME}"
         )
-    manager = {"filter": {"name": _MANAGER, "subFilter": {"name": _ROUTER}}}
+    return [Create(filter_of(place, settings(fault, place)))]
+
+
+def filter_of(place: Place, config: Mapping[str, Any], *, proxy: Mapping[str, str] | None = None) -> Obj:
+    """The EnvoyFilter that puts a fault filter with CONFIG in front of the applications behind PLACE.
+
+    PROXY: of the sidecars' node metadata, by which one of several with the same labels is meant. Istiod caches routes
+    by the EnvoyFilter's name and would mix such patches up; listeners it does not cache.
+    """
+    match: dict[str, Any] = {
+        "context": "SIDECAR_INBOUND",
+        "listener": {"filterChain": {"filter": {"name": _MANAGER, "subFilter": {"name": _ROUTER}}}},
+    }
+    if proxy:
+        match["proxy"] = {"metadata": dict(proxy)}
+    value = {"name": FILTER, "typed_config": dict(config)}
+    patch = {"applyTo": "HTTP_FILTER", "match": match, "patch": {"operation": "INSERT_BEFORE", "value": value}}
     obj = {
         "apiVersion": KINDS["EnvoyFilter"].api_version,
         "kind": "EnvoyFilter",
         "metadata": {"name": place.name, "namespace": place.destination.namespace},
-        "spec": {
-            "workloadSelector": {"labels": dict(place.destination.selector)},
-            "configPatches": [
-                {
-                    "applyTo": "HTTP_FILTER",
-                    "match": {"context": "SIDECAR_INBOUND", "listener": {"filterChain": manager}},
-                    "patch": {
-                        "operation": "INSERT_BEFORE",
-                        "value": {"name": FILTER, "typed_config": settings(fault, place)},
-                    },
-                }
-            ],
-        },
+        "spec": {"workloadSelector": {"labels": dict(place.destination.selector)}, "configPatches": [patch]},
     }
-    return [Create(created(obj, place.run, place.cell))]
+    return created(obj, place.run, place.cell)

@@ -41,7 +41,7 @@ _NAME: Final = re.compile(r"chaos-([0-9a-f]{8})-\d+")
 _MARKER: Final = re.compile(r"chaosmesh=([0-9a-f]{8})-(\d+|(?=\[))")
 """A condition on our marker: run, and cell, which is empty where every cell of the run is meant."""
 _RUN: Final = re.compile(r'"run":\s*"([0-9a-f]{8})"')
-_LISTS: Final = ("http",)
+_LISTS: Final = ("http", "subsets")
 """The lists of an Istio object that an owner may reorder under us; an index in one of them is where to look first."""
 
 

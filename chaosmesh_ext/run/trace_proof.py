@@ -228,7 +228,7 @@ class TraceProver:
             watched=self._watched,
             shows=self._shows,
             began=began,
-            burst=self._fault.burst,
+            burst=self._fault.burst if self._taken is None else min(self._fault.burst, self._traffic.budget),
         )
 
     def _shows(self, trace: Trace | None) -> bool:
