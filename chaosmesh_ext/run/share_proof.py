@@ -198,7 +198,7 @@ class ShareProver:
         asked = f"is {dict(self._watched.match)} what those calls are like, " if self._watched.match else ""
         return (
             f"calls {self._watched} are not divided as they should be within {self._timeout:g} s: "
-            f"{_counted(versions)}; {asked}does the marker survive (tracestate forwarded), and are the sidecars in sync?"
+            f"{_counted(versions)}; {asked}does the marker survive (tracestate forwarded), are the sidecars in sync?"
         )
 
     def _control_is_as_before(self, answers: tuple[Answer, ...]) -> None:
