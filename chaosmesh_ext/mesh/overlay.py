@@ -139,8 +139,14 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
 
 
 def _refuse_idle(what: str, routes: list[Obj], copies: Mapping[int, Obj], place: Place) -> None:
-    """A change that changes nothing would be called live and prove nothing."""
+    """A change that changes nothing would be called live and prove nothing; undo must know our route by its content."""
     same = ("name", "match")
+    theirs = [_without(route, ("name",)) for route in routes if not run_of(_name(route))]
+    if any(_without(copy, ("name",)) in theirs for copy in copies.values()):
+        raise InvalidInput(
+            f"{what} has exactly such a route already, of its owner's, and undo could not tell them apart: change the "
+            "value a little, or take requests: marked"
+        )
     if all(_without(copy, same) == _without(routes[index], same) for index, copy in copies.items()):
         raise InvalidInput(f"{what}: its routes for {place} are like that already: there is nothing to change")
 

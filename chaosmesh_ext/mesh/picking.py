@@ -51,7 +51,7 @@ def pick(
         if "redirect" in route or "directResponse" in route:
             beside = "Istio refuses a fault beside that" if filtered else "calls nobody"
             why = f"{label} answers by itself, and {beside}"
-        elif place.subset and not _only_subset(what, label, route, place, namespace):
+        elif place.subset and not _only_subset(what, label, route, place, namespace, instead):
             why = f"{label} does not go to the subset {place.subset}"
         matches = _matches(route, narrow, label, reasons, before, needed=not why)
         if why:
@@ -104,7 +104,7 @@ def _matches(
     return found
 
 
-def _only_subset(what: str, label: str, route: Obj, place: Place, namespace: str) -> bool:
+def _only_subset(what: str, label: str, route: Obj, place: Place, namespace: str, instead: str) -> bool:
     """Whether all requests of ROUTE go to the place's subset; raises where some do."""
     targets = [part.get("destination", {}) for part in route.get("route", []) if part.get("weight", 1)]
     ours = [
@@ -114,7 +114,7 @@ def _only_subset(what: str, label: str, route: Obj, place: Place, namespace: str
     if any(ours) and not all(ours):
         raise InvalidInput(
             f"{what}: {label} splits its requests, and a VirtualService's fault would hit more than the subset "
-            f"{place.subset}; {INSTEAD}"
+            f"{place.subset}; {instead}"
         )
     return bool(ours) and all(ours)
 

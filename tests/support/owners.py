@@ -9,7 +9,7 @@ from typing import Any
 from overlays import EVERYBODY, FAULTS, RUN, place
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.faults import Abort, Delay
+from chaosmesh_ext.faults import Abort, Delay, Retries, Routes, Timeout
 from chaosmesh_ext.mesh import Edit, View, ledger, overlay
 from chaosmesh_ext.mesh.pointer import apply
 
@@ -23,8 +23,18 @@ CELLS: list[tuple[Any, dict[str, Any]]] = [
     (Abort(507), EVERYBODY),
     (Abort(507, percentage=50), EVERYBODY),
     (Abort(507), {**EVERYBODY, "subset": "v1"}),
+    (Timeout(3), {}),
+    (Timeout(3), {"marker": None}),
+    (Timeout(0), {"source": None, "match": {"uri": {"prefix": "/prod"}}}),
+    (Timeout(5), EVERYBODY),
+    (Retries(3, "5xx"), {"source": None}),
+    (Retries(0), {**EVERYBODY, "subset": "v1"}),
+    (Routes(), {"source": None}),
+    (Routes(({"uri": {"prefix": "/prod"}}, {"method": {"exact": "PUT"}})), {"source": None}),
+    (Routes(({"uri": {"prefix": "/prod"}},)), EVERYBODY),
 ]
-"""Faults and their scopes: marked, by caller, by match, for everybody."""
+"""Faults and their scopes: marked, by caller, by match, for everybody; changes of routes; routes narrowed."""
+
 
 THEIRS = {"delay": {"fixedDelay": "9s", "percentage": {"value": 1}}}
 
@@ -32,7 +42,7 @@ THEIRS = {"delay": {"fixedDelay": "9s", "percentage": {"value": 1}}}
 class Two:
     """The object as it is (`shared`), and as the owner's edits alone would have left it (`alone`).
 
-    theirs: the owner has set a fault of his own meanwhile. memory: what our run wrote, as it remembers it.
+    theirs: the owner has set a fault of his own, or a match that we had set, meanwhile. narrowed: we set matches. memory: what our run wrote, as it remembers it.
     """
 
     def __init__(self, owner: dict[str, Any]) -> None:
@@ -43,6 +53,7 @@ class Two:
         self.memory: dict[str, tuple[ledger.Entry, ...]] = {}
         self.live: list[str] = []
         self.theirs = False
+        self.narrowed = False
         self._names = 0
         self.conflicts: list[str] = []
 
@@ -57,6 +68,7 @@ class Two:
             return False
         assert isinstance(change, Edit)
         self.shared = apply(self.shared, change.compute(self.shared))
+        self.narrowed |= isinstance(fault, Routes)
         self.memory[cell] = tuple(one for one in ledger.entries(self.shared, RUN) if one.cell == cell)
         self.live.append(cell)
         return True
@@ -139,6 +151,11 @@ def _set(**fields: Any):
 def _set_theirs(two: Two, at: int) -> None:
     two.theirs = True
     two.on_route(at, _set(fault=THEIRS))
+
+
+def _change_match(two: Two, at: int) -> None:
+    two.theirs |= two.narrowed
+    two.on_route(at, _set(match=[{"uri": {"prefix": f"/{at}"}}]))
 
 
 def _add(two: Two, at: int) -> None:
@@ -230,7 +247,7 @@ EDITS: dict[str, Any] = {
     "change weights": lambda two, at: two.on_route(
         at, _set(route=[{"destination": {"host": "details", "subset": "v1"}, "weight": at}])
     ),
-    "change a match": lambda two, at: two.on_route(at, _set(match=[{"uri": {"prefix": f"/{at}"}}])),
+    "change a match": _change_match,
     "rename a route": lambda two, at: two.on_route(at, _set(name=two.name())),
     "set a fault of his own": _set_theirs,
     "add a route": _add,
