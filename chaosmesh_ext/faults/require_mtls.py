@@ -59,7 +59,8 @@ class RequireMtls(msgspec.Struct, frozen=True):
                 "a handshake comes before any request, and is the same for every caller: say requests: all, and leave "
                 "out source"
             )
-        for obj in view.others:
+        # Istio takes the oldest of several
+        for obj in sorted(view.others, key=lambda one: str(one["metadata"].get("creationTimestamp", ""))):
             meta, spec = obj["metadata"], obj.get("spec") or {}
             if obj.get("kind") != "PeerAuthentication" or meta["namespace"] != place.destination.namespace:
                 continue

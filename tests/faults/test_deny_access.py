@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import pytest
+from places import place
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.faults import DenyAccess
+from chaosmesh_ext.mesh import Destination, Source, View
+from chaosmesh_ext.model import Marker, Workload
+
+DETAILS = Destination("details.shop.svc.cluster.local", "details", "shop", 9080, (9080,), {"app": "details"})
+PAGE = Source("productpage-v1", "default", {"app": "productpage"}, (Workload("productpage", "v1"),))
+POD = {
+    "kind": "Pod",
+    "metadata": {"name": "productpage-v1", "namespace": "default", "labels": {"app": "productpage"}},
+    "spec": {"serviceAccountName": "page"},
+}
+MINE = "cluster.local/ns/default/sa/page"
+
+
+def made(fault: DenyAccess, *others: dict, **where: object) -> dict:
+    where = {"destination": DETAILS, "marker": Marker("12345678", "1"), **where}
+    (change,) = fault.changes(place(**where), View(others=(POD, *others)))
+    return change.obj
+
+
+def allows(name: str, namespace: str = "shop", **spec: object) -> dict:
+    return {"kind": "AuthorizationPolicy", "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+
+
+def test_it_stands_beside_the_pods_that_enforce_it():
+    obj = made(DenyAccess(paths=("/details/*",), methods=("GET",)))
+    assert (obj["metadata"]["name"], obj["metadata"]["namespace"]) == ("chaos-12345678-1", "shop")
+    assert (obj["spec"]["selector"], obj["spec"]["action"]) == ({"matchLabels": {"app": "details"}}, "DENY")
+    (rule,) = obj["spec"]["rules"]
+    assert rule["to"] == [{"operation": {"paths": ["/details/*"], "methods": ["GET"]}}]
+    assert "from" not in rule
+    assert rule["when"][0]["values"][0] == "chaosmesh=12345678-1"
+
+
+def test_a_source_is_told_by_its_principal_and_a_spared_one_too():
+    assert made(DenyAccess(), source=PAGE)["spec"]["rules"][0]["from"] == [{"source": {"principals": [MINE]}}]
+    spared = made(DenyAccess(spared=("productpage-v1",)))["spec"]["rules"][0]["from"]
+    assert spared == [{"source": {"notPrincipals": [MINE]}}]
+
+
+def test_for_everybodys_requests_it_has_no_condition():
+    assert "when" not in made(DenyAccess(namespaces=("guests",)), marker=None)["spec"]["rules"][0]
+
+
+def test_whom_a_subset_does_not_select_it_does_not_refuse():
+    there = Destination("h", "details", "shop", 9080, (9080,), {"app": "details", "version": "v2"})
+    assert made(DenyAccess(), destination=there)["spec"]["selector"]["matchLabels"]["version"] == "v2"
+
+
+def test_to_allow_nothing_is_a_policy_without_rules():
+    assert made(DenyAccess(allow_nothing=True), marker=None)["spec"] == {
+        "selector": {"matchLabels": {"app": "details"}},
+        "action": "ALLOW",
+    }
+
+
+@pytest.mark.parametrize("selector", [{}, {"selector": {"matchLabels": {"app": "details"}}}])
+def test_to_allow_nothing_beside_one_that_allows_something_is_refused(selector):
+    """Istio lets through whom any of them allows, so ours would do nothing to those."""
+    with pytest.raises(InvalidInput, match="AuthorizationPolicy shop/viewer allows some requests to details"):
+        made(DenyAccess(allow_nothing=True), allows("viewer", rules=[{}], **selector), marker=None)
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        allows("viewer", "default", rules=[{}]),
+        allows("viewer", rules=[{}], selector={"matchLabels": {"app": "ratings"}}),
+        allows("nothing"),
+        allows("deny", rules=[{}], action="DENY"),
+    ],
+    ids=["another namespace's", "another workload's", "one that allows nothing", "one that denies"],
+)
+def test_policies_that_allow_nobody_here_are_in_nobodys_way(beside):
+    assert made(DenyAccess(allow_nothing=True), beside, marker=None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "where", "words"),
+    [
+        (DenyAccess(), {"marker": None}, "would refuse everybody's requests to details"),
+        (DenyAccess(allow_nothing=True), {}, "say requests: all"),
+        (DenyAccess(allow_nothing=True), {"marker": None, "source": PAGE}, "leave out source"),
+        (DenyAccess(principals=(MINE,)), {"source": PAGE}, "not both"),
+    ],
+)
+def test_what_it_cannot_be_is_refused(fault, where, words):
+    with pytest.raises(InvalidInput, match=words):
+        made(fault, **where)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"paths": ("details",)}, "neither with / nor with"),
+        ({"paths": ("/details?x=1",)}, "has a query"),
+        ({"methods": ("get",)}, "write GET"),
+        ({"principals": ("productpage",)}, "principal 'productpage' is none"),
+        ({"allow_nothing": True, "paths": ("/",)}, "leave out paths"),
+    ],
+)
+def test_arguments_that_istio_would_never_match_are_refused(arguments, words):
+    with pytest.raises(InvalidInput, match=words):
+        DenyAccess(**arguments)
+
+
+def test_its_facts_say_what_is_denied():
+    facts = DenyAccess(paths=("/details/1",), methods=("GET",)).facts("details", ("productpage-v1",), "", "policy")
+    assert str(facts) == "GET /details/1 denied"
+    assert not facts.at_the_caller
