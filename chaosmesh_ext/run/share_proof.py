@@ -107,20 +107,20 @@ class ShareProver:
         versions = [version for _, version in found[start:]]
         if not found:
             raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
-        if not self._alike:
-            if weight < SURE or len(versions) < min(need, _FEWEST):
-                raise NotProven(self._never([version for _, version in found]))
-            if why := misfit(versions, self._shares):
-                raise NotProven(f"calls {self._watched} are not divided as they should be: {why}")
+        plain = not self._alike and weight >= SURE and len(versions) >= need
+        if not plain and not self._alike and (weight <= 0 or misfit(versions, self._shares)):
+            raise NotProven(self._never([version for _, version in found]))
+        if plain and (why := misfit(versions, self._shares)):
+            raise NotProven(f"calls {self._watched} are not divided as they should be: {why}")
         clean = tuple(future.result() for future in controls)
         self._control_is_as_before(clean)
-        if self._alike:
-            self._taken(written)
-        first = found[start][0] if not self._alike else written
+        if not plain:  # too few calls in the time, or too like what was before: as far as it goes, it fits
+            self._taken(time.time())
+        first = found[start][0] if plain else written
         answers = sorted((one for one in hunt.answers() if one.started >= first), key=lambda one: one.started)
         return Live(
-            by="sync" if self._alike else "traces",
-            live_after=None if self._alike else max(first - written, 0.0),
+            by="traces" if plain else "sync",
+            live_after=max(first - written, 0.0) if plain else None,
             traces=tuple(one.trace_id for one in answers[:_FEWEST]),
             requests=hunt.sent + len(clean),
             answers=tuple(answers),
@@ -132,16 +132,23 @@ class ShareProver:
         began = time.time()
         hunt = self._hunt(began)
         found: list[tuple[float, str]] = []
+        weight = 0.0
         for _ in hunt.rounds(began + self._timeout, 0.03, spare=0):
             found = self._arrived(hunt)
             self.met_late = Counter({self._watched.destination: hunt.sent})
             start, weight = latest([version for _, version in found], self._before, self._shares)
             if self._alike and len(found) >= _FEWEST:
-                self._taken(began)
+                self._taken(time.time())
                 return None
             if weight >= SURE and len(found) - start >= _FEWEST:
                 self.met_late = Counter({self._watched.destination: start})
                 return max(found[start][0] - began, 0.0) if start else 0.0
+        if weight > 0 and len(found) >= _FEWEST:
+            try:
+                self._taken(time.time())
+            except NotProven as error:
+                raise LeftBehind(f"the shares of {self._watched} were put back, but: {error}") from error
+            return None
         raise LeftBehind(
             f"the shares of {self._watched} were put back, but its {len(found)} calls still arrive as if they were not "
             f"({_counted([version for _, version in found])}) after {self._timeout:g} s: are the sidecars in sync with "
