@@ -49,7 +49,7 @@ def _fresh():
 @pytest.mark.parametrize(("activity", "name", "values"), list(activities()))
 def test_an_argument_of_another_kind_is_refused_before_anything_is_done(activity, name, values):
     required = {
-        one.name: RIGHT.get(typing.get_origin(one.annotation) or one.annotation)
+        one.name: RIGHT.get(typing.get_origin(one.annotation) or one.annotation, "x")
         for one in inspect.signature(activity).parameters.values()
         if one.default is inspect.Parameter.empty
     }

@@ -122,6 +122,7 @@ def test_a_run_whose_tolerances_hold_is_upheld(bench):
         "exit_code": 0,
         "unmet": [],
         "problems": [],
+        "notes": [],
         "run": journal["chaosmesh-ext"]["run"],
     }
     assert journal["run"][0]["tolerance_met"] is True
