@@ -5,7 +5,7 @@ findings. Without data a probe fails; it never gives a value that a tolerance co
 """
 
 from chaosmesh_ext.arguments import checked
-from chaosmesh_ext.probes.arrivals import arrival_shares
+from chaosmesh_ext.probes.arrivals import arrival_shares, arrivals_per_request
 from chaosmesh_ext.probes.compare import compare
 from chaosmesh_ext.probes.found import findings
 from chaosmesh_ext.probes.http import against_control, body_section, header, response_time, sections, status
@@ -28,6 +28,7 @@ from chaosmesh_ext.probes.traces import (
 __all__ = [
     "against_control",
     "arrival_shares",
+    "arrivals_per_request",
     "body_section",
     "call_durations",
     "call_flags",
