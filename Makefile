@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak conformance fidelity check tools lab-up lab-down clean
+.PHONY: help setup demo test soak conformance fidelity catalogue check tools lab-up lab-down clean
 
 # LAB=istiod: the same commands with the real control plane, API server and Jaeger, once `make tools` built them
 LAB ?= embedded
@@ -43,6 +43,10 @@ conformance: tools ## The same tests on the lab's own parts and on istiod, kube-
 
 fidelity: tools ## Write docs/fidelity.md from what both sides are seen to do
 	@pytest -n 3 --dist loadgroup -q --real --write-fidelity tests/conformance
+
+catalogue: tools ## Run every experiment on istiod too, and write docs/catalogue.md
+	@pytest -n 3 --dist worksteal -q --real --write-catalogue tests/e2e/test_every_experiment.py
+	@$(BIN)/python tests/support/catalogue.py
 
 check: setup ## Lint, types, and the layers between the packages
 	@ruff check .

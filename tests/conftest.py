@@ -31,6 +31,9 @@ def pytest_runtest_setup() -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--real", action="store_true", help="tests/conformance also on istiod, kube-apiserver and Jaeger")
     parser.addoption("--write-fidelity", action="store_true", help="write docs/fidelity.md; needs --real")
+    parser.addoption(
+        "--write-catalogue", action="store_true", help="write what experiments answered on istiod; with --real"
+    )
     group = parser.getgroup("safety", "tests/safety")
     group.addoption("--safety", type=int, default=20, metavar="N", help="how many cases of struck runners are played")
     group.addoption("--safety-seed", type=int, default=5, metavar="N", help="which cases: another seed, others")
