@@ -116,7 +116,7 @@ class DenyAccess(msgspec.Struct, frozen=True):
         return {"selector": chosen, "action": "ALLOW"}
 
     def shows_in(self, span: Span, trace: Trace) -> bool:
-        """Whether SPAN's call met it; see `arrival.refused_call`."""
+        """Whether SPAN's call met it: 403 from the called sidecar itself, and nobody was called behind it."""
         return arrival.denied_call(span, trace)
 
     def shows_in_answer(self, answer: Answer) -> bool:

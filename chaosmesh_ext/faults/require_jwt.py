@@ -68,7 +68,7 @@ class RequireJwt(msgspec.Struct, frozen=True):
         ]
 
     def shows_in(self, span: Span, trace: Trace) -> bool:
-        """Whether SPAN's call, without a token, met it; see `arrival.refused_call`."""
+        """Whether SPAN's call, without a token, met it: 403 from the called sidecar itself."""
         return arrival.denied_call(span, trace)
 
     def shows_in_answer(self, answer: Answer) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,11 +10,13 @@ from typing import Any, Final
 import msgspec
 import yaml
 
-__all__ = ["EXPERIMENTS", "WEAKNESS", "Experiment", "shipped"]
+__all__ = ["BOOKINFO", "EXPERIMENTS", "WEAKNESS", "Experiment", "shipped"]
 
 EXPERIMENTS: Final = Path(__file__).parents[2] / "experiments"
+BOOKINFO: Final = "Bookinfo"
+_TOPOLOGY: Final = re.compile(r"experiments/topologies/[\w-]+\.yaml")
 WEAKNESS: Final = "weakness"
-"""The tag of an experiment whose answer on Bookinfo is no: `chaos mesh run` exits 1."""
+"""The tag of an experiment whose answer on its application is no: `chaos mesh run` exits 1."""
 
 
 class Experiment(msgspec.Struct, frozen=True):
@@ -39,7 +42,7 @@ class Experiment(msgspec.Struct, frozen=True):
 
     @property
     def exit_code(self) -> int:
-        """Of `chaos mesh run` on Bookinfo."""
+        """Of `chaos mesh run` on its application."""
         return 1 if WEAKNESS in self.tags else 0
 
     def activities(self, *parts: str) -> Iterator[Mapping[str, Any]]:
@@ -52,6 +55,12 @@ class Experiment(msgspec.Struct, frozen=True):
         }
         for part in parts or found:
             yield from found[part]
+
+    @property
+    def application(self) -> str:
+        """What it is for: Bookinfo, or the service graph that its description names."""
+        found = _TOPOLOGY.search(self.description)
+        return found[0] if found else BOOKINFO
 
     @property
     def actions(self) -> tuple[str, ...]:
