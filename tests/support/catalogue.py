@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from shipped_experiments import EXPERIMENTS, Experiment, shipped
+from shipped_experiments import BOOKINFO, EXPERIMENTS, Experiment, shipped
 
 from chaosmesh_ext import actions, mesh
 from chaosmesh_ext.faults import FAULTS
@@ -40,15 +40,15 @@ the fault while it is live, what no other request may show, and what must be gon
 """
 _EXPERIMENTS = """## Experiments
 
-The answer of each on Bookinfo: on the lab in every run of the tests (`tests/e2e/test_every_experiment.py`), and on
-istiod, kube-apiserver and Jaeger with `make catalogue`. `weakness found` is exit code 1, `upheld` is 0.
+The answer of each: on the lab in every run of the tests, and, of those for Bookinfo, on istiod, kube-apiserver and
+Jaeger with `make catalogue` (`tests/e2e/test_every_experiment.py`). `weakness found` is exit code 1, `upheld` is 0.
 """
 _README = """# Experiments
 
 One file a question. Each runs as it is on the lab (`chaos mesh lab run -- chaos mesh run experiments/NAME.yaml`), and
-elsewhere where there is a Bookinfo; change names and numbers for an application of your own. Only requests that an
-experiment marked meet its faults, where its description does not say otherwise. This table is made from the files:
-`python tests/support/catalogue.py`.
+elsewhere where there is a Bookinfo; change names and numbers for an application of your own. One for another
+application says how to have that in a lab (`--topology`). Only requests that an experiment marked meet its faults, where
+its description does not say otherwise. This table is made from the files: `python tests/support/catalogue.py`.
 """
 
 
@@ -76,8 +76,15 @@ def _proof(fault: type) -> str:
     for name in ("shows_in", "shows_in_answer"):
         if (method := getattr(fault, name, None)) is not None:
             words = (inspect.getdoc(method) or "").split("\n\n")[0]
-            words = re.sub(r"^Whether (SPAN's call|ANSWER)[^:;]*met it[:;] ", "", " ".join(words.split()))
-            found.append(re.sub(r"^Whether ", "whether ", words))
+            words = re.sub(r"^Whether SPAN's call[^:;]*met it[:;] ", "", " ".join(words.split()))
+            for name_of, word in (
+                ("SPAN's", "the"),
+                ("SPAN", "the call"),
+                ("TRACE", "trace"),
+                ("ANSWER", "the answer"),
+            ):
+                words = words.replace(name_of, word)
+            found.append(words[:1].upper() + words[1:])
     return " ".join(found)
 
 
@@ -123,14 +130,22 @@ def catalogue(istiod: Mapping[str, str], experiments: Sequence[Experiment] | Non
                 )
 
     head = ("action", "what it does", "carriers", "how a request shows it", "lab", "istiod", "experiments")
-    answers = ((_link(one), one.title, _VERDICTS[one.exit_code], istiod.get(one.name, _NOT_YET)) for one in known)
-    seen = ("experiment", "question", "lab", "istiod")
+    answers = (
+        (_link(one), one.title, _application(one), _VERDICTS[one.exit_code], istiod.get(one.name, _NOT_YET))
+        for one in known
+    )
+    seen = ("experiment", "question", "application", "lab", "istiod")
     parts = [_HEAD, _table(head, rows()), _EXPERIMENTS, _table(seen, answers)]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def _link(experiment: Experiment) -> str:
     return f"[{experiment.name}](../experiments/{experiment.name}.yaml)"
+
+
+def _application(experiment: Experiment) -> str:
+    path = experiment.application
+    return path if path == BOOKINFO else f"[{Path(path).stem}](../{path})"
 
 
 def readme(experiments: Sequence[Experiment] | None = None) -> str:
@@ -140,13 +155,14 @@ def readme(experiments: Sequence[Experiment] | None = None) -> str:
             f"[{one.name}]({one.name}.yaml)",
             one.title,
             one.description,
+            _application(one),
             _VERDICTS[one.exit_code],
             ", ".join(f"`{name.rsplit('.', 1)[1]}`" for name in one.actions),
             ", ".join(one.tags),
         )
         for one in (shipped() if experiments is None else experiments)
     )
-    head = ("file", "question", "what happens", "answer on Bookinfo", "actions", "tags")
+    head = ("file", "question", "what happens", "application", "answer", "actions", "tags")
     return f"{_README.strip()}\n\n{_table(head, rows)}\n"
 
 
