@@ -1,0 +1,240 @@
+"""Shares, mirrors and egress on real sidecars: where calls arrive, who gets copies, who can leave the mesh."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import httpx
+import pytest
+from lab_under_test import LabUnderTest, start_lab, stop_lab
+
+from chaosmesh_ext import actions, errors, probes
+from chaosmesh_ext.mesh import connect
+from chaosmesh_ext.run import current_run, reset_run, runs
+
+PAGE = "/productpage"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
+HOST = "api.rates.example.com"
+
+
+@pytest.fixture
+def mesh(lab, monkeypatch) -> Iterator[LabUnderTest]:
+    """The lab, in this process' environment, with a run of its own."""
+    with run_on(lab, monkeypatch):
+        yield lab
+
+
+@contextmanager
+def run_on(lab: LabUnderTest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name, value in lab.env.items():
+        monkeypatch.setenv(name, value)
+    reset_run()
+    yield
+    reset_run()
+    assert runs(connect()) == []
+
+
+def shares(*versions: str) -> list[float]:
+    return probes.arrival_shares("productpage-v1", "reviews", list(versions))
+
+
+@pytest.fixture
+def owner(mesh):
+    """Somebody's VirtualService, which keeps reviews at v1 with a timeout of its own."""
+    client = connect()
+    spec = {
+        "hosts": ["reviews"],
+        "http": [{"route": [{"destination": {"host": "reviews", "subset": "v1"}}], "timeout": "9s"}],
+    }
+    meta = {"name": "reviews", "namespace": "default"}
+    obj = client.create(
+        {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": meta, "spec": spec}
+    )
+    yield obj
+    client.delete("VirtualService", "default", "reviews", uid=obj["metadata"]["uid"])
+
+
+def test_calls_arrive_by_their_weights_and_as_before_afterwards(mesh, owner):
+    """The owner's VirtualService says v1; the cell's requests go to v2 and v3, everybody else's stay."""
+    proof = actions.shift_traffic("reviews", {"v2": 30, "v3": 70}, source="productpage-v1", url=PAGE)
+    assert (proof["by"], proof["objects"]) == ("traces", ["VirtualService default/reviews"])
+    run = current_run()
+    run.send(PAGE, 60)
+    v1, v2, v3 = shares("v1", "v2", "v3")
+    assert v1 == 0
+    assert 0.05 < v2 < 0.6 < 0.95 - v2 < v3 + 0.3
+    run.send(PAGE, 10, control=True)
+    assert probes.arrival_shares("productpage-v1", "reviews", ["v1"], cell="0") == [1.0]
+    actions.recover()
+    assert connect().get("VirtualService", "default", "reviews")["spec"] == owner["spec"]
+
+
+def test_shares_as_they_were_are_proven_by_istiods_word(mesh, owner):
+    """Nothing can be seen of them, and a proof by requests would be none."""
+    proof = actions.shift_traffic("reviews", {"v1": 100, "v2": 0}, source="productpage-v1", url=PAGE)
+    assert (proof["by"], proof["live_after"]) == ("sync", None)
+
+
+def test_a_share_for_one_user_agent_is_for_nobody_else(mesh):
+    phone = {"user-agent": "Something Mobile"}
+    match = {"headers": {"user-agent": {"regex": ".*Mobile.*"}}}
+    actions.shift_traffic("reviews", {"v2": 1}, url=PAGE, match=match, request_headers=phone)
+    run = current_run()
+    for headers, all_at_v2 in ((phone, True), ({"user-agent": "Something else"}, False)):
+        answers = run.send(PAGE, 12, headers=headers)
+        sent = {answer.trace_id for answer in answers}
+        traces = [trace for trace_id, trace in run.cells()[1].traces.items() if trace_id in sent]
+        versions = {
+            span.workload.version
+            for t in traces
+            for span in t.spans
+            if (span.kind, span.workload.service) == ("SERVER", "reviews")
+        }
+        assert (versions == {"v2"}) is all_at_v2, versions
+
+
+def test_a_subset_that_is_not_there_is_refused_before_anything_is_written(mesh):
+    with pytest.raises(errors.NotFound, match=r"no subset v9 of reviews: its DestinationRules have v1, v2, v3"):
+        actions.shift_traffic("reviews", {"v9": 1}, url=PAGE)
+
+
+def copies() -> float:
+    """Requests that reviews-v3 got, of whomever, by its own sidecar."""
+    return probes.metric('sum(istio_requests_total{reporter="destination",destination_workload="reviews-v3"})')
+
+
+def test_copies_arrive_and_users_are_served_by_another(mesh):
+    if not mesh.env.get("PROMETHEUS_URL"):
+        pytest.skip("this lab has no Prometheus")
+    actions.mirror_traffic("reviews", "v3", serving_subset="v1", source="productpage-v1", url=PAGE)
+    settled = after = copies()
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        time.sleep(2)  # two scrapes: what the proof sent is counted
+        settled, before = copies(), settled
+        if settled == before:
+            break
+    current_run().send(PAGE, 20)
+    while after < settled + 20 and time.monotonic() < deadline:
+        time.sleep(0.2)
+        after = copies()
+    assert after == settled + 20
+    assert shares("v1") == [1.0]
+    actions.recover()
+
+
+@pytest.fixture(scope="module")
+def rates(tmp_path_factory) -> Iterator[LabUnderTest]:
+    """A lab in which prices calls a host outside the mesh; its server is here."""
+
+    class Provider(BaseHTTPRequestHandler):
+        protocol_version, wbufsize = "HTTP/1.1", 65536
+
+        def log_message(self, *words: object) -> None:
+            pass
+
+        def do_GET(self) -> None:
+            body = b'{"rate": 1.2}'
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address, port = server.server_address[:2]
+    topology = str(EXPERIMENTS / "topologies" / "rates.yaml")
+    lab = start_lab("rates", tmp_path_factory.mktemp("rates"), "--topology", topology)
+    entry = {
+        "hosts": [HOST],
+        "location": "MESH_EXTERNAL",
+        "resolution": "STATIC",
+        "ports": [{"number": 9080, "name": "http", "protocol": "HTTP"}],
+        "endpoints": [{"address": address, "ports": {"http": port}}],
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", lab.env["KUBECONFIG"])
+        meta = {"name": "rates", "namespace": "default"}
+        obj = {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": meta, "spec": entry}
+        connect().create(obj)
+    try:
+        until_rate(lab, "today's")
+        yield lab
+    finally:
+        stop_lab(lab)
+        server.shutdown()
+        server.server_close()
+
+
+def until_rate(lab: LabUnderTest, rate: str) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        answer = httpx.get(lab.env["APP_URL"] + "/", trust_env=False).json()
+        if answer["sections"]["prices"]["rate"] == rate:
+            return
+        assert time.monotonic() < deadline, answer
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_one_application_cannot_reach_its_host_outside_until_it_is_undone(rates, monkeypatch, everything):
+    with run_on(rates, monkeypatch):
+        proof = actions.block_egress(HOST, "prices-v1", everything=everything, url="/")
+        assert proof["by"] == "traces"
+        until_rate(rates, "the last known")
+        actions.recover()
+        until_rate(rates, "today's")
+
+
+def test_a_sidecar_of_its_owners_ends_as_it_began(rates, monkeypatch):
+    with run_on(rates, monkeypatch):
+        client = connect()
+        spec = {"workloadSelector": {"labels": {"app": "prices"}}, "egress": [{"hosts": ["./*"]}]}
+        meta = {"name": "prices", "namespace": "default"}
+        theirs = client.create(
+            {"apiVersion": "networking.istio.io/v1", "kind": "Sidecar", "metadata": meta, "spec": spec}
+        )
+        try:
+            proof = actions.block_egress(HOST, "prices-v1", url="/")
+            assert proof["objects"] == ["Sidecar default/prices"]
+            actions.recover()
+            assert client.get("Sidecar", "default", "prices")["spec"] == theirs["spec"]
+        finally:
+            client.delete("Sidecar", "default", "prices", uid=theirs["metadata"]["uid"])
+
+
+def test_a_host_that_nobody_declared_is_refused(rates, monkeypatch):
+    with run_on(rates, monkeypatch), pytest.raises(errors.NotFound, match=r"no service api\.example\.com"):
+        actions.block_egress("api.example.com", "prices-v1", url="/")
+
+
+def ran(lab: LabUnderTest, name: str, folder: Path) -> None:
+    done = lab.chaos(
+        "--no-version-check", "mesh", "run", str(EXPERIMENTS / f"{name}.yaml"), "--out", str(folder), cwd=folder
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads((folder / "journal.json").read_text())["chaosmesh-ext"]["verdict"] == "upheld"
+
+
+def test_the_experiment_on_egress_holds(rates, tmp_path):
+    ran(rates, "prices-egress", tmp_path)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["reviews-shift", "reviews-a-b", "reviews-dark-launch"])
+def test_the_experiments_on_bookinfo_hold(lab, tmp_path, name):
+    ran(lab, name, tmp_path)
+
+
+def test_the_experiment_on_a_query_parameter_holds(tmp_path):
+    lab = start_lab("variants", tmp_path / "state", "--topology", str(EXPERIMENTS / "topologies" / "variants.yaml"))
+    try:
+        ran(lab, "catalog-preview", tmp_path)
+    finally:
+        stop_lab(lab)
