@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import Future
 from typing import Final
 
 import msgspec
 
 from chaosmesh_ext.errors import NotProven
+from chaosmesh_ext.model import Answer, Span, Trace
+from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run.traffic import Errand, pace
 
-__all__ = ["IN_A_ROW", "Case", "answered"]
+__all__ = ["IN_A_ROW", "Case", "answered", "statuses"]
 
 IN_A_ROW: Final = 4
 """Calls one after the other that must be answered alike. Where a listener changed, exactly one request on each warm
@@ -19,6 +22,8 @@ connection still meets what was before (measured), and a run's own requests keep
 
 _SLOWEST: Final = 0.2
 """Seconds between two requests, at most."""
+_POLL: Final = 0.03
+"""Seconds between two looks for a trace."""
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -64,3 +69,23 @@ def answered(
             row = row + 1 if statuses <= wanted else 0
             last = ", ".join(map(str, sorted(statuses)))
         time.sleep(next(pauses))
+
+
+def statuses(
+    errand: Errand,
+    *,
+    store: TraceSource,
+    send: Callable[[Errand], Future[Answer]],
+    calls: Callable[[Trace], list[Span]],
+    timeout: float,
+) -> list[int]:
+    """The statuses of the CALLS in the trace of one more request, by SEND; none where STORE has none after TIMEOUT
+    seconds.
+    """
+    trace_id = send(errand).result().trace_id
+    end = time.time() + timeout
+    while True:
+        found = [span.status for trace in store.many([trace_id]).values() for span in calls(trace)]
+        if found or time.time() > end:
+            return found
+        time.sleep(_POLL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +13,7 @@ from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.mesh.shadow import Shadow
 from chaosmesh_ext.mesh.writes import CARRIED_BY
 from chaosmesh_ext.model import Scope
+from chaosmesh_ext.run.cases import Case
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.proof import Proof
@@ -69,9 +70,10 @@ class Rehearsal(Run):
         request_headers: Mapping[str, str] | None = None,
         carrier: str = "",
         prove: bool = True,
+        cases: Sequence[Case] = (),
     ) -> Proof:
         """As `Run.inject`, but nothing is written and nothing proven. Raises what would be refused."""
-        del url, request_headers, prove
+        del url, request_headers, prove, cases
         place, replaced, plans = self._prepare(fault, scope, carrier)
         client = self.client
         self.namespaces |= {place.namespace, place.destination.namespace} - {""}

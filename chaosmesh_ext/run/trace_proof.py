@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -17,7 +18,7 @@ from chaosmesh_ext.errors import InvalidInput, LeftBehind, NotProven
 from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 from chaosmesh_ext.observe.traces import FLUSH, QUIET, Expected, TraceSource, gather
-from chaosmesh_ext.run.cases import IN_A_ROW, Case, answered
+from chaosmesh_ext.run.cases import IN_A_ROW, Case, answered, statuses
 from chaosmesh_ext.run.evidence import Shows, Watched, elsewhere, injected, met
 from chaosmesh_ext.run.hunt import LATEST, Hunt
 from chaosmesh_ext.run.proof import MOST, Live, enough
@@ -172,8 +173,7 @@ class TraceProver:
         hunt.finish()
         self._callers = frozenset(str(span.workload) for span in met(self._watched, hunt.traces.values(), self._shown))
         answers = tuple(sorted((a for a in hunt.answers() if a.started >= first), key=lambda answer: answer.started))
-        for case in self._cases:
-            self._answers_to(case)
+        self._answer_cases()
         clean = self._controls(controls, first)
         self._nowhere_else(hunt, clean, first)
         return Live(
@@ -185,20 +185,19 @@ class TraceProver:
             controls=clean,
         )
 
-    def _answers_to(self, case: Case) -> None:
-        def ask(errand: Errand) -> list[int]:
-            sent = self._traffic.send(errand, self._cell).result().trace_id
-            end = time.time() + LATEST
-            while True:
-                found = self._store.many([sent]).values()
-                calls = [span.status for trace in found for span in self._watched.calls(trace)]
-                if calls or time.time() > end or self._stopped():
-                    return calls
-                time.sleep(0.03)
-
-        answered(
-            case, self._errand, ask, self._healthy, about=self._watched, timeout=self._timeout, stopped=self._stopped
-        )
+    def _answer_cases(self) -> None:
+        for case in self._cases:
+            send = partial(self._traffic.send, marker=self._cell)
+            ask = partial(statuses, store=self._store, send=send, calls=self._watched.calls, timeout=LATEST)
+            answered(
+                case,
+                self._errand,
+                ask,
+                self._healthy,
+                about=self._watched,
+                timeout=self._timeout,
+                stopped=self._stopped,
+            )
 
     def _settled(self, hunt: Hunt) -> bool:
         """Whether the last calls all met the fault, where a warm connection may still meet what was before."""
