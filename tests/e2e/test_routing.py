@@ -227,11 +227,6 @@ def test_the_experiment_on_egress_holds(rates, tmp_path):
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("name", ["reviews-shift", "reviews-a-b", "reviews-dark-launch"])
-def test_the_experiments_on_bookinfo_hold(lab, tmp_path, name):
-    ran(lab, name, tmp_path)
-
-
 def test_the_experiment_on_a_query_parameter_holds(tmp_path):
     lab = start_lab("variants", tmp_path / "state", "--topology", str(EXPERIMENTS / "topologies" / "variants.yaml"))
     try:
