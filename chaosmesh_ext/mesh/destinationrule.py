@@ -17,8 +17,8 @@ from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.kinds import KINDS
-from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, refuse_others, unreadable
-from chaosmesh_ext.mesh.notes import UNDO
+from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, entries, refuse_others, unreadable
+from chaosmesh_ext.mesh.notes import UNDO, in_list
 from chaosmesh_ext.mesh.owners import visible
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, TrafficPolicy, View
 from chaosmesh_ext.mesh.pointer import ABSENT, Op, join, look
@@ -116,9 +116,30 @@ def _set(owner: Obj, fault: TrafficPolicy, place: Place, what: str) -> list[Op]:
         was = look(owner, pointer)
         fields.append(Field(pointer, value, () if was is ABSENT else (was,)))
         ops.append({"op": "add", "path": pointer, "value": value})
+    _refuse_within(owner, fields, place, what)
     if not fields:
         raise InvalidInput(f"{what} says all of this already: nothing would change")
     return enter(owner, place.run, Entry(place.cell, fields=tuple(fields)), ops)
+
+
+def _refuse_within(owner: Obj, fields: Iterable[Field], place: Place, what: str) -> None:
+    """What stands in something that another cell set would make that unlike what it was set to be."""
+    known = [field for entry in entries(owner, place.run) for field in entry.fields]
+    theirs = [_known(field.at, field.name) for field in known]
+    for field in fields:
+        element = in_list(field.at)
+        mine = _known(field.at, str(look(owner, f"{element[0]}/{element[1]}/name")) if element else "")
+        if any(f"{mine}/".startswith(f"{one}/") or f"{one}/".startswith(f"{mine}/") for one in theirs):
+            raise InvalidInput(
+                f"another fault of this run set {field.at} of {what}, or what is around it: recover that one first, or "
+                "give the owner's rule a trafficPolicy of its own"
+            )
+
+
+def _known(at: str, name: str) -> str:
+    """A pointer to AT that does not depend on where in its list the element NAME is now."""
+    element = in_list(at)
+    return f"{element[0]}{join(name)}{element[2]}" if element else at
 
 
 def _wanted(owner: Obj, fault: TrafficPolicy, place: Place, what: str) -> dict[str, Any]:

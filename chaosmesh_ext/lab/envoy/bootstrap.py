@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["ADMIN_PORT", "SDS_CLUSTER", "XDS_CLUSTER", "NodeInfo", "bootstrap"]
+__all__ = ["ADMIN_PORT", "SDS_CLUSTER", "XDS_CLUSTER", "NodeInfo", "bootstrap", "metadata"]
 
 ADMIN_PORT = 15000
 XDS_CLUSTER = "xds-grpc"
@@ -68,6 +68,24 @@ class NodeInfo(msgspec.Struct, frozen=True):
         return "latest"
 
 
+def metadata(node: NodeInfo) -> dict[str, Any]:
+    """What the proxy of NODE tells of itself, as Istio's agent writes it."""
+    return {
+        "NAME": node.name,
+        "NAMESPACE": node.namespace,
+        "WORKLOAD_NAME": node.workload,
+        "LABELS": dict(node.labels),
+        "SERVICE_ACCOUNT": node.account,
+        "CLUSTER_ID": "Kubernetes",
+        "MESH_ID": "cluster.local",
+        "INTERCEPTION_MODE": "NONE",
+        "INSTANCE_IPS": node.ip,
+        "ISTIO_VERSION": "1.31.0",
+        "OWNER": f"kubernetes://apis/apps/v1/namespaces/{node.namespace}/deployments/{node.workload}",
+        "PROXY_CONFIG": {},
+    }
+
+
 def bootstrap(node: NodeInfo, xds: tuple[str, int], sds: tuple[str, int]) -> dict[str, Any]:
     """The bootstrap of NODE.
 
@@ -79,20 +97,7 @@ def bootstrap(node: NodeInfo, xds: tuple[str, int], sds: tuple[str, int]) -> dic
         "node": {
             "id": node.id,
             "cluster": f"{node.canonical}.{node.namespace}",
-            "metadata": {
-                "NAME": node.name,
-                "NAMESPACE": node.namespace,
-                "WORKLOAD_NAME": node.workload,
-                "LABELS": dict(node.labels),
-                "SERVICE_ACCOUNT": node.account,
-                "CLUSTER_ID": "Kubernetes",
-                "MESH_ID": "cluster.local",
-                "INTERCEPTION_MODE": "NONE",
-                "INSTANCE_IPS": node.ip,
-                "ISTIO_VERSION": "1.31.0",
-                "OWNER": f"kubernetes://apis/apps/v1/namespaces/{node.namespace}/deployments/{node.workload}",
-                "PROXY_CONFIG": {},
-            },
+            "metadata": metadata(node),
         },
         "admin": {"address": _address(node.admin, ADMIN_PORT)},
         # else histograms lag behind counters by up to five seconds

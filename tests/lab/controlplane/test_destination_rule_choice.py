@@ -88,3 +88,31 @@ def test_rules_of_one_age_are_ordered_by_name():
     rules = [dr("a-b", trafficPolicy={"which": "a-b"}), dr("a", trafficPolicy={"which": "a"})]
     found = rule(Snapshot.of([REVIEWS], [], rules), "shop", REVIEWS)
     assert found["spec"]["trafficPolicy"] == {"which": "a"}
+
+
+def test_a_workload_selector_means_callers_of_its_own_namespace_with_those_labels():
+    """And no callee: what is for the caller's side only is not kept to at the other."""
+    one = dr("one", workloadSelector={"matchLabels": {"app": "page"}}, exportTo=["."])
+    rules = Snapshot.of([REVIEWS], [], [dr("all"), one])
+
+    def taken(namespace, labels):
+        found = rule(rules, namespace, REVIEWS, labels)
+        return found and found["metadata"]["name"]
+
+    assert taken("shop", {"app": "page", "version": "v1"}) == "one"
+    assert taken("shop", {"app": "other"}) == "all"
+    assert taken("shop", None) == "all"
+    assert taken("web", {"app": "page"}) == "all"
+
+
+def test_one_with_a_selector_is_nothing_for_anybody_else():
+    one = dr("one", workloadSelector={"matchLabels": {"app": "page"}}, exportTo=["."])
+    assert rule(Snapshot.of([REVIEWS], [], [one]), "shop", REVIEWS, {"app": "other"}) is None
+
+
+def test_exported_alike_a_younger_one_with_a_selector_is_for_everybody():
+    """As istiod merges them: a trap for who adds a rule for one workload."""
+    chosen = {"workloadSelector": {"matchLabels": {"app": "page"}}, "trafficPolicy": {"tls": {"mode": "DISABLE"}}}
+    rules = Snapshot.of([REVIEWS], [], [dr("all", exportTo=["."]), dr("one", age=5, **chosen)])
+    found = rule(rules, "shop", REVIEWS, {"app": "other"})
+    assert found["spec"]["trafficPolicy"] == chosen["trafficPolicy"]

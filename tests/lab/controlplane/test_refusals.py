@@ -124,7 +124,11 @@ REFUSED = [
         "spec.trafficPolicy.loadBalancer.localityLbSetting",
     ),
     ("DestinationRule", dr(retryBudget={"percent": 1}), "spec.trafficPolicy.retryBudget"),
-    ("DestinationRule", {"host": "reviews", "workloadSelector": {}}, "spec.workloadSelector"),
+    (
+        "DestinationRule",
+        {"host": "reviews", "workloadSelector": {}, "exportTo": ["shop"]},
+        "spec.exportTo",
+    ),
     (
         "Gateway",
         {"servers": [{"port": {"number": 443, "name": "https", "protocol": "HTTPS"}, "hosts": ["*"], "tls": {}}]},

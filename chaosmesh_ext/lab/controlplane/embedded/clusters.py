@@ -76,7 +76,7 @@ def _outbound_clusters(
 ) -> Iterator[tuple[str, Service, Port, Mapping[str, str], Mapping[str, Any]]]:
     """The same, and the labels of the endpoints that are meant."""
     for service in snapshot.destinations:
-        found = rule(snapshot, pod.node.namespace, service)
+        found = rule(snapshot, pod.node.namespace, service, pod.node.labels)
         for port in service.ports:
             base = _of_rule(found, port.number)
             yield cluster(service.host, port.number), service, port, {}, base

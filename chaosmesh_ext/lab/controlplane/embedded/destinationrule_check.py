@@ -15,9 +15,11 @@ from chaosmesh_ext.lab.controlplane.embedded.schema import (
     fields,
     integer,
     invalid,
+    not_implemented,
     one_of,
     port_selector,
 )
+from chaosmesh_ext.lab.controlplane.embedded.selector_check import workload_selector
 
 __all__ = ["destination_rule"]
 
@@ -112,6 +114,27 @@ _TRAFFIC_POLICY = fields(
 )
 
 
+def _one_of_its_own(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
+    """A workloadSelector means workloads of the rule's own namespace."""
+    targets = value.get("exportTo")
+    if "workloadSelector" not in value or not isinstance(targets, list) or targets in ([], ["."]):
+        return
+    words = "destination rule with workload selector cannot have"
+    if "." in targets:
+        yield invalid(f"{field}.exportTo", f"{words} multiple entries in exportTo")
+    elif "*" in targets:
+        yield invalid(f"{field}.exportTo", f"{words} exportTo beyond current namespace")
+    else:
+        yield not_implemented(
+            f"{field}.exportTo", "a name beside workloadSelector is not implemented by the lab's control plane: say ."
+        )
+
+
+def _whole(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
+    yield from _named_once(field, value)
+    yield from _one_of_its_own(field, value)
+
+
 def _named_once(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
     subsets = value.get("subsets")
     names = [one.get("name") for one in subsets if isinstance(one, dict)] if isinstance(subsets, list) else []
@@ -124,12 +147,13 @@ destination_rule = fields(
     {
         "host": domain,
         "exportTo": export_to,
+        "workloadSelector": workload_selector,
         "trafficPolicy": _TRAFFIC_POLICY,
         "subsets": each(
             fields({"name": subset_name, "labels": labels, "trafficPolicy": _TRAFFIC_POLICY}, required=["name"])
         ),
     },
     required=["host"],
-    also=_named_once,
+    also=_whole,
 )
 """The check of a DestinationRule's `spec`."""

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from chaosmesh_ext.istio.hosts import fqdn
-from chaosmesh_ext.istio.selectors import covers
+from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import ROOT_NAMESPACE, Service, Snapshot
 from chaosmesh_ext.lab.kube.api import Obj
 
@@ -16,27 +16,45 @@ __all__ = ["rule", "subsets"]
 
 
 class _Merged(msgspec.Struct):
-    """Rules of one namespace for one host that are exported alike. exported: their `exportTo`."""
+    """Rules of one namespace for one host that are exported alike. exported: their `exportTo`. selector: theirs."""
 
     exported: frozenset[str]
     rule: Obj
 
+    @property
+    def selector(self) -> Mapping[str, str] | None:
+        return _selector(self.rule)
 
-def rule(snapshot: Snapshot, namespace: str, service: Service) -> Obj | None:
-    """The DestinationRule for SERVICE in force for callers of NAMESPACE, or None.
 
+def rule(snapshot: Snapshot, namespace: str, service: Service, labels: Mapping[str, str] | None = None) -> Obj | None:
+    """The DestinationRule for SERVICE in force for callers of NAMESPACE with LABELS, or None.
+
+    LABELS: None for a callee, whom no workloadSelector means.
     Looked for in the caller's namespace, then the service's, then the root's; in each the most specific host counts.
     Callers in the root namespace begin with what is private to it: its other rules are meant for everybody.
     """
     wanted = _private if namespace == ROOT_NAMESPACE else _local
     found = _merged(snapshot, namespace, service.host, wanted)
     if found:
-        return found[-1].rule
+        return _meant(found, labels)
     for home in (service.namespace, ROOT_NAMESPACE):
         for one in reversed(_merged(snapshot, home, service.host, lambda *args: not _private(*args))):
             if not one.exported or not one.exported.isdisjoint(("*", namespace)):
                 return one.rule
     return None
+
+
+def _meant(found: list[_Merged], labels: Mapping[str, str] | None) -> Obj | None:
+    """Of the rules of the caller's own namespace the first whose selector means it, else the last without one."""
+    for one in found:
+        if one.selector is not None and labels is not None and selects(one.selector, labels):
+            return one.rule
+    return next((one.rule for one in reversed(found) if one.selector is None), None)
+
+
+def _selector(obj: Obj) -> Mapping[str, str] | None:
+    chosen = obj["spec"].get("workloadSelector")
+    return None if chosen is None else chosen.get("matchLabels") or {}
 
 
 def subsets(found: Obj | None) -> dict[str, Mapping[str, Any]]:
@@ -56,7 +74,8 @@ def _merged(snapshot: Snapshot, home: str, host: str, wanted: Callable[[frozense
     """The WANTED rules of the namespace HOME with the most specific host that covers HOST, the oldest first."""
     found: dict[str, list[_Merged]] = {}
     for obj in snapshot.destination_rules:
-        exported = frozenset(obj["spec"].get("exportTo") or ())
+        # what is for workloads of one namespace is for nobody elsewhere
+        exported = frozenset(obj["spec"].get("exportTo") or (() if _selector(obj) is None else (".",)))
         if obj["metadata"]["namespace"] != home or not wanted(exported, home):
             continue
         named = obj["spec"]["host"]
@@ -71,12 +90,20 @@ def _specificity(pattern: str) -> tuple[bool, int, str]:
 
 
 def _add(groups: list[_Merged], exported: frozenset[str], obj: Obj) -> None:
-    """Merge OBJ into the groups whose reach it has, or more; else it stands alone, and the last one counts."""
+    """Merge OBJ into the groups whose reach it has, or more; else it stands alone, and the last one counts.
+
+    One with a selector and one without are merged as well, where they are exported alike: the younger is then for
+    whom the older is for, as in istiod.
+    """
     apart = True
     for one in groups:
         if exported == one.exported or (one.exported and exported >= one.exported):
+            mine, theirs = _selector(obj), one.selector
+            if mine is not None and theirs is not None and mine != theirs:
+                apart = True
+                continue
             one.rule = _joined(one.rule, obj)
-            apart = False
+            apart = exported != one.exported and (mine is None) != (theirs is None)
     if apart:
         groups.append(_Merged(exported, obj))
 

@@ -24,7 +24,7 @@ def endpoints(snapshot: Snapshot, pod: Workload) -> Iterator[dict[str, Any]]:
         if service.resolution == DNS:
             continue  # in the cluster itself
         members = [one for one in snapshot.workloads if one.ready and service.has(one)]
-        found = rule(snapshot, pod.node.namespace, service)
+        found = rule(snapshot, pod.node.namespace, service, pod.node.labels)
         for port in service.ports:
             yield _assignment(snapshot, found, service, port, members)
             for name in subsets(found):

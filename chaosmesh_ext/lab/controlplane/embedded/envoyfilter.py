@@ -12,6 +12,7 @@ from chaosmesh_ext.lab.controlplane.embedded.merging import merge
 from chaosmesh_ext.lab.controlplane.embedded.messages import canonical
 from chaosmesh_ext.lab.controlplane.embedded.protos import Route, VirtualHost
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import ROOT_NAMESPACE, Snapshot, Workload
+from chaosmesh_ext.lab.envoy.bootstrap import metadata
 from chaosmesh_ext.lab.kube.api import Obj
 
 __all__ = ["Patch", "Patches", "patched"]
@@ -25,6 +26,7 @@ class Patch(msgspec.Struct, frozen=True):
     value: the JSON of Envoy's message with its own field names. port: 0 for any. name, vhost, domain: empty for any.
     route: the name and the action of the route that is meant, each empty for any; None where none is asked for.
     network_filter, sub_filter: the filter in a listener, and that in an HTTP connection manager; empty for any.
+    proxy: what a proxy's metadata must say; empty for any.
     """
 
     apply_to: str
@@ -38,6 +40,14 @@ class Patch(msgspec.Struct, frozen=True):
     route: tuple[str, str] | None = None
     network_filter: str = ""
     sub_filter: str = ""
+    proxy: Mapping[str, str] = {}
+
+    def is_for(self, pod: Workload) -> bool:
+        """Whether it is meant for the proxy of POD, by what that tells of itself; only texts can be asked for."""
+        if not self.proxy:
+            return True
+        told = metadata(pod.node)
+        return all(told.get(name) == text for name, text in self.proxy.items())
 
     def reaches(self, context: str, configuration: str, ports: Collection[int]) -> bool:
         """Whether it is meant for a route configuration, or a listener, of that name and ports in that context."""
@@ -77,7 +87,7 @@ class Patches:
             selector = obj["spec"].get("workloadSelector", {}).get("labels", {})
             in_reach = obj["metadata"]["namespace"] in (ROOT_NAMESPACE, pod.node.namespace)
             if in_reach and selects(selector, pod.node.labels):
-                out += self._patches(obj)
+                out += [patch for patch in self._patches(obj) if patch.is_for(pod)]
         return tuple(out)
 
     def keep(self, snapshot: Snapshot) -> None:
@@ -110,6 +120,7 @@ def _patch(entry: Mapping[str, Any]) -> Patch:
         route=None if route is None else (route.get("name", ""), route.get("action", "")),
         network_filter=network_filter.get("name", ""),
         sub_filter=(network_filter.get("subFilter") or {}).get("name", ""),
+        proxy=(match.get("proxy") or {}).get("metadata") or {},
     )
 
 

@@ -38,6 +38,8 @@ _ELSEWHERE = (
     "BOOTSTRAP",
     "LISTENER_FILTER",
 )
+_ROUTER = "envoy.filters.http.router"
+_ROUTER_TYPE = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 _NOT_HERE = (
     "envoy.filters.http.cors",
     "envoy.filters.http.grpc_stats",
@@ -89,6 +91,11 @@ def _of_routes(field: str, match: Mapping[str, Any]) -> Iterator[Refusal]:
     """What a match of routes must not have."""
     routes = match.get("routeConfiguration") or {}
     context = match.get("context", "ANY")
+    if "proxy" in match:
+        words = (
+            "proxy of routes is not implemented by the lab's control plane: istiod caches them by the object's name,"
+        )
+        yield not_implemented(f"{field}.proxy", f"{words} and serves other proxies the same; use workloadSelector")
     if "listener" in match:
         words = "Envoy filter: applyTo for http route class objects cannot have non route configuration match"
         yield invalid(f"{field}.listener", words)
@@ -115,15 +122,13 @@ def _of_listener(field: str, match: Mapping[str, Any]) -> Iterator[Refusal]:
 
 
 def _of_merge(field: str, match: Mapping[str, Any], value: Any) -> Iterator[Refusal]:
-    """A filter's configuration into one that is named."""
+    """The router's configuration is what the lab merges into, and nothing else."""
     outer = (((match.get("listener") or {}).get("filterChain") or {}).get("filter")) or {}
-    if not (outer.get("subFilter") or {}).get("name"):
-        words = "MERGE without a subFilter is not implemented by the lab's control plane: name the filter that is meant"
-        yield not_implemented(f"{field}.match.listener", words)
+    meant = (outer.get("subFilter") or {}).get("name")
     config = value.get("typed_config") if isinstance(value, dict) else None
-    if not isinstance(config, dict) or "@type" not in config:
-        words = "MERGE of anything but a typed_config with its @type is not implemented by the lab's control plane"
-        yield not_implemented(f"{field}.patch.value", words)
+    if meant != _ROUTER or not isinstance(config, dict) or config.get("@type") != _ROUTER_TYPE:
+        words = "MERGE on HTTP_FILTER is not implemented by the lab's control plane, but for typed_config of the router"
+        yield not_implemented(f"{field}.patch.operation", f"{words} (subFilter {_ROUTER}, {_ROUTER_TYPE})")
 
 
 def _sub_filter(field: str, value: Any) -> Iterator[Refusal]:
@@ -168,6 +173,7 @@ envoy_filter = fields(
                             "context": one_of(
                                 "ANY", "SIDECAR_OUTBOUND", "SIDECAR_INBOUND", "GATEWAY", elsewhere=("WAYPOINT",)
                             ),
+                            "proxy": fields({"metadata": table(text)}),
                             "routeConfiguration": fields(
                                 {
                                     "name": text,
