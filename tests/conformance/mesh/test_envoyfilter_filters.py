@@ -8,8 +8,13 @@ import threading
 
 import pytest
 from echo_mesh import PORT, get, http_abort, http_delay, http_fault, marked, marker, until
+from overlays import RUN, place
 from policies import plain, policy
 from refused import refused
+
+from chaosmesh_ext.faults import Propagation
+from chaosmesh_ext.mesh import View
+from chaosmesh_ext.model import Marker, new_trace_id
 
 HOST = f"details:{PORT}"
 HCM = "envoy.filters.network.http_connection_manager"
@@ -117,6 +122,27 @@ def test_a_fault_at_the_callers_side(mesh, seen, patch):
     others = mesh.call("sleep-v1", HOST).status, mesh.call("other-v1", HOST, headers=MARK).status
     assert (found, others) == ((507, "FI"), (200, 200))
     seen(f"{found[0]} {found[1]}; unmarked {others[0]}, another caller {others[1]}")
+
+
+def test_a_filter_between_the_router_and_the_wire(mesh, seen, patch):
+    """MERGE of upstream_http_filters into the outbound router: a marked request's trace headers come off"""
+    (change,) = Propagation().changes(place(source=None, marker=Marker(RUN, "1")), View())
+    patch(*change.obj["spec"]["configPatches"], labels={"app": "sleep"})
+
+    def arrived(source, cell):
+        headers = Marker(RUN, cell).headers(new_trace_id())
+        assert mesh.call(source, HOST, headers=headers).status == 200
+        trace = headers["traceparent"].split("-")[1]
+        until(lambda: any(one["trace"] == trace and one["kind"] == 3 for one in mesh.otlp.spans), "the caller's span")
+        since = len(mesh.otlp.spans)
+        mesh.call(source, HOST, headers=MARK)  # what was sent before has arrived once this has
+        until(lambda: len(mesh.otlp.spans) >= since + 2, "later spans")
+        return sum(one["trace"] == trace and one["kind"] == 2 for one in mesh.otlp.spans)
+
+    until(lambda: arrived("sleep-v1", "1") == 0, "the trace breaks")
+    found = arrived("sleep-v1", "1"), arrived("sleep-v1", "2"), arrived("other-v1", "1")
+    assert found == (0, 1, 1)
+    seen("the callee is not in the trace of a marked request; it is in another cell's, and in another caller's")
 
 
 def test_one_cluster(mesh, seen, patch):
