@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_it_lists_every_activity_with_all_its_arguments(discovery, module, kind)
 
 def test_every_activity_has_help(discovery):
     assert all(activity["doc"] and len(activity["doc"]) > 40 for activity in discovery["activities"])
+
+
+def test_every_argument_has_a_type_and_help(discovery):
+    """A type that is "object" may be one of several: then the help says which."""
+    for activity in discovery["activities"]:
+        for argument in activity["arguments"]:
+            name = argument["name"]
+            assert argument.get("type"), (activity["name"], name)
+            assert re.search(rf"\b{name}\b", activity["doc"]), (activity["name"], name)
+    several = {arg["name"] for each in discovery["activities"] for arg in each["arguments"] if arg["type"] == "object"}
+    assert several <= {"expected", "flags", "lower", "quantile", "sections", "upper", "value"}
 
 
 def test_plain_arguments_have_their_types(discovery):

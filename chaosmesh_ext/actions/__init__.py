@@ -22,6 +22,7 @@ from chaosmesh_ext.actions.routes import restrict_routes
 from chaosmesh_ext.actions.shift import shift_traffic
 from chaosmesh_ext.actions.timeout import set_timeout
 from chaosmesh_ext.arguments import checked
+from chaosmesh_ext.help import helped
 
 __all__ = [
     "block_egress",
@@ -43,4 +44,4 @@ __all__ = [
 ]
 
 for _name in __all__:  # what an experiment gives is held against their signatures
-    globals()[_name] = checked(globals()[_name], failed=refused)
+    globals()[_name] = helped(checked(globals()[_name], failed=refused))

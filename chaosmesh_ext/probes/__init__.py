@@ -5,6 +5,7 @@ findings. Without data a probe fails; it never gives a value that a tolerance co
 """
 
 from chaosmesh_ext.arguments import checked
+from chaosmesh_ext.help import helped
 from chaosmesh_ext.probes.arrivals import arrival_shares, arrivals_per_request
 from chaosmesh_ext.probes.compare import compare
 from chaosmesh_ext.probes.found import findings
@@ -63,4 +64,4 @@ __all__ = [
 ]
 
 for _name in __all__:  # what an experiment gives is held against their signatures
-    globals()[_name] = checked(globals()[_name])
+    globals()[_name] = helped(checked(globals()[_name]))

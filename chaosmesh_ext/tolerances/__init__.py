@@ -16,6 +16,7 @@ quantiles of a response time, say) is met when each of its numbers is; a bound m
 """
 
 from chaosmesh_ext.arguments import checked
+from chaosmesh_ext.help import helped
 from chaosmesh_ext.tolerances.of_probes import (
     changed_at_least,
     changed_at_most,
@@ -45,4 +46,4 @@ __all__ = [
 ]
 
 for _name in __all__:  # what an experiment gives is held against their signatures
-    globals()[_name] = checked(globals()[_name])
+    globals()[_name] = helped(checked(globals()[_name]))
