@@ -9,9 +9,6 @@ from echo_mesh import get, until
 from policies import HOST, Case, Request, asked, let_through, plain, policy, told
 from refused import refused
 
-from chaosmesh_ext.faults.arrival import marked
-from chaosmesh_ext.model import Marker
-
 ROOT = "istio-system"
 SLEEP = "cluster.local/ns/default/sa/sleep"
 DETAILS = {"matchLabels": {"app": "details"}}
@@ -384,32 +381,6 @@ def test_it_is_refused(standing_mesh, seen, case, spec, says):
     text = refused(standing_mesh, "AuthorizationPolicy", "refused", spec)
     assert says in text
     seen(f"refused: …{says}…")
-
-
-CELL, RUN = Marker("0badcafe", "1"), Marker("0badcafe", "")
-
-
-def told_of(*found):
-    """Requests with these tracestates, by what stands in them for a run's marker."""
-    parent = f"00-{'1' * 32}-{'2' * 16}-01"
-    states = {one: one.replace("ours", "chaosmesh=0badcafe") for one in found}
-    return {name: Request(headers={"traceparent": parent, "tracestate": state}) for name, state in states.items()}
-
-
-MARKERS = told_of(
-    "ours-1", "ours-1,a=b", "a=b,ours-1", "a=b,ours-1,c=d", "ours-12", "ours-12,a=b", "a=b,ours-12", "ours-0",
-    "a=b,ours-0", "ours-0,a=b", "a=b",
-)  # fmt: skip
-
-
-def test_it_is_for_a_runs_marked_requests(mesh, seen):
-    """AuthorizationPolicy for the marked requests of a cell, and of a run"""
-    found = asked(mesh, {name: Case({"when": marked(one)}, MARKERS) for name, one in (("cell", CELL), ("run", RUN))})
-    assert {name for name, means in found["cell"].items() if means} == {"ours-1", "ours-1,a=b", "a=b,ours-1"}
-    assert {name for name, means in found["run"].items() if not means} == {
-        "a=b,ours-1,c=d", "ours-0", "a=b,ours-0", "ours-0,a=b", "a=b",
-    }  # fmt: skip
-    seen("; ".join(f"{name}: {told(means)}" for name, means in found.items()))
 
 
 TRIED = {"istio.io/dry-run": "true"}
