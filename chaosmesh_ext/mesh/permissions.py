@@ -54,7 +54,13 @@ _WRITE = {
 }
 """Of those that are not among `_LOOK` the lists are also what `chaos mesh runs` and `recover` look into."""
 _LEASE = "get list create patch delete"
-_OPTIONAL = {"Canary": "list", "Event": "create", "Gateway": "get", "Rollout": "list"}
+_OPTIONAL = {
+    "Canary": "list",
+    "Event": "create",
+    "Gateway": "get",
+    "Gateway.networking.istio.io": "get list",  # where a fault is at a gateway
+    "Rollout": "list",
+}
 
 
 def needed(namespace: str, system: str) -> Iterator[Permission]:

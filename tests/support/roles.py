@@ -50,6 +50,8 @@ def whole_run(admin: Client, client: Client, caplog: pytest.LogCaptureFixture) -
         try:
             with pytest.raises(errors.NotFound, match="no service detials"):
                 run.inject(Abort(503), Scope("detials", source=source), prove=False)
+            with pytest.raises(errors.NotFound, match="no Gateway nowhere"):
+                run.inject(Abort(503), Scope("details", gateway="nowhere"), prove=False)
             run.inject(Abort(503), Scope("details", source=source), carrier="envoyfilter", prove=False)
             run.inject(Abort(503), Scope("reviews", source=source, subset="v2"), carrier="virtualservice", prove=False)
             run.inject(Abort(503), Scope("ratings", source=source), carrier="virtualservice", prove=False)

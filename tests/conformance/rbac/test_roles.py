@@ -119,9 +119,9 @@ def test_each_verb_that_is_missing_is_named(cluster, janitor, lesser, lost, capl
     """By `chaos mesh check` before a run, and by the run with verb, resource and namespace."""
     group, resource, verb = lost
     client = lesser[lost]
-    kinds = {kind.plural: name for name, kind in KINDS.items()}
+    kinds = {(kind.group, kind.plural): name for name, kind in KINDS.items()}
     named = [str(one) for one in missing(client, needed("default", SYSTEM)) if one.namespace == "default"]
-    assert named == [f"{verb} {kinds[resource]}"]
+    assert named == [f"{verb} {kinds[group, resource]}"]
     if lost == ("networking.istio.io", "envoyfilters", "patch"):  # no run of ours does; recover does
         fault(cluster.admin)
         with copied(cluster.admin):
