@@ -25,7 +25,7 @@ def client(bookinfo, monkeypatch) -> Client:
 
 
 def everything(client: Client) -> dict[str, Any]:
-    """What may hold something of a run, by kind and name."""
+    """What may hold something of a run, by kind and name; what a lab on istiod has for each of its pods goes with them."""
     found: dict[str, Any] = {
         f"{kind} {obj['metadata']['namespace']}/{obj['metadata']['name']}": (
             obj.get("spec"),
@@ -34,6 +34,7 @@ def everything(client: Client) -> dict[str, Any]:
         )
         for kind in mesh.CARRIED_BY
         for obj in client.list(kind)
+        if not obj["metadata"]["name"].startswith("lab-")
     }
     return {**found, "Leases": {obj["metadata"]["name"] for obj in client.list("Lease", labels=mesh.LABEL)}}
 
@@ -43,6 +44,9 @@ def everything(client: Client) -> dict[str, Any]:
 def test_every_experiment_gives_its_answer_and_leaves_nothing(
     bookinfo, client, experiment: Experiment, tmp_path, request
 ):
+    side = request.node.callspec.params["bookinfo"]
+    if side == "istiod" and "k8s://" in str(experiment.content):
+        pytest.skip("a real API server proxies to no Service of addresses in 127/8")
     before = everything(client)
     done = bookinfo.chaos("mesh", "run", str(EXPERIMENTS / f"{experiment.name}.yaml"), timeout=_SLOW, cwd=tmp_path)
     after, said = everything(client), done.stdout + done.stderr
@@ -54,7 +58,6 @@ def test_every_experiment_gives_its_answer_and_leaves_nothing(
     journal = json.loads((tmp_path / "reports" / "runs" / "latest" / "journal.json").read_text())
     assert [run["status"] for run in journal["rollbacks"]] == ["succeeded"] * len(journal["rollbacks"]), said
     verdict = journal["chaosmesh-ext"]["verdict"]
-    side = request.node.callspec.params["bookinfo"]
     request.node.user_properties.append(("answer", (experiment.name, side, verdict)))
 
 
