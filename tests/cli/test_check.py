@@ -168,7 +168,9 @@ def test_what_carries_a_delay_and_what_carries_other_faults_are_two_lines(
 ):
     may = Client.may
     monkeypatch.setenv("CHAOSMESH_CARRIER", setting)
-    monkeypatch.setattr(Client, "may", lambda self, verb, kind, *rest: (verb, kind) != lack and may(self, verb, kind, *rest))
+    monkeypatch.setattr(
+        Client, "may", lambda self, verb, kind, *rest: (verb, kind) != lack and may(self, verb, kind, *rest)
+    )
     exit_code, found = cluster.check()
     assert exit_code == code, found
     assert found["default: carrier"]["found"].startswith(carrier)
