@@ -90,15 +90,6 @@ def test_a_rule_with_a_workload_selector_beside_one_for_all(mesh, seen):
     seen("503 for the one that it selects, 200 for the other")
 
 
-def test_a_rule_with_a_workload_selector_that_is_exported_alike(mesh, seen):
-    """DestinationRule with workloadSelector beside an older one for everybody with exportTo . and no trafficPolicy"""
-    subsets = [{"name": "v1", "labels": {"version": "v1"}}]
-    mesh.apply("DestinationRule", "all", {"host": "details", "exportTo": ["."], "subsets": subsets})
-    timeouts(mesh, workloadSelector={"matchLabels": {"app": "sleep"}})
-    settled(mesh, {"sleep-v1": 503, "other-v1": 503})
-    seen("503 for both: it is merged into the older one")
-
-
 def test_what_a_selector_may_be_exported_to(mesh, seen):
     """DestinationRule with workloadSelector and exportTo *"""
     spec = {"host": "details", "workloadSelector": {"matchLabels": {"app": "sleep"}}, "exportTo": ["*"]}
