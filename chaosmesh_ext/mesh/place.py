@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import msgspec
@@ -21,6 +21,7 @@ __all__ = [
     "Edit",
     "Fault",
     "Filtered",
+    "Narrowing",
     "Place",
     "Policy",
     "RouteChange",
@@ -103,6 +104,15 @@ class Divided(RouteChange, Protocol):
 
 
 @runtime_checkable
+class Narrowing(Fault, Protocol):
+    """Fewer requests for the owner's routes; see `mesh.narrowing`."""
+
+    @property
+    def keep(self) -> Sequence[Mapping[str, Any]]:
+        """HTTPMatchRequests: the requests in scope that keep their route."""
+
+
+@runtime_checkable
 class TrafficPolicy(Fault, Protocol):
     """Another policy of callers towards a host."""
 
@@ -119,12 +129,15 @@ class Policy(Fault, Protocol):
 
 
 class Source(msgspec.Struct, frozen=True):
-    """The calling workload. labels: what selects exactly its pods. workloads: as its spans name it."""
+    """The calling workload. labels: what selects exactly its pods. workloads: as its spans name it. gateway: namespace
+    and name of the Gateway that they serve, where it is not their own calls that are meant.
+    """
 
     name: str
     namespace: str
     labels: Mapping[str, str]
     workloads: tuple[Workload, ...]
+    gateway: str = ""
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -189,7 +202,8 @@ class View(msgspec.Struct, frozen=True):
 
     owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
     HTTPRoute that owns the host, or empty. filters: EnvoyFilters of the callers' namespace. rollouts: Argo Rollouts.
-    delegates: the VirtualServices to which the owner's routes delegate. others: objects of the kinds that the fault
+    delegates: the VirtualServices to which the owner's routes delegate. bound: those of the place's Gateway that route
+    to the host. others: objects of the kinds that the fault
     asked for, in the callers' and the destination's namespaces, or wherever they may be read.
     """
 
@@ -199,6 +213,7 @@ class View(msgspec.Struct, frozen=True):
     rollouts: tuple[Obj, ...] = ()
     delegates: tuple[Obj, ...] = ()
     others: tuple[Obj, ...] = ()
+    bound: tuple[Obj, ...] = ()
 
     def without(self, run: str, cell: str) -> View:
         """As it will be once what a CELL of RUN put into it is out again."""
@@ -213,6 +228,7 @@ class View(msgspec.Struct, frozen=True):
             self.rollouts,
             self.delegates if owner else (),
             _without(self.others, run, cell),
+            _without(self.bound, run, cell),
         )
 
 
