@@ -36,6 +36,9 @@ from chaosmesh_ext.mesh.pointer import ABSENT, Op, join, look, perform
 __all__ = ["Undone", "undo"]
 
 Obj = dict[str, Any]
+_SAME_NAME = 2
+_NAMED = "/spec/subsets/"
+"""The list whose elements have a name each, and no two the same."""
 _NOTE = join("metadata", "annotations", UNDO)
 _MARK = join("metadata", "labels", LABEL)
 
@@ -258,7 +261,7 @@ class _Elements:
         where, was, suffix = place
         first = f"{where}/{was}{suffix}"
         return [
-            (at, 4 * (shape == field.on) + 2 * (field.name != "" and name == field.name) + (at == first))
+            (at, 4 * (shape == field.on) + _SAME_NAME * (field.name != "" and name == field.name) + (at == first))
             for at, shape, name in self._elements(where, suffix)
         ]
 
@@ -275,12 +278,13 @@ class _Elements:
     def claims(self, fields: Sequence[Field]) -> list[list[str]]:
         """By field, the places that hold its value now: the likeliest first for each, then copies that the owner made.
 
-        Any place that holds our value is one of ours.
+        Any place that holds our value is one of ours; but where elements have names of their own, as subsets do, it is
+        the one of that name, as long as there is one. What is in something that is ours goes with that.
         """
         pairs = [
             (likeness, number, at)
             for number, field in enumerate(fields)
-            for at, likeness in self.places(field)
+            for at, likeness in self._candidates(field)
             if look(self._obj, at) == field.set
         ]
         pairs.sort(key=lambda pair: -pair[0])
@@ -291,7 +295,13 @@ class _Elements:
                 if at not in taken and (copies or not found[number]):
                     taken.add(at)
                     found[number].append(at)
-        return found
+        return [[at for at in mine if not any(at.startswith(f"{other}/") for other in taken)] for mine in found]
+
+    def _candidates(self, field: Field) -> list[tuple[str, int]]:
+        """The places where FIELD may be."""
+        places = self.places(field)
+        named = [(at, likeness) for at, likeness in places if likeness & _SAME_NAME]
+        return named if named and field.at.startswith(_NAMED) else places
 
     def changed(self, field: Field) -> str:
         """Where somebody else has put another value into FIELD, whose own is nowhere; empty where nobody has."""

@@ -107,6 +107,10 @@ def elsewhere(traces: Iterable[Trace], watched: Sequence[Watched], shows: Shows 
 
 
 def _is_of(span: Span, trace: Trace, watched: Watched) -> bool:
-    """Whether SPAN is a watched call, or its arrival."""
+    """Whether SPAN is a watched call, or its arrival; one whose caller has not reported yet may be."""
+    if watched.has(span):
+        return True
     above = trace.parent(span)
-    return watched.has(span) or (span.kind == "SERVER" and above is not None and watched.has(above))
+    if span.kind != "SERVER" or above is not None:
+        return above is not None and span.kind == "SERVER" and watched.has(above)
+    return span.workload.service == watched.destination
