@@ -113,7 +113,7 @@ def ours(lab, kubectl: str) -> list[str]:
 def test_a_part_of_an_experiment_in_a_wrong_shape_is_named(tmp_path, part, value):
     (tmp_path / "e.json").write_text(json.dumps({**experiment(), part: value}))
     line = the_line(chaos("mesh", "run", "e.json", cwd=tmp_path))
-    assert line.startswith(f"Error: e.json: {'entry 1 of ' if isinstance(value, list) else ''}{part}")
+    assert line.startswith(f"Error: e.json: {part}{'[0]' if isinstance(value, list) else ''}")
     assert "report it" not in line
     assert not (tmp_path / "reports").exists()
 
@@ -148,8 +148,8 @@ def test_a_refused_experiment_is_not_said_to_be_undone(tmp_path):
     [
         ({"fixed_delay": 1e12}, "longer than a day"),
         ({"fixed_delay": "nan"}, "nan is no duration"),
-        ({"url": 5}, "url 5 is no text"),
-        ({"request_headers": 7}, "request_headers 7 is no mapping"),
+        ({"url": 5}, "url is 5: give a text"),
+        ({"request_headers": 7}, "request_headers is 7: give a mapping of texts"),
         ({"match": {"uri": {"exact": "/nowhere"}}}, "led to GET /details/0; correct the match"),
         ({"match": {"method": {"exact": "POST"}}}, "led to GET /details/0; correct the match"),
     ],

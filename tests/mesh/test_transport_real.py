@@ -209,5 +209,5 @@ def test_the_servers_clock_is_read(real, client_of):
 
 
 def test_a_url_with_the_wrong_scheme_is_said_in_the_servers_words(real, client_of):
-    with pytest.raises(errors.Unprocessable, match="HTTP request to an HTTPS server"):
+    with pytest.raises(errors.InvalidInput, match="speaks TLS, and its URL says http: correct `server`"):
         client_of({"token": real.token}, server=real.cluster["server"].replace("https:", "http:")).version()
