@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
+import loops
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -97,7 +98,7 @@ def real(tmp_path_factory) -> Iterator[SimpleNamespace]:
         )
     finally:
         call(kube.stop())
-        loop.call_soon_threadsafe(loop.stop)
+        loops.stop(loop)
         thread.join(10)
         loop.close()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import loops
 import pytest
 
 from chaosmesh_ext.lab.traces.embedded import EmbeddedTraces
@@ -120,6 +121,6 @@ def trace_store(free_host):
         yield Running(store.url, f"http://{host}:4318/v1/traces")
         asyncio.run_coroutine_threadsafe(store.stop(), loop).result(10)
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loops.stop(loop)
         thread.join()
         loop.close()

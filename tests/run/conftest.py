@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import loops
 import pytest
 import yaml
 from allowed import as_lab, caller
@@ -97,7 +98,7 @@ class Mesh:
             self._end_loop()
 
     def _end_loop(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        loops.stop(self.loop)
         self._thread.join()
         self.loop.close()
 

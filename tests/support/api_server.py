@@ -6,6 +6,8 @@ import asyncio
 import threading
 from typing import Any
 
+import loops
+
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 
 __all__ = ["ApiServer"]
@@ -39,6 +41,6 @@ class ApiServer:
         try:
             self.call(self.kube.stop(), 30)
         finally:
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            loops.stop(self.loop)
             self._thread.join()
             self.loop.close()

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import loops
 import msgspec
 from aiohttp import web
 
@@ -165,7 +166,7 @@ class Mesh:
                 await runner.cleanup()
 
         self.do(stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        loops.stop(self._loop)
         self._thread.join(5)
         self._loop.close()
 

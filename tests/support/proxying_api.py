@@ -10,6 +10,7 @@ import threading
 from typing import Any, Self
 
 import aiohttp
+import loops
 from aiohttp import web
 
 __all__ = ["NAMESPACE", "ProxyingApi", "status"]
@@ -57,7 +58,7 @@ class ProxyingApi:
         asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
         asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(10)
         asyncio.run_coroutine_threadsafe(self._quiet(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        loops.stop(self._loop)
         self._thread.join(10)
         self._loop.close()
 

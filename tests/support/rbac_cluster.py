@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import loops
 import yaml
 from allowed import caller
 from free_place import free_place
@@ -54,7 +55,7 @@ class Cluster:
         if self.raw is not None:
             self.raw.__exit__()
         self.call(self.kube.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        loops.stop(self._loop)
         self._thread.join(10)
         self._loop.close()
 

@@ -15,6 +15,7 @@ from collections.abc import Coroutine
 from copy import deepcopy
 from typing import Any, TypeVar
 
+import loops
 from aiohttp import web
 from allowed import as_lab, caller
 from numbered_api import NumberedApi
@@ -47,7 +48,7 @@ class Background:
             await asyncio.gather(*left, return_exceptions=True)
 
         self.do(end())
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        loops.stop(self.loop)
         self._thread.join(10)
         self.loop.close()
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import loops
 import pytest
 from free_place import free_place
 from kube_client import Answer, KubeClient
@@ -40,7 +41,7 @@ class Server:
 
     def stop(self) -> None:
         self.call(self.kube.stop())
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        loops.stop(self._loop)
         self._thread.join(10)
         self._loop.close()
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import loops
 import pytest
 from trace_store import Store, an_id
 
@@ -48,7 +49,7 @@ def running():
             assert store.dead() == ""
         finally:
             asyncio.run_coroutine_threadsafe(store.stop(), loop).result(30)
-            loop.call_soon_threadsafe(loop.stop)
+            loops.stop(loop)
             thread.join()
             loop.close()
 

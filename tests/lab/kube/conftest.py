@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 from types import SimpleNamespace
 
+import loops
 import pytest
 import yaml
 
@@ -52,7 +53,7 @@ class Api:
 
     def close(self):
         self.call(self.kube.stop())
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        loops.stop(self.loop)
         self._thread.join(10)
         self.loop.close()
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import loops
 import pytest
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -106,7 +107,7 @@ def running(**options: Any):
     asyncio.run_coroutine_threadsafe(store.start(), loop).result(10)
     yield StoreUnderTest(host, store)
     asyncio.run_coroutine_threadsafe(store.stop(), loop).result(10)
-    loop.call_soon_threadsafe(loop.stop)
+    loops.stop(loop)
     thread.join()
     loop.close()
 
