@@ -19,6 +19,9 @@ from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, Vie
 __all__ = ["NAME", "filter_of", "plan"]
 
 NAME: Final = "inbound"
+_PRIORITY: Final = 10
+"""After the EnvoyFilters of owners, whose priority is 0: what is put in relation to others needs one (IST0151)."""
+
 _ROUTER: Final = "envoy.filters.http.router"
 _MANAGER: Final = "envoy.filters.network.http_connection_manager"
 
@@ -62,6 +65,10 @@ def filter_of(place: Place, config: Mapping[str, Any], *, proxy: Mapping[str, st
         "apiVersion": KINDS["EnvoyFilter"].api_version,
         "kind": "EnvoyFilter",
         "metadata": {"name": place.name, "namespace": place.destination.namespace},
-        "spec": {"workloadSelector": {"labels": dict(place.destination.selector)}, "configPatches": [patch]},
+        "spec": {
+            "workloadSelector": {"labels": dict(place.destination.selector)},
+            "priority": _PRIORITY,
+            "configPatches": [patch],
+        },
     }
     return created(obj, place.run, place.cell)

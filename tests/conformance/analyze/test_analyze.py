@@ -30,11 +30,12 @@ _OF_THE_LAB = {
 
 
 def faults() -> Iterator[Any]:
-    """Every action of every experiment that puts a fault into the mesh, by each carrier that can take it."""
+    """Every delay and abort of every experiment, by the carrier that it names, or else by both that can take it."""
     for file in _EXPERIMENTS:
         for activity in yaml.safe_load(file.read_text())["method"]:
             if activity["provider"]["func"].startswith("inject_"):
-                for carrier in ("envoyfilter", "virtualservice"):
+                own = activity["provider"]["arguments"].get("carrier")
+                for carrier in [own] if own else ("envoyfilter", "virtualservice"):
                     yield pytest.param(activity, carrier, id=f"{file.stem}-{activity['name']}-{carrier}")
 
 
@@ -89,8 +90,8 @@ def test_no_fault_of_an_experiment_draws_a_message(
     provider = activity["provider"]
     inject = getattr(actions, provider["func"])
     arguments = substitute(provider["arguments"], {"app_url": mesh.env["APP_URL"]}, {})
-    proof = inject(**arguments, carrier=carrier, prove=False)  # that it is live is proven elsewhere
-    kind = {"envoyfilter": "EnvoyFilter", "virtualservice": "VirtualService"}[carrier]
+    proof = inject(**{**arguments, "carrier": carrier, "prove": False})  # that it is live is proven elsewhere
+    kind = "VirtualService" if carrier == "virtualservice" else "EnvoyFilter"
     run = current_run()
     assert any(run.token in obj["metadata"]["name"] for obj in run.client.list(kind)), proof
     during = analyze(kubeconfig=mesh.env["KUBECONFIG"])

@@ -163,7 +163,7 @@ def test_which_headers_arrive(api, seen, front):
     assert headers["host"] == api.kubeconfig["clusters"][0]["cluster"]["server"].partition("//")[2]
     assert headers["x-forwarded-for"].startswith("10.1.1.1, 127.")
     kept = {name: text for name, text in headers.items() if name not in ("host", "user-agent", "x-forwarded-for")}
-    seen(f"the API server's host; {sorted(kept.items())}; x-forwarded-for, the client added")
+    seen(api.steady(f"the API server's host; {sorted(kept.items())}; x-forwarded-for, the client added"))
 
 
 @pytest.mark.parametrize("status", [204, 404, 418, 500, 503])
@@ -179,7 +179,7 @@ def test_the_status_is_the_backends(api, seen, front, status):
 def test_without_a_path(api, seen, front, query):
     """GET of a Service's proxy{query}"""
     answer = api.get(front + query)
-    seen(f"{answer.code} {answer.headers['location']}")
+    seen(api.steady(f"{answer.code} {answer.headers['location']}"))
 
 
 def test_post_without_a_path(api, seen, front):
