@@ -33,7 +33,7 @@ demo: setup ## The main job: find that productpage gives up on details after 3 s
 	raise SystemExit(not any(f["rule"] == "timeout" and f["source"] == "productpage" and f["destination"] == "details" for f in found))'
 
 test: setup ## The whole test suite
-	@pytest -n 6 --dist worksteal -q
+	@pytest -n 4 --dist worksteal -q
 
 soak: setup ## Runners struck at 1,000 points, API errors at 1,000, and longer interleavings: an hour
 	@CHAOSMESH_EXAMPLES=10 pytest -n 0 -q -s --timeout 14400 --safety 1000 --safety-seed $${SEED:-$$(date +%s)} tests/safety tests/mesh/test_undo_properties.py
@@ -45,7 +45,7 @@ fidelity: tools ## Write docs/fidelity.md from what both sides are seen to do
 	@pytest -n 3 --dist loadgroup -q --real --write-fidelity tests/conformance
 
 catalogue: tools ## Run every experiment on istiod too, and write docs/catalogue.md
-	@pytest -n 6 --dist worksteal -q --real --write-catalogue tests/e2e/test_every_experiment.py
+	@pytest -n 4 --dist worksteal -q --real --write-catalogue tests/e2e/test_every_experiment.py
 	@$(BIN)/python tests/support/catalogue.py
 
 check: setup ## Lint, types, and the layers between the packages
