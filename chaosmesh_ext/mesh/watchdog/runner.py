@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
@@ -64,6 +65,19 @@ class Watchdog:
         calls of `beat`, and without one, after which we count as dead. LATE, PATIENCE: `LATE_S` and `PATIENCE_S`.
         Raises Inconclusive with its last words.
         """
+        try:
+            process, log = cls._process_of(run)
+            watchdog = cls(run, process, log)
+        except BaseException:  # Ctrl-C among them: a process that has begun ends with its pipe
+            for folder in _folders():
+                with contextlib.suppress(OSError):
+                    _log_in(folder, run).unlink(missing_ok=True)
+            raise
+        return watchdog._begun(access, deadline, heartbeat, silence, late, patience)
+
+    @staticmethod
+    def _process_of(run: str) -> tuple[subprocess.Popen[bytes], Path | None]:
+        """The process, and where its standard error goes."""
         import subprocess
 
         log, errors = _log(run)
@@ -81,27 +95,38 @@ class Watchdog:
         finally:
             if errors is not None:
                 errors.close()
-        watchdog = cls(run, process, log)
+        return process, log
+
+    def _begun(
+        self,
+        access: Access,
+        deadline: float,
+        heartbeat: float,
+        silence: float,
+        late: float | None,
+        patience: float | None,
+    ) -> Self:
+        """Ourselves, once it has spoken to the API; see `start`."""
         first = say.Start(
             access,
-            run,
+            self.run,
             os.getpid(),
             deadline,
             heartbeat,
             silence,
             LATE_S if late is None else late,
             PATIENCE_S if patience is None else patience,
-            str(log or ""),
+            str(self._log or ""),
         )
         try:
-            if not (watchdog._send(first) and watchdog._wait(lambda: watchdog._ready, READY_S)):
-                words = watchdog._failed or watchdog._last_words()
+            if not (self._send(first) and self._wait(lambda: self._ready, READY_S)):
+                words = self._failed or self._last_words()
                 raise Inconclusive(f"the run's watchdog could not be started: {words}")
         except BaseException:  # Ctrl-C among them
-            watchdog._kill()
+            self._kill()
             raise
-        os.set_blocking(watchdog._input.fileno(), False)  # one that does not read must not hold us up
-        return watchdog
+        os.set_blocking(self._input.fileno(), False)  # one that does not read must not hold us up
+        return self
 
     @property
     def took_over(self) -> str:
@@ -249,14 +274,23 @@ class Watchdog:
         return f"{how}, {text.splitlines()[-1][:300]}" if text else how
 
 
-def _log(run: str) -> tuple[Path | None, IO[bytes] | None]:
-    """A file for its standard error that nobody else reads; none where there is no place for one."""
+def _folders() -> tuple[Path, ...]:
+    """Where its log may be, the first that can be written to."""
     import tempfile
 
     state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    for folder in (Path(state) / "chaosmesh-ext", Path(tempfile.gettempdir())):
+    return Path(state) / "chaosmesh-ext", Path(tempfile.gettempdir())
+
+
+def _log_in(folder: Path, run: str) -> Path:
+    return folder.expanduser() / f"watchdog-{run}.log"
+
+
+def _log(run: str) -> tuple[Path | None, IO[bytes] | None]:
+    """A file for its standard error that nobody else reads; none where there is no place for one."""
+    for folder in _folders():
         try:
-            file = folder.expanduser() / f"watchdog-{run}.log"
+            file = _log_in(folder, run)
             file.parent.mkdir(parents=True, exist_ok=True)
             number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError:
