@@ -1,0 +1,97 @@
+"""The elements of an object's lists, and which of them bear what is ours. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from chaosmesh_ext.mesh.ground import bare, values
+from chaosmesh_ext.mesh.notes import Entry, Field, digest, in_list, run_of
+from chaosmesh_ext.mesh.pointer import ABSENT, look
+
+__all__ = ["Elements"]
+
+Obj = dict[str, Any]
+_SAME_NAME: Final = 2
+_NAMED: Final = "/spec/subsets/"
+"""The list whose elements have a name each, and no two the same."""
+
+
+class Elements:
+    """The places where fields may be now, and what is known of the elements of lists that bear them.
+
+    An element is known again by its content, by its name, by its place; an owner may have changed all three.
+    """
+
+    def __init__(self, obj: Obj, known: Sequence[Entry]) -> None:
+        self._obj = obj
+        self._ours = values(known)
+        self._digests: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
+
+    def places(self, field: Field) -> list[tuple[str, int]]:
+        """Where FIELD may be, and how like the place is to the one where it was set: 0–7."""
+        place = in_list(field.at)
+        if place is None:
+            return [(field.at, 7)]
+        where, was, suffix = place
+        first = f"{where}/{was}{suffix}"
+        return [
+            (at, 4 * (shape == field.on) + _SAME_NAME * (field.name != "" and name == field.name) + (at == first))
+            for at, shape, name in self._elements(where, suffix)
+        ]
+
+    def _elements(self, where: str, suffix: str) -> list[tuple[str, str, str]]:
+        if (where, suffix) not in self._digests:
+            found = look(self._obj, where)
+            self._digests[where, suffix] = [
+                (f"{where}/{index}{suffix}", digest(bare(element, self._ours, suffix)), str(element.get("name", "")))
+                for index, element in enumerate(found if isinstance(found, list) else ())
+                if isinstance(element, dict) and not run_of(str(element.get("name", "")))
+            ]
+        return self._digests[where, suffix]
+
+    def claims(self, fields: Sequence[Field]) -> list[list[str]]:
+        """By field, the places that hold its value now: the likeliest first for each, then copies that the owner made.
+
+        Any place that holds our value is one of ours; but where elements have names of their own, as subsets do, it is
+        the one of that name, as long as there is one. What is in something that is ours goes with that.
+        """
+        pairs = [
+            (likeness, number, at)
+            for number, field in enumerate(fields)
+            for at, likeness in self._candidates(field)
+            if look(self._obj, at) == field.set
+        ]
+        pairs.sort(key=lambda pair: -pair[0])
+        found: list[list[str]] = [[] for _ in fields]
+        taken: set[str] = set()
+        for copies in (False, True):
+            for _, number, at in pairs:
+                if at not in taken and (copies or not found[number]):
+                    taken.add(at)
+                    found[number].append(at)
+        return [[at for at in mine if not any(at.startswith(f"{other}/") for other in taken)] for mine in found]
+
+    def _candidates(self, field: Field) -> list[tuple[str, int]]:
+        """The places where FIELD may be."""
+        places = self.places(field)
+        named = [(at, likeness) for at, likeness in places if likeness & _SAME_NAME]
+        return named if named and field.at.startswith(_NAMED) else places
+
+    def changed(self, field: Field) -> str:
+        """Where somebody else has put another value into FIELD, whose own is nowhere; empty where nobody has."""
+        place = in_list(field.at)
+        suffix = place[2] if place else ""
+        places = self.places(field)
+        home = [at for at, likeness in sorted(places, key=lambda place: -place[1]) if likeness > 1]
+        for at in home[:1] or [at for at, _ in places]:
+            now = look(self._obj, at)
+            if now is ABSENT or (field.was and now == field.was[0]) or (suffix, now) in self._ours:
+                continue
+            element = look(self._obj, at.removesuffix(suffix)) if suffix else ABSENT
+            if element is not ABSENT and digest(bare(element, self._ours)) in field.beside:
+                continue  # another one, which looked the same but for this
+            if not home and digest(now) in field.beside:
+                continue
+            return at
+        return ""
