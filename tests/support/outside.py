@@ -46,11 +46,14 @@ def sidecar(
 
 
 def status(mesh: Mesh, source: str, host: str, port: int = PORT) -> str:
-    """What SOURCE gets from HOST: a status, or ``refused`` where its sidecar does not listen at all."""
+    """What SOURCE gets from HOST: a status, ``refused`` where its sidecar does not listen, or ``reset`` where it just
+    ceased to: the system resets what waited to be accepted."""
     try:
         return str(mesh.call(source, host, port=port).status)
     except ConnectionRefusedError:
         return "refused"
+    except ConnectionResetError:
+        return "reset"
 
 
 def settled(mesh: Mesh, wanted: dict[tuple[str, str], str], what: str) -> str:
