@@ -107,6 +107,17 @@ def test_latency_is_of_calls_that_succeeded(cells):
         probes.edge_latency("productpage", "details")
 
 
+@pytest.mark.parametrize("status", [14, 5])
+def test_a_call_that_grpc_calls_an_error_is_none_that_succeeded(cells, status):
+    """Its HTTP status is 200."""
+    refused = trace(
+        span(1, 0, "CLIENT", "productpage-v1 → details", 0, 0.001, status=200, grpc_status=status, trace="a" * 32)
+    )
+    cells([healthy(1), refused])
+    assert probes.edge_latency("productpage", "details") == 0.01
+    assert probes.edge_latency("productpage", "details", quantile=0, failures=True) == 0.001
+
+
 @pytest.mark.parametrize("quantile", [95, -0.1, "0.5", True, [], [0.5, 2]])
 def test_a_quantile_is_a_share(cells, quantile):
     cells([healthy()])

@@ -49,9 +49,7 @@ class Call(msgspec.Struct, frozen=True):
     @property
     def failed(self) -> bool:
         """A got no answer, or one that says failure: A left, the proxy gave up, B failed, or the fault answered."""
-        return (
-            self.span.gone or (self.aborted and not self.harmless) or self.span.status == 0 or self.span.status >= 500
-        )
+        return self.span.gone or (self.aborted and not self.harmless) or self.span.status == 0 or self.span.broken
 
 
 def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:

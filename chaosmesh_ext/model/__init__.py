@@ -15,13 +15,14 @@ from chaosmesh_ext.model.finding import (
 from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
 from chaosmesh_ext.model.scope import Scope
 from chaosmesh_ext.model.topology import Topology, load_topology
-from chaosmesh_ext.model.trace import GONE, Span, Trace, edges_of
+from chaosmesh_ext.model.trace import GONE, GRPC_FAILURES, Span, Trace, edges_of
 from chaosmesh_ext.model.verdict import Verdict
 from chaosmesh_ext.model.workload import Edge, Workload
 
 __all__ = [
     "CONTROL",
     "GONE",
+    "GRPC_FAILURES",
     "SCHEMA",
     "Answer",
     "Cell",

@@ -10,10 +10,15 @@ import msgspec
 
 from chaosmesh_ext.model.workload import Edge, Workload
 
-__all__ = ["GONE", "Span", "Trace", "edges_of"]
+__all__ = ["GONE", "GRPC_FAILURES", "Span", "Trace", "edges_of"]
 
 GONE = frozenset({"DC", "DR"})
 """Envoy's flags of a caller that left: DC from HTTP/1, DR from HTTP/2 and gRPC (measured)."""
+
+GRPC_FAILURES = frozenset({2, 4, 12, 13, 14, 15})
+"""gRPC's statuses that say that the server failed, as 5xx does: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
+UNAVAILABLE, DATA_LOSS. Those for which OpenTelemetry's conventions for RPC make a server's span an error.
+"""
 
 
 class Span(msgspec.Struct, frozen=True, gc=False):
@@ -23,8 +28,8 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     kind: OpenTelemetry's, ``CLIENT``, ``SERVER`` or ``INTERNAL``. operation: the span's name. start: seconds since
     the epoch. duration: seconds. workload: whose proxy reported it. peer: for a CLIENT span the service that was
     called, without namespace; empty elsewhere. method, url: of the request. status: HTTP status, 0 when there was
-    none. grpc_status: or None. flags: Envoy's response flags. error: the proxy called it one. proxy: it came from a
-    proxy, not from an application's own SDK.
+    none. grpc_status: or None; a gRPC call that failed has it beside the HTTP status 200. flags: Envoy's response
+    flags. error: the proxy called it one. proxy: it came from a proxy, not from an application's own SDK.
     """
 
     trace_id: str
@@ -53,6 +58,11 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     def gone(self) -> bool:
         """The caller left before the answer came."""
         return not GONE.isdisjoint(self.flags)
+
+    @property
+    def broken(self) -> bool:
+        """The answer says that the callee failed: 5xx, or gRPC's words for that."""
+        return self.status >= 500 or self.grpc_status in GRPC_FAILURES
 
     @property
     def path(self) -> str:

@@ -15,13 +15,14 @@ class ErrorPath(msgspec.Struct, frozen=True):
     """The way that most errors took.
 
     path: workloads, from the one that the request entered to the one where the error began; a callee that reported
-    nothing is named by its service. status, flags: of the span where it began. requests: how many had an error on this
-    path. of: requests looked at. failed: how many had an error anywhere. reached: on how many of `requests` the first
-    workload failed too. trace_id: one of them. All of it is empty where nothing failed.
+    nothing is named by its service. status, grpc_status, flags: of the span where it began. requests: how many
+    had an error on this path. of: requests looked at. failed: how many had an error anywhere. reached: on how many of
+    `requests` the first workload failed too. trace_id: one of them. All of it is empty where nothing failed.
     """
 
     path: tuple[str, ...] = ()
     status: int = 0
+    grpc_status: int | None = None
     flags: str = ""
     requests: int = 0
     of: int = 0
@@ -45,8 +46,10 @@ class SlowestPath(msgspec.Struct, frozen=True):
 
 
 def failed(span: Span) -> bool:
-    """Whether SPAN says that something went wrong: it is marked so, its caller left, nobody answered, or 5xx."""
-    if span.error or span.gone or span.status >= 500 or span.grpc_status not in (None, 0):
+    """Whether SPAN says that something went wrong: it is marked so, its caller left, nobody answered, or the answer
+    says that the callee failed.
+    """
+    if span.error or span.gone or span.broken:
         return True
     return span.proxy and span.status == 0 and span.grpc_status is None and span.kind in ("CLIENT", "SERVER")
 
@@ -68,6 +71,7 @@ def error_path(traces: Iterable[Trace]) -> ErrorPath:
     return ErrorPath(
         path=path,
         status=chain[-1].status,
+        grpc_status=chain[-1].grpc_status,
         flags=",".join(sorted(chain[-1].flags)),
         requests=len(those),
         of=count,

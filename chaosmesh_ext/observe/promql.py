@@ -20,6 +20,7 @@ from typing import Final
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.model import GRPC_FAILURES
 
 __all__ = ["ENVOY", "PARTS", "REPORTERS", "TABLE", "Calls", "Metric", "down", "expression", "oldest", "quoted"]
 
@@ -80,8 +81,7 @@ TABLE: Final[dict[str, dict[str, Metric]]] = {
 }
 """Every metric by name, and by who counts it. Rates are per second, latencies in seconds, the rest are numbers."""
 
-_GRPC_FAILED: Final = 'grpc_response_status=~"2|4|12|13|14|15"'
-"""Those for which OpenTelemetry's conventions for RPC make a server's span an error."""
+_GRPC_FAILED: Final = f'grpc_response_status=~"{"|".join(map(str, sorted(GRPC_FAILURES)))}"'
 
 _ANY: Final = ".*"
 _FAILED: Final = "5..|0"

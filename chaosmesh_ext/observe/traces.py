@@ -214,7 +214,7 @@ def calls_of(trace: Trace) -> dict[str, list[Span]]:
 
 
 def _failed(span: Span) -> bool:
-    return span.error or span.gone or span.status == 0 or span.status >= 500
+    return span.error or span.gone or span.status == 0 or span.broken
 
 
 def _settled(trace: Trace, injected: Injected | None, expected: Expected | None) -> bool:

@@ -139,8 +139,8 @@ def _retries(attempts: Sequence[Span]) -> int:
 
 
 def failed(span: Span) -> bool:
-    """Whether the caller saw a failure: an error, 4xx included, no answer, or it left before."""
-    return span.error or span.gone or span.status == 0 or span.status >= 400
+    """Whether the caller saw a failure: an error, 4xx and every gRPC error included, no answer, or it left before."""
+    return span.error or span.gone or span.status == 0 or span.status >= 400 or span.grpc_status not in (None, 0)
 
 
 def _service(store: TraceSource, source: str) -> str:

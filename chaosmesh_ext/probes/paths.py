@@ -33,10 +33,11 @@ def error_path(
 ) -> Dict[str, Any]:
     """
     The way that most errors took: `path` (workloads, from the one that requests
-    enter to the one where the error began), `status` and Envoy's `flags` there,
-    `requests` with an error on this path, `of` how many, `failed` anywhere,
-    `reached` (how many of these failed for the user too), `trace_id` of one. All
-    empty where nothing failed; see the tolerance error_stops_at.
+    enter to the one where the error began), `status`, `grpc_status` (of a gRPC
+    call, whose `status` is 200) and Envoy's `flags` there, `requests` with an error
+    on this path, `of` how many, `failed` anywhere, `reached` (how many of these
+    failed for the user too), `trace_id` of one. All empty where nothing failed; see
+    the tolerance error_stops_at.
 
     Of the requests that this run sent in its current `cell` (0: before or without
     a fault); or, with `lookback`, of all traces of the last so many seconds in

@@ -77,5 +77,7 @@ def _bar(span: Span, began: float, whole: float) -> str:
 
 def _said(span: Span) -> str:
     status = str(span.status) if span.status else "no answer"
+    if span.grpc_status is not None:
+        status = f"{status} grpc {span.grpc_status}"
     flags = ",".join(sorted(span.flags))
     return f"{status}  {flags}".rstrip()

@@ -53,6 +53,7 @@ def test_no_error_is_an_empty_way_of_so_many_requests():
         ({"status": 0}, True),
         ({"status": 0, "grpc_status": 0}, False),
         ({"grpc_status": 14}, True),
+        ({"grpc_status": 5}, False),
         ({"flags": "DC"}, True),
         ({"error": True}, True),
         ({"status": 0, "proxy": False}, False),
@@ -61,6 +62,16 @@ def test_no_error_is_an_empty_way_of_so_many_requests():
 def test_a_span_failed_when_it_says_so(facts, bad):
     """A page that is not there is an answer; a database's span has no status at all."""
     assert failed(span(1, 0, "CLIENT", "a → b", 0, 1, **facts)) is bad
+
+
+def test_an_error_of_grpc_is_told_by_its_own_status():
+    """Its HTTP status is 200, and the page that does without it fails for nobody."""
+    gateway, page = span(1, 0, "SERVER", "gateway", 0, 0.1), span(2, 1, "SERVER", "shop-v1", 0, 0.1)
+    found = error_path(
+        [trace(gateway, page, span(3, 2, "CLIENT", "shop-v1 → prices", 0, 0.01, grpc_status=14, flags="FI"))]
+    )
+    assert found.path == ("gateway", "shop-v1", "prices")
+    assert (found.status, found.grpc_status, found.flags, found.reached) == (200, 14, "FI", 0)
 
 
 def test_the_time_of_the_slowest_request_is_where_it_was_waited_for():

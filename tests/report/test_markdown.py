@@ -99,6 +99,12 @@ def test_a_waterfall_says_who_called_whom_when_and_how_it_ended(doc):
     assert "3,004 ms" in call
 
 
+def test_a_waterfall_says_grpcs_own_status_beside_http_200(doc):
+    trace = doc["cells"][1]["traces"][0]
+    call = {**trace["spans"][-1], "status": 200, "grpc_status": 14, "flags": ["FI"]}
+    assert waterfall({**trace, "spans": [*trace["spans"][:-1], call]}).splitlines()[-1].endswith("200 grpc 14  FI")
+
+
 def test_a_waterfall_of_many_spans_says_how_many_it_left_out(doc):
     trace = doc["cells"][1]["traces"][0]
     first = trace["spans"][0]
