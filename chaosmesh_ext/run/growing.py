@@ -13,7 +13,7 @@ from chaosmesh_ext.mesh import Client, Fault, Holding, Place, Witness
 from chaosmesh_ext.model import Answer, Injected
 from chaosmesh_ext.run.proof import Prover
 
-__all__ = ["Growing", "Plans", "plans_for"]
+__all__ = ["Growing", "Plans"]
 
 Plans = Sequence[tuple[str, "Sequence[mesh.Change] | InvalidInput"]]
 """By carrier, in the order of preference: what it would write, or why it cannot."""
@@ -103,23 +103,3 @@ def _sort(fault: Fault, carrier: str) -> str:
     if isinstance(fault, mesh.Filtered):
         return "arrival" if carrier == mesh.INBOUND else "departure"
     return type(fault).__name__
-
-
-def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced: Sequence[Growing]) -> Plans:
-    """What CARRIER, or with ``auto`` each one, would write for FAULT once the cells REPLACED are out.
-
-    Raises InvalidInput, the preferred carrier's reason, when none can carry it.
-    """
-    view = mesh.view(client, place, fault.kinds)
-    for cell in replaced:
-        view = view.without(place.run, cell.id)
-    found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
-    for name in fault.carriers if carrier == "auto" else (carrier,):
-        try:
-            found.append((name, mesh.CARRIERS[name](fault, place, view)))
-        except InvalidInput as error:
-            found.append((name, error))
-    refusals = [plan for _, plan in found if isinstance(plan, InvalidInput)]
-    if len(refusals) == len(found):
-        raise refusals[0]
-    return found

@@ -7,7 +7,7 @@ Lease. Whoever sees a fault can thus find the Lease of its run, or knows that th
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, Self, TypeVar
 
@@ -17,9 +17,11 @@ from chaosmesh_ext.mesh import Client, Place, RunLease, Watchdog, Witness
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.stores import has_store
-from chaosmesh_ext.run.audit import Audit
+from chaosmesh_ext.run.audit import Audit, strangers
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.keeper import Keeper
+from chaosmesh_ext.run.problems import Problem
+from chaosmesh_ext.run.requests import Sent
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["Opened"]
@@ -138,6 +140,20 @@ class Opened:
         """By host, the runs that have or had a fault of theirs on it since this one has; asked after the end."""
         now = self._now_beside(client)
         return {host: self._beside.get(host, set()) | now.get(host, set()) for host in {*self._beside, *now}}
+
+    def strangers(
+        self, client: Client, grown: Sequence[Growing], sent: Callable[[], Iterable[Sent]], *, hurry: bool
+    ) -> tuple[list[Problem], list[str]]:
+        """Whom the faults of the cells GROWN met that they were not meant for; see `audit.strangers`."""
+        if self.audit is None:
+            return [], []
+
+        def beside() -> dict[str, set[str]]:
+            found = self.beside(client)
+            called = [cell.place.destination for cell in grown]
+            return {one.service: found.get(one.host, set()) for one in called}
+
+        return strangers(self.audit, grown, sent, beside=beside, hurry=hurry)
 
     def _now_beside(self, client: Client) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}

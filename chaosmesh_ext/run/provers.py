@@ -10,15 +10,15 @@ from chaosmesh_ext.mesh.match import sample_headers
 from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.stores import has_store, store_of
-from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.run.absence_proof import AbsenceProver, Absent
 from chaosmesh_ext.run.answer_proof import Answered, AnswerProver, straight
 from chaosmesh_ext.run.cases import Case
 from chaosmesh_ext.run.evidence import Shows, Watched, on_arrival
 from chaosmesh_ext.run.proof import Prover
+from chaosmesh_ext.run.requests import Requests
 from chaosmesh_ext.run.shares import of_versions
 from chaosmesh_ext.run.trace_proof import TraceProver
-from chaosmesh_ext.run.traffic import Errand, Traffic, application
+from chaosmesh_ext.run.traffic import Errand, application
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["prover_for"]
@@ -31,8 +31,7 @@ def prover_for(
     url: str,
     headers: Mapping[str, str],
     settings: Settings,
-    traces: TraceSource | None,
-    traffic: Traffic,
+    requests: Requests,
     stopped: Callable[[], bool],
     carrier: str = "",
     beside: Sequence[Place] = (),
@@ -46,6 +45,7 @@ def prover_for(
     Raises NotProven when there is nothing to prove with; nothing has been written then.
     """
     watched, marker = Watched.of(place), Marker(place.run, place.cell)
+    traces, traffic = requests.traces, requests.traffic
     aim = application(settings, url) if url or settings.app_url else None
     errand = Errand.to(aim, {**sample_headers(place.match), **headers}) if aim else None
     if errand and isinstance(fault, Answered) and straight(fault, place, errand):

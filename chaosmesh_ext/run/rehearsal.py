@@ -14,10 +14,11 @@ from chaosmesh_ext.mesh.shadow import Shadow
 from chaosmesh_ext.mesh.writes import CARRIED_BY
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run.cases import Case
+from chaosmesh_ext.run.cells import Undone
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.proof import Proof
-from chaosmesh_ext.run.run import Run, Undone
+from chaosmesh_ext.run.run import Run
 
 __all__ = ["Rehearsal", "Written"]
 
@@ -74,17 +75,17 @@ class Rehearsal(Run):
     ) -> Proof:
         """As `Run.inject`, but nothing is written and nothing proven. Raises what would be refused."""
         del url, request_headers, prove, cases
-        place, replaced, plans = self._prepare(fault, scope, carrier)
+        planned = self._plan(fault, scope, carrier)
+        place = planned.place
         client = self.client
         self.namespaces |= {place.namespace, place.destination.namespace} - {""}
         refuse_halted(client, self.settings.system_namespace)
-        self._out(replaced)
+        self._out(planned.replaced)
         lock(client, place.namespace, place.destination.host, Holder(self.token, place.marker is not None))
         self.shadow.strict = any(client.may("create", kind, place.namespace) for kind in CARRIED_BY)
         cell = Growing(place, fault, None)
-        _, name, replaces = cell.write(client, plans, NOBODY)
-        self._cells.append(cell)
-        self._live.append(cell)
+        _, name, replaces = cell.write(client, planned.plans, NOBODY)
+        self._cells.add(cell)
         if not self.shadow.strict:
             replaces = "; ".join(filter(None, [_NOT_BY_THIS_ACCOUNT, replaces]))
         return Proof(
@@ -99,7 +100,7 @@ class Rehearsal(Run):
 
     def undo(self) -> Undone:
         """Take out what was rehearsed."""
-        cells = list(self._live)
+        cells = list(self._cells.live)
         return Undone(self._out(cells), tuple(cell.id for cell in cells))
 
     def close(self) -> None:
@@ -114,9 +115,9 @@ class Rehearsal(Run):
                 found.append(Written(*target, old, obj))
         return found
 
-    def _out(self, cells: list[Growing]) -> tuple[str, ...]:
+    def _out(self, cells: Sequence[Growing]) -> tuple[str, ...]:
         for cell in cells:
             for holding in cell.holdings:
                 mesh.take_out(self.client, holding, cell.id)
-        self._live = [cell for cell in self._live if cell not in cells]
+        self._cells.live = [cell for cell in self._cells.live if cell not in cells]
         return tuple(str(holding) for cell in cells for holding in cell.holdings)

@@ -18,7 +18,7 @@ from chaosmesh_ext.mesh import Client, connect, put
 from chaosmesh_ext.mesh import place as resolve
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import current
-from chaosmesh_ext.run.growing import plans_for
+from chaosmesh_ext.run.planning import plans_for
 
 PAGE = {"app": "productpage", "version": "v1"}
 

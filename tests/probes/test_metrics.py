@@ -131,7 +131,7 @@ def faulted(run, began: float, ended: float) -> None:
     cell, now = Growing(Place(), None, None), time.time()
     cell.injected = object()
     cell.began, cell.ended = now - began, now - ended if ended else 0.0
-    run._cells.append(cell)
+    run._cells.every.append(cell)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def clean(prometheus):
     """The run, which knows of `prometheus`; what was written into it is taken out before it is closed."""
     run = current_run()
     yield run
-    run._cells.clear()
+    run._cells.every.clear()
 
 
 def test_windows_are_those_of_the_runs_faults(prometheus, clean):

@@ -61,11 +61,10 @@ def faulted(run):
         cell = "1"
 
     cell = Growing(Place(), None, None)
-    run._cells.append(cell)
-    run._live.append(cell)
+    run._cells.add(cell)
     yield run
-    run._cells.clear()
-    run._live.clear()
+    run._cells.every.clear()
+    run._cells.live.clear()
 
 
 def test_a_load_counts_what_came_back(shop):
@@ -106,7 +105,7 @@ def test_marked_loads_count_for_the_run_and_others_do_not(shop, run):
 
 def test_a_marked_load_belongs_to_the_live_cell(shop, faulted):
     probes.load(shop.url, count=5)
-    assert len(faulted._cells[0].answers) == 5
+    assert len(faulted._cells.every[0].answers) == 5
     assert not faulted.requests.control
 
 
@@ -221,7 +220,7 @@ def test_what_a_fault_does_is_told_against_the_control(shop, faulted):
     assert 0.08 < found["slower_by"] < 1
     assert "Book Details" in found["lost"]
     assert "Sorry" in found["gained"]
-    assert (len(faulted._cells[0].answers), len(faulted.requests.control)) == (3, 3)
+    assert (len(faulted._cells.every[0].answers), len(faulted.requests.control)) == (3, 3)
 
 
 def test_without_a_fault_both_are_the_same(shop):

@@ -20,7 +20,7 @@ from chaosmesh_ext.mesh.lease import time_text
 from chaosmesh_ext.mesh.surroundings import Surroundings, under_way
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
-from chaosmesh_ext.run.growing import plans_for
+from chaosmesh_ext.run.planning import plans_for
 from chaosmesh_ext.settings import Settings
 
 PAGE = {"app": "productpage", "version": "v1"}

@@ -120,7 +120,7 @@ def test_each_caller_that_met_the_fault_must_be_seen_without_it(run, mesh, monke
     mesh.reviews = False
     monkeypatch.setattr(mesh, "_span", of_versions)
     run.inject(Abort(507), Scope("details"))
-    run._live[-1].prover._callers = frozenset({"productpage-v1", "productpage-v2"})
+    run._cells.live[-1].prover._callers = frozenset({"productpage-v1", "productpage-v2"})
     stuck.append(True)
     with pytest.raises(errors.LeftBehind, match=r"still inject it .*productpage-v2"):
         run.undo()
@@ -257,7 +257,7 @@ def test_after_an_interrupt_requests_that_hang_take_no_place_in_the_budget(run, 
 def test_every_request_that_was_sent_is_the_runs_own_whatever_became_of_its_answer(run, mesh):
     """Else its audit takes the faults that they met for somebody else's."""
     run.inject(Abort(507), SCOPE)
-    proven = sum(sent.count for sent in run.requests.sent(run._cells))
+    proven = sum(sent.count for sent in run.requests.sent(run._cells.every))
 
     def interrupt() -> None:
         while len(mesh.requests) < seen + 5:
@@ -271,7 +271,7 @@ def test_every_request_that_was_sent_is_the_runs_own_whatever_became_of_its_answ
         run.send("/", 1000)
     soon.join()
     run.close()
-    [sent] = run.requests.sent(run._cells)
+    [sent] = run.requests.sent(run._cells.every)
     marked = sum(f"chaosmesh={run.token}-1" in headers.get("tracestate", "") for headers in mesh.requests)
     assert sent.count == marked >= proven + 5
     met = sum(bool(span.flags) for trace in mesh.traces.values() for span in trace.spans)
@@ -284,7 +284,7 @@ def test_traces_of_the_runs_own_requests_are_waited_for_no_longer_than_one_has_p
     mesh.blind = True
     run.send("/", 20)
     began = time.monotonic()
-    [sent] = run.requests.sent(run._cells, 0.5)
+    [sent] = run.requests.sent(run._cells.every, 0.5)
     mesh.blind = False
     assert time.monotonic() - began < 3
     assert sent.count >= 20
@@ -477,7 +477,7 @@ def test_an_emergency_waits_for_a_write_that_is_under_way(run, mesh, monkeypatch
     def interrupted(self, obj):
         late = threading.Timer(0.4, create, (connect(), obj))
         late.start()
-        run._emergency()
+        run._stopping.emergency()
         late.join()
         assert written(mesh) == []
         raise KeyboardInterrupt
