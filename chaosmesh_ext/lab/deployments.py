@@ -11,7 +11,7 @@ import random
 
 from chaosmesh_ext.lab.envoy import NodeInfo
 from chaosmesh_ext.lab.envoy.node import POD, WORKLOAD, is_gateway, is_proxied
-from chaosmesh_ext.lab.kube.api import NODE, Kube, Obj
+from chaosmesh_ext.lab.kube.api import Kube, Obj
 
 __all__ = ["Deployments", "replica_set_name"]
 
@@ -36,7 +36,7 @@ class Deployments:
 
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
-        self._pending: set[tuple[str, str]] = set()
+        self._pending: dict[tuple[str, str], None] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -58,7 +58,7 @@ class Deployments:
             self._want(meta["namespace"], name)
 
     def _want(self, namespace: str, name: str) -> None:
-        self._pending.add((namespace, name))
+        self._pending[namespace, name] = None
         self._wake.set()
 
     async def _work(self) -> None:
@@ -66,7 +66,8 @@ class Deployments:
             await self._wake.wait()
             self._wake.clear()
             while self._pending:
-                namespace, name = self._pending.pop()
+                namespace, name = next(iter(self._pending))
+                del self._pending[namespace, name]
                 try:
                     await self._reconcile(namespace, name)
                 except Exception as error:
@@ -209,9 +210,17 @@ def _pod(deployment: Obj, replica_set: Obj, template_hash: str) -> Obj:
             "annotations": {**meta.get("annotations", {}), _OWNER: name, WORKLOAD: name},
             "ownerReferences": [_reference(replica_set, "apps/v1", "ReplicaSet")],
         },
-        "spec": {**template.get("spec", {}), "nodeName": NODE},
+        "spec": _with_volume(template.get("spec", {}), f"kube-api-access-{suffix}", _ACCOUNT),
     }
     return _injected(pod, name)
+
+
+_ACCOUNT: Obj = {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}
+"""The volume that Kubernetes gives every Pod; clients that drain a Node look at volumes."""
+
+
+def _with_volume(spec: Obj, name: str, source: Obj) -> Obj:
+    return {**spec, "volumes": [*(spec.get("volumes") or []), {"name": name, **source}]}
 
 
 def _injected(pod: Obj, workload: str) -> Obj:
@@ -225,4 +234,5 @@ def _injected(pod: Obj, workload: str) -> Obj:
     containers = pod["spec"].get("containers", [])
     if is_gateway(pod) or any(one["name"] == "istio-proxy" for one in containers):
         return pod
-    return {**pod, "spec": {**pod["spec"], "containers": [*containers, {"name": "istio-proxy", "image": "envoy"}]}}
+    spec = {**pod["spec"], "containers": [*containers, {"name": "istio-proxy", "image": "envoy"}]}
+    return {**pod, "spec": _with_volume(spec, "istio-envoy", {"emptyDir": {"medium": "Memory"}})}

@@ -13,7 +13,7 @@ from chaosmesh_ext.errors import ChaosMeshError, LabError
 from chaosmesh_ext.lab.apps import AppHost, AppSpec, image_app
 from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, WORKLOAD, is_gateway, is_proxied
-from chaosmesh_ext.lab.kube.api import NODE, Kube, Obj
+from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.network import Network, PodAddresses, check_free
 from chaosmesh_ext.lab.pod_processes import PodProcesses, environment, listening, now, status_of
 from chaosmesh_ext.lab.stand_in import is_mirror
@@ -29,7 +29,7 @@ _RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 
 
 class Kubelet:
-    """Runs every Pod of the lab on this machine.
+    """Runs every Pod of the lab that has a Node, whichever, on this machine.
 
     network: where the Pods' addresses come from. bootstrap: makes a Pod's Envoy configuration. directory: for logs.
     """
@@ -49,6 +49,7 @@ class Kubelet:
         self._directory = directory
         self._pods: dict[tuple[str, str], PodProcesses] = {}
         self._taken: set[int] = set()
+        self._refused: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._fatal: LabError | None = None
@@ -113,10 +114,11 @@ class Kubelet:
                 self._spawn(self._end(running, gone=event == "DELETED"))
             elif event != "DELETED" and not self._stopping:
                 self._spawn(self._let_go(pod))
-        elif key not in self._pods and not self._stopping:
+        elif key not in self._pods and pod["spec"].get("nodeName") and not self._stopping:
             index = next((index for index in range(1, 255) if index not in self._taken), 0)
             if not index:
-                if event == "ADDED":
+                if pod["metadata"]["uid"] not in self._refused:
+                    self._refused.add(pod["metadata"]["uid"])
                     why = "a lab holds 254 Pods at once: scale something down, and delete this Pod"
                     self._spawn(self._cannot_run(pod, why))
                 return
@@ -178,9 +180,7 @@ class Kubelet:
             self._spawn(self._keep_app(running, spec), running)
 
     async def _place(self, pod: Obj, addresses: PodAddresses) -> Obj | None:
-        """Give POD its node and its addresses; None when it is gone."""
-        if not pod["spec"].get("nodeName") and await self._kube.bind(pod, NODE) is None:
-            return None
+        """Give POD its addresses; None when it is gone."""
         workload = pod["metadata"].get("annotations", {}).get(WORKLOAD, pod["metadata"]["name"])
         placed = await self._kube.annotate(pod, {WORKLOAD: workload, OUTBOUND: addresses.outbound, APP: addresses.app})
         if placed is None:

@@ -45,6 +45,7 @@ from chaosmesh_ext.lab.network import (
 from chaosmesh_ext.lab.parts import part
 from chaosmesh_ext.lab.place import Place
 from chaosmesh_ext.lab.process import die_with_parent, outlive_parent
+from chaosmesh_ext.lab.scheduler import Scheduler
 from chaosmesh_ext.lab.stand_in import stand_in
 from chaosmesh_ext.lab.state import LabState, remove, save
 from chaosmesh_ext.lab.traces.api import Traces
@@ -120,13 +121,15 @@ class Lab:
         await self._begin(plane)
         await stand_in(kube, control)
         self._parts += [kube, traces, plane]
-        deployments = Deployments(kube)
+        deployments, scheduler = Deployments(kube), Scheduler(kube)
         kubelet = Kubelet(kube, network, apps, plane.bootstrap, self._directory / "logs")
         for obj in (*objects, *self._addons(api, traces, control)):
             await kube.apply(obj)
         kube.serve_pod_logs(kubelet.log)
         kubelet.start()
         self._stack.push_async_callback(kubelet.stop)
+        scheduler.start()
+        self._stack.push_async_callback(scheduler.stop)
         deployments.start()
         self._stack.push_async_callback(deployments.stop)
         desk = Desk(control, self._options.name, kubelet, plane, self._parts)

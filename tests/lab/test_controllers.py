@@ -39,7 +39,10 @@ def pod(name: str) -> dict:
             "namespace": "default",
             "annotations": {"inject.istio.io/templates": "gateway"},
         },
-        "spec": {"containers": [{"name": "istio-proxy", "image": "auto", "ports": [{"containerPort": 8080}]}]},
+        "spec": {
+            "nodeName": "lab-1",
+            "containers": [{"name": "istio-proxy", "image": "auto", "ports": [{"containerPort": 8080}]}],
+        },
     }
 
 

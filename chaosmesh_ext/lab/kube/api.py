@@ -19,7 +19,7 @@ CONTEXT = "chaosmesh-lab"
 """The name of the kubeconfig's context, cluster and user."""
 
 NODE = "lab"
-"""The name of the only Node, which every API server of a lab has from its start, ready."""
+"""The name of the Node of the control plane; `lab.nodes` has them all."""
 
 ISTIO_NAMESPACE = "istio-system"
 """There from the start, as default is."""

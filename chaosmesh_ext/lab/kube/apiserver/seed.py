@@ -1,13 +1,14 @@
-"""What is there before anybody writes: the namespaces and the node."""
+"""What is there before anybody writes: the namespaces and the nodes."""
 
 from __future__ import annotations
 
 import asyncio
 
 from chaosmesh_ext.errors import ApiError
-from chaosmesh_ext.lab.kube.api import ISTIO_NAMESPACE, NODE, Obj
+from chaosmesh_ext.lab.kube.api import ISTIO_NAMESPACE, Obj
 from chaosmesh_ext.lab.kube.apiserver.client import Client
 from chaosmesh_ext.lab.network import KUBELET_PORT
+from chaosmesh_ext.lab.nodes import NODES, node
 
 __all__ = ["seed"]
 
@@ -15,10 +16,10 @@ _NAMESPACES = ("default", "kube-system", "kube-public", ISTIO_NAMESPACE)
 
 
 async def seed(client: Client, host: str) -> None:
-    """Create it; the node's kubelet is at HOST."""
+    """Create it; every node's kubelet is at HOST."""
     await asyncio.gather(
         *(_namespace(client, name) for name in _NAMESPACES),
-        _create(client, "/api/v1/nodes", _node(host)),
+        *(_create(client, "/api/v1/nodes", _node(name, host)) for name in NODES),
     )
 
 
@@ -34,13 +35,11 @@ async def _create(client: Client, path: str, body: Obj) -> None:
             raise
 
 
-def _node(host: str) -> Obj:
+def _node(name: str, host: str) -> Obj:
     return {
-        "apiVersion": "v1",
-        "kind": "Node",
-        "metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}},
+        **node(name),
         "status": {
-            "addresses": [{"type": "InternalIP", "address": host}, {"type": "Hostname", "address": NODE}],
+            "addresses": [{"type": "InternalIP", "address": host}, {"type": "Hostname", "address": name}],
             "conditions": [
                 {"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "the lab is running"}
             ],

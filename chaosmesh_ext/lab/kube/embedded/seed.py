@@ -1,11 +1,12 @@
-"""What is there before anybody writes: namespaces, the node, and the definitions of the custom kinds."""
+"""What is there before anybody writes: namespaces, the nodes, and the definitions of the custom kinds."""
 
 from __future__ import annotations
 
-from chaosmesh_ext.lab.kube.api import NODE, Obj
+from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.kube.embedded.discovery import VERSION
 from chaosmesh_ext.lab.kube.embedded.kinds import KINDS, Kind, named
 from chaosmesh_ext.lab.kube.embedded.objects import Objects
+from chaosmesh_ext.lab.nodes import NODES, node
 
 __all__ = ["NAMESPACES", "seed"]
 
@@ -16,7 +17,8 @@ def seed(objects: Objects) -> None:
     """Fill an empty store."""
     for name in NAMESPACES:
         _create(objects, "Namespace", {"metadata": {"name": name}})
-    _create(objects, "Node", {"metadata": {"name": NODE, "labels": {"kubernetes.io/hostname": NODE}}}, _NODE_STATUS)
+    for name in NODES:
+        _create(objects, "Node", node(name), _NODE_STATUS)
     for kind in KINDS:
         if kind.custom:
             _create(objects, "CustomResourceDefinition", _definition(kind), _definition_status(kind))
