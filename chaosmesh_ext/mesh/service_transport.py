@@ -1,8 +1,8 @@
 """HTTP to Services of the cluster, for whoever has nothing but a kubeconfig: what httpx sends to ``k8s://`` URLs.
 
-The API server's service proxy where it is allowed, else a port-forward. The proxy uses Authorization for itself and
-sends on as its own what else is in `_ITS_OWN`; so a request that needs one of these goes by a port-forward, and so does
-one whose TLS must be checked, because the proxy takes any certificate.
+The API server's service proxy where it is allowed and knows Endpoints, else a port-forward. The proxy uses
+Authorization for itself and sends on as its own what else is in `_ITS_OWN`; so a request that needs one of these goes
+by a port-forward, and so does one whose TLS must be checked, because the proxy takes any certificate.
 """
 
 from __future__ import annotations
@@ -127,11 +127,21 @@ class ServiceTransport(httpx.BaseTransport):
                 reason=status.reason,
             )
         absent = code == httpx.codes.NOT_FOUND and status.details and status.details.kind == "services"
+        if absent and self._is_there(service):
+            raise _Refused(f"{code} the API server knows no Endpoints of it")
         if absent or message.startswith("no service port"):
             raise errors.NotFound(f"{service}: {message}: check namespace, name and port (kubectl get services -A)")
         if code in _ELSEWHERE:
             raise _Refused(f"{code} {message}")
         raise httpx.ConnectError(f"the Kubernetes API says: {message}", request=request)
+
+    def _is_there(self, service: ServiceUrl) -> bool:
+        """Whether the Service itself is; of one without Endpoints the service proxy says too that it is not found."""
+        try:
+            self._client.get("Service", service.namespace, service.service)
+        except errors.ChaosMeshError:
+            return False
+        return True
 
     def _asked(
         self, access: Access, service: ServiceUrl, request: httpx.Request

@@ -197,6 +197,14 @@ class TestByAPortForward:
         assert jaeger.target.how() == f"{how}{code} the proxy is not for you)"
         assert told.asked[0][2]["host"] == "tracing.istio-system"
 
+    def test_where_the_api_server_knows_no_endpoints_of_it(self, api, told):
+        """It says then that the Service itself is not found."""
+        api.refusal = status(404, 'services "tracing" not found', "NotFound", "services")
+        told.says(200, {"data": ["a.default"]})
+        jaeger = Jaeger(URL)
+        assert jaeger.services() == ["a.default"]
+        assert jaeger.target.how().endswith("refused: 404 the API server knows no Endpoints of it)")
+
     def test_a_long_body_and_many_connections(self, forwarded, told):
         told.says(200, "x" * 1_000_000, "text/plain")
         seen = []

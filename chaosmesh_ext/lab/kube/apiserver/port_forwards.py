@@ -73,7 +73,9 @@ async def _join(socket: web.WebSocketResponse, address: str, port: int) -> None:
 
 
 async def _back(reader: asyncio.StreamReader, socket: web.WebSocketResponse) -> None:
+    """What comes from the Pod; that it ended its connection, or reset it, ends the WebSocket."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
             await socket.send_bytes(b"\0" + data)
+    with contextlib.suppress(ConnectionError):
         await socket.close()
