@@ -50,7 +50,7 @@ def analyze(program: Path, client: Client, namespace: str) -> list[Message]:
     except subprocess.TimeoutExpired:
         raise Inconclusive(
             f"istioctl analyze did not come to an end within {_TIMEOUT:g} s: it waits for kinds that it may not "
-            "list, or that the API does not serve, as the small lab's (use --control-plane istiod)"
+            "list, or that the API does not serve"
         ) from None
     except OSError as error:
         raise Inconclusive(f"{program} cannot be run: {error.strerror}") from error

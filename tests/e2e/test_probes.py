@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from chaosmesh_ext import actions, probes, tolerances
+from chaosmesh_ext.lab import tools
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.run import reset_run
@@ -191,3 +192,20 @@ def test_probes_hold_a_steady_state_and_stop_a_run_as_guardrails(mesh, tmp_path)
     journal = json.loads((tmp_path / "out" / "journal.json").read_text())
     assert [each["tolerance_met"] for each in journal["steady_states"]["before"]["probes"]] == [True, True]
     assert any("the guardrail details-answers was crossed" in line for line in journal["chaosmesh-ext"]["problems"])
+
+
+@pytest.mark.skipif(tools.find("istioctl") is None, reason="istioctl is not built: chaos mesh lab tools --only istiod")
+def test_istioctl_says_of_the_small_lab_what_is_wrong_in_it(mesh):
+    """The embedded API serves every kind that istioctl waits for: a broken route is named, in seconds, and nothing else."""
+    own = ["IST0102", "IST0133"]  # nothing is injected here, and the lab's own patches are EnvoyFilters
+    assert probes.istioctl_analyze(ignore=own) == []
+    client = connect()
+    route = {"route": [{"destination": {"host": "ratings", "subset": "v9"}}]}
+    meta = {"name": "nowhere", "namespace": "default"}
+    broken = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": meta}
+    made = client.create({**broken, "spec": {"hosts": ["nowhere.default.svc.cluster.local"], "http": [route]}})
+    try:
+        [said] = probes.istioctl_analyze(ignore=own)
+    finally:
+        client.delete("VirtualService", "default", "nowhere", uid=made["metadata"]["uid"])
+    assert (said["code"], said["level"], said["origin"]) == ("IST0101", "Error", "VirtualService default/nowhere")

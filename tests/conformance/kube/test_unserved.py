@@ -8,7 +8,7 @@ pytestmark = pytest.mark.differs("a lab has what a mesh and its experiments need
 _KINDS = [
     "/api/v1/namespaces/NS/persistentvolumeclaims",
     "/api/v1/namespaces/NS/resourcequotas",
-    "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations",
+    "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies",
     "/apis/apps/v1/namespaces/NS/daemonsets",
     "/apis/apps/v1/namespaces/NS/statefulsets",
     "/apis/autoscaling/v2/namespaces/NS/horizontalpodautoscalers",

@@ -45,6 +45,7 @@ _LAST_SEEN = Column("Last Seen", cells.last_seen)
 _ISTIO = "networking.istio.io"
 _GATEWAY_API = "gateway.networking.k8s.io"
 _CREATED = Column("Created At", at("metadata.creationTimestamp"))
+_WEBHOOKS = [Column("Webhooks", cells.count("webhooks"), type="integer"), _AGE]
 _BINDING = [
     Column("Role", cells.role),
     _AGE,
@@ -120,6 +121,8 @@ _COLUMNS: dict[tuple[str, str], list[Column]] = {
     ("rbac.authorization.k8s.io", "RoleBinding"): _BINDING,
     ("rbac.authorization.k8s.io", "ClusterRoleBinding"): _BINDING,
     ("apiextensions.k8s.io", "CustomResourceDefinition"): [_CREATED],
+    ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"): _WEBHOOKS,
+    ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"): _WEBHOOKS,
     (_ISTIO, "VirtualService"): [_spec("Gateways", "gateways"), _spec("Hosts", "hosts"), _AGE],
     (_ISTIO, "DestinationRule"): [_spec("Host", "host"), _AGE],
     (_ISTIO, "ServiceEntry"): [

@@ -122,6 +122,12 @@ def _rbac(name: str, plural: str, *, namespaced: bool) -> Kind:
     return Kind(name, plural, _RBAC, namespaced=namespaced, names="path", upsert=True)
 
 
+def _none(name: str, plural: str) -> Kind:
+    """A kind of which there are none here, and can be none: clients wait for their lists (`istioctl analyze` does)."""
+    return Kind(name, plural, "admissionregistration.k8s.io", namespaced=False, counted=True, writable=False,
+                categories=("api-extensions",))  # fmt: skip
+
+
 KINDS: tuple[Kind, ...] = (
     Kind("Namespace", "namespaces", short=("ns",), namespaced=False, status=True, fields=("status.phase",),
          names="label"),
@@ -147,6 +153,8 @@ KINDS: tuple[Kind, ...] = (
     _rbac("ClusterRoleBinding", "clusterrolebindings", namespaced=False),
     Kind("CustomResourceDefinition", "customresourcedefinitions", "apiextensions.k8s.io", short=("crd", "crds"),
          namespaced=False, status=True, writable=False, categories=("api-extensions",)),
+    _none("MutatingWebhookConfiguration", "mutatingwebhookconfigurations"),
+    _none("ValidatingWebhookConfiguration", "validatingwebhookconfigurations"),
     _istio("VirtualService", "virtualservices", "vs"),
     _istio("DestinationRule", "destinationrules", "dr"),
     _istio("Gateway", "gateways", "gw"),

@@ -15,7 +15,7 @@ _OF_NAMESPACES = ("status", "finalize")
 _UNSERVED = {
     "": ("limitranges", "persistentvolumeclaims", "persistentvolumes", "podtemplates", "replicationcontrollers",
          "resourcequotas"),
-    "admissionregistration.k8s.io": ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"),
+    "admissionregistration.k8s.io": ("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
     "apps": ("controllerrevisions", "daemonsets", "statefulsets"),
     "autoscaling": ("horizontalpodautoscalers",),
     "batch": ("cronjobs", "jobs"),
