@@ -35,6 +35,8 @@ VERSIONS = {
     "PeerAuthentication": "security.istio.io/v1",
     "AuthorizationPolicy": "security.istio.io/v1",
     "RequestAuthentication": "security.istio.io/v1",
+    "HTTPRoute": "gateway.networking.k8s.io/v1",
+    "Gateway.gateway.networking.k8s.io": "gateway.networking.k8s.io/v1",
 }
 _CLEANED = (
     "VirtualService",
@@ -46,6 +48,8 @@ _CLEANED = (
     "RequestAuthentication",
     "ServiceEntry",
     "Sidecar",
+    "HTTPRoute",
+    "Gateway.gateway.networking.k8s.io",
 )
 _QUIET_S = 0.12
 """istiod of these tests gathers changes for 10 ms before it sends them."""
@@ -277,7 +281,12 @@ class Mesh:
     ) -> Any:
         """Write an object and wait until every Envoy has what follows from it."""
         version = VERSIONS.get(kind, "networking.istio.io/v1")
-        obj = {"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": namespace}, "spec": spec}
+        obj = {
+            "apiVersion": version,
+            "kind": kind.partition(".")[0],
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": spec,
+        }
 
         async def write() -> Any:
             await self._namespace(namespace)
@@ -306,7 +315,9 @@ class Mesh:
 
     def _pushed(self, written: Any) -> None:
         """Wait until istiod knows WRITTEN, and for longer than it gathers changes nothing was sent."""
-        if written is not None and "istio.io" in written["apiVersion"]:
+        if written is not None and written["apiVersion"].partition("/")[0].endswith(
+            ("istio.io", "gateway.networking.k8s.io")
+        ):
             meta = written["metadata"]
             until(
                 lambda: any(

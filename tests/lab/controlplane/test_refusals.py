@@ -204,7 +204,6 @@ def test_each_field_that_is_not_implemented_is_refused_by_its_name(mesh, kind, s
     [
         ("networking.istio.io/v1", "WorkloadEntry"),
         ("telemetry.istio.io/v1", "Telemetry"),
-        ("gateway.networking.k8s.io/v1", "HTTPRoute"),
         ("gateway.networking.k8s.io/v1", "Gateway"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,10 +20,12 @@ from chaosmesh_ext.lab.controlplane.embedded.policies import (
     timeouts,
 )
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Snapshot, Workload
-from chaosmesh_ext.lab.controlplane.embedded.virtualservices import MESH, gateways_of
+from chaosmesh_ext.lab.controlplane.embedded.virtualservices import MESH, gateways_of, of_gateway_api
 from chaosmesh_ext.lab.kube.api import Obj
 
 __all__ = ["Place", "catches_all", "default_route", "routes"]
+
+_NO_BACKEND = "UnknownService"
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -37,7 +40,10 @@ class Place(msgspec.Struct, frozen=True):
         """The cluster of a DESTINATION in OWNER; one that does not exist answers 503 NC, as in istiod.
 
         Where no port is given, sidecars go to the port that was called, gateways to the only port that there is.
+        Without a host it is a backend that an HTTPRoute of the Gateway API may not have.
         """
+        if not destination["host"]:
+            return _NO_BACKEND
         host = fqdn(destination["host"], owner["metadata"]["namespace"])
         port = self.port
         known = self.snapshot.by_host.get(host)
@@ -98,7 +104,7 @@ def _route(obj: Obj, http: Mapping[str, Any], match: Mapping[str, Any] | None, p
     if match and match.get("name"):
         name = f"{name}.{match['name']}"
     operations, authority = header_operations(http.get("headers"))
-    route: dict[str, Any] = {"name": name, "match": route_match(match), **operations}
+    route: dict[str, Any] = {"name": name, "match": _match(obj, match), **operations}
     if "redirect" in http:
         route["redirect"] = redirect(http["redirect"], place.port)
     elif "directResponse" in http:
@@ -111,10 +117,22 @@ def _route(obj: Obj, http: Mapping[str, Any], match: Mapping[str, Any] | None, p
     return route
 
 
+def _match(obj: Obj, match: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Envoy's RouteMatch of a match in OBJ; the prefixes of the Gateway API are whole elements of a path."""
+    out = route_match(match)
+    if of_gateway_api(obj) and out.get("prefix", "/") != "/":
+        out["path_separated_prefix"] = out.pop("prefix")
+    return out
+
+
 def _forward(route: dict[str, Any], obj: Obj, http: Mapping[str, Any], authority: str, place: Place) -> None:
     """Make ROUTE lead to the destinations of an HTTPRoute; AUTHORITY is what its headers set."""
     rewrite = http.get("rewrite") or {}
     action: dict[str, Any] = {**timeouts(http), **_rewritten(rewrite)}
+    if of_gateway_api(obj):
+        action["cluster_not_found_response_code"] = "INTERNAL_SERVER_ERROR"
+        if rewrite.get("uri") == "/":
+            action.update(_without_prefix(action.pop("prefix_rewrite"), route["match"]))
     authority = rewrite.get("authority") or authority
     if authority:
         action["host_rewrite_literal"] = authority
@@ -143,6 +161,12 @@ def _rewritten(rewrite: Mapping[str, Any]) -> dict[str, Any]:
         regex = rewrite["uriRegexRewrite"]
         return {"regex_rewrite": {"pattern": {"regex": regex["match"]}, "substitution": regex["rewrite"]}}
     return {"prefix_rewrite": rewrite["uri"]} if rewrite.get("uri") else {}
+
+
+def _without_prefix(replacement: str, match: Mapping[str, Any]) -> dict[str, Any]:
+    """A rewrite that takes off the matched elements of a path and leaves one slash, REPLACEMENT."""
+    prefix = re.escape(match.get("path_separated_prefix", ""))
+    return {"regex_rewrite": {"pattern": {"regex": f"^{prefix}(/?)(.*)"}, "substitution": f"{replacement}\\2"}}
 
 
 def _mirrors(obj: Obj, http: Mapping[str, Any], place: Place) -> Iterator[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.routes import virtual_services
 from chaosmesh_ext.lab.controlplane.embedded.refusal import DRY_RUN, kind_of, refusals
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
 from chaosmesh_ext.lab.controlplane.embedded.serviceentries import services
@@ -44,9 +45,15 @@ class Inventory:
         """The state as it is now."""
         entries = by_age(obj for obj in self._good.values() if obj["kind"] == "ServiceEntry")
         found = [*self._services.values(), *services(entries, self._services.values())]
-        last = Snapshot.of(found, self._workloads.values(), self._good.values(), self._last)
+        last = Snapshot.of(found, self._workloads.values(), self._objects(), self._last)
         self._last = last
         return last
+
+    def _objects(self) -> list[Obj]:
+        """Every object in force in Istio's words: what the Gateway API says is said in them."""
+        routes = [obj for obj in self._good.values() if obj["kind"] == "HTTPRoute"]
+        hosts = {one.host for one in self._services.values()}
+        return [*self._good.values(), *virtual_services(routes, hosts, ())]
 
     def pod(self, namespace: str, name: str) -> Workload | None:
         """The pod, when it is there and has an address."""

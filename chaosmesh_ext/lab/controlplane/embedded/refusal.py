@@ -8,6 +8,7 @@ from chaosmesh_ext.lab.controlplane.embedded.authorizationpolicy_check import au
 from chaosmesh_ext.lab.controlplane.embedded.destinationrule_check import destination_rule
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter_check import envoy_filter
 from chaosmesh_ext.lab.controlplane.embedded.gateway_check import gateway
+from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.check import http_route
 from chaosmesh_ext.lab.controlplane.embedded.peerauthentication_check import peer_authentication
 from chaosmesh_ext.lab.controlplane.embedded.requestauthentication_check import request_authentication
 from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal, invalid, not_implemented
@@ -28,8 +29,9 @@ KINDS: Mapping[str, Check] = {
     "Sidecar": sidecar,
     "AuthorizationPolicy": authorization_policy,
     "RequestAuthentication": request_authentication,
+    "HTTPRoute": http_route,
 }
-"""Istio's kinds that reach the proxies, and what may stand in their `spec`."""
+"""The kinds that reach the proxies, Istio's and the Gateway API's, and what may stand in their `spec`."""
 
 
 DRY_RUN = "istio.io/dry-run"
@@ -38,7 +40,6 @@ DRY_RUN = "istio.io/dry-run"
 OTHERS = (
     "WorkloadEntry",
     "Telemetry",
-    "HTTPRoute",
     "Gateway.gateway.networking.k8s.io",
 )
 """Kinds that would reach the proxies of a real mesh; here an object of such a kind is refused whole."""
@@ -47,7 +48,7 @@ OTHERS = (
 def kind_of(obj: Obj) -> str:
     """The kind of OBJ, with its group where Istio has another kind of that name."""
     qualified = f"{obj['kind']}.{obj.get('apiVersion', '').partition('/')[0]}"
-    return qualified if qualified in OTHERS else str(obj["kind"])
+    return qualified if qualified in KINDS or qualified in OTHERS else str(obj["kind"])
 
 
 def refusals(obj: Obj) -> list[Refusal]:

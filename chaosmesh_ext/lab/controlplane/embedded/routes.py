@@ -13,7 +13,13 @@ from chaosmesh_ext.lab.controlplane.embedded.envoyfilter import Patch, patched
 from chaosmesh_ext.lab.controlplane.embedded.httproutes import Place, default_route, routes
 from chaosmesh_ext.lab.controlplane.embedded.scopes import ALLOW_ANY
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload
-from chaosmesh_ext.lab.controlplane.embedded.virtualservices import hosts_of, most_specific, seen
+from chaosmesh_ext.lab.controlplane.embedded.virtualservices import (
+    hosts_of,
+    most_specific,
+    of_gateway_api,
+    reaches,
+    seen,
+)
 from chaosmesh_ext.lab.kube.api import Obj
 
 __all__ = ["HTTP_PROXY", "outbound", "route_configuration"]
@@ -92,7 +98,8 @@ def _hosts(place: Place, rulers: list[Obj], speakers: Mapping[str, Obj]) -> Iter
     spoken_for = set()
     for obj in rulers:
         mine, others = _split(obj, services, speakers)
-        if not mine and place.port != _HTTP_PORT:
+        mine = [service for service in mine if reaches(obj, service, place.pod.node.namespace)]
+        if not mine and (place.port != _HTTP_PORT or of_gateway_api(obj)):
             continue
         made = routes(obj, place)
         if not made:

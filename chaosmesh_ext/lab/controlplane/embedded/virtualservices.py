@@ -9,13 +9,46 @@ from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["MESH", "disputes", "gateways_of", "hosts_of", "most_specific", "seen"]
+__all__ = [
+    "MESH",
+    "PARENTS",
+    "ROUTE_SEMANTICS",
+    "disputes",
+    "gateways_of",
+    "hosts_of",
+    "most_specific",
+    "of_gateway_api",
+    "reaches",
+    "seen",
+]
 
 MESH = "mesh"
+
+ROUTE_SEMANTICS = {"internal.istio.io/route-semantics": "gateway"}
+"""The annotation of a VirtualService that was made of HTTPRoutes of the Gateway API; istiod's."""
+
+PARENTS = "internal.istio.io/parents"
+"""The annotation that names those."""
+
+
+def of_gateway_api(obj: Obj) -> bool:
+    """Whether a VirtualService was made of HTTPRoutes of the Gateway API."""
+    annotations = obj["metadata"].get("annotations") or {}
+    return all(annotations.get(key) == value for key, value in ROUTE_SEMANTICS.items())
+
+
+def reaches(obj: Obj, service: Service, namespace: str) -> bool:
+    """Whether a VirtualService may speak for SERVICE to callers in NAMESPACE.
+
+    One of the Gateway API does so from the service's namespace, or, as a consumer's own route, from the callers'.
+    """
+    return not of_gateway_api(obj) or obj["metadata"]["namespace"] in (service.namespace, namespace)
 
 
 def hosts_of(obj: Obj) -> list[str]:
     """The hosts of a VirtualService as istiod resolves them: names without dots get its namespace's domain."""
+    if of_gateway_api(obj):
+        return [host.lower() for host in obj["spec"]["hosts"]]
     namespace = obj["metadata"]["namespace"]
     return [host if host == "*" else fqdn(host, namespace).lower() for host in obj["spec"]["hosts"]]
 
@@ -45,9 +78,9 @@ def _nearness(obj: Obj, namespace: str) -> int | None:
 
 
 def seen(snapshot: Snapshot, namespace: str, gateway: str = MESH) -> list[Obj]:
-    """The VirtualServices that NAMESPACE sees for GATEWAY: private ones first, then by age."""
+    """The VirtualServices that NAMESPACE sees for GATEWAY: private ones first, then its own HTTPRoutes, then by age."""
     found = [
-        (near, obj)
+        ((near, not (of_gateway_api(obj) and obj["metadata"]["namespace"] == namespace)), obj)
         for obj in snapshot.virtual_services
         if gateway in gateways_of(obj) and (near := _nearness(obj, namespace)) is not None
     ]
@@ -74,12 +107,15 @@ def most_specific(found: Iterable[Obj], services: Iterable[Service]) -> dict[str
 
 
 def disputes(snapshot: Snapshot) -> Iterator[tuple[Obj, Obj, str]]:
-    """Pairs of VirtualServices for one mesh host: the one that has no effect, the one that rules, the host."""
+    """Pairs of VirtualServices for one mesh host: the one that has no effect, the one that rules, the host.
+
+    Those of HTTPRoutes are none of them: several for a host add up, and beside a VirtualService istiod tells nobody.
+    """
     namespaces = {pod.node.namespace for pod in snapshot.workloads}
     told: set[tuple[int, str]] = set()
     for namespace in sorted(namespaces):
         first: dict[str, Obj] = {}
-        for obj in seen(snapshot, namespace):
+        for obj in (one for one in seen(snapshot, namespace) if not of_gateway_api(one)):
             for host in hosts_of(obj):
                 ruler = first.setdefault(host, obj)
                 # an overlay that is private to its namespace is meant to stand in front of a public one
