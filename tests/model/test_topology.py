@@ -228,3 +228,46 @@ def test_a_file_that_is_not_there_or_cannot_be_read_is_refused(tmp_path):
         load_topology(tmp_path / "latin.yaml")
     with pytest.raises(InvalidInput, match="cannot be read"):
         load_topology(tmp_path)
+
+
+# --- gRPC -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_service_may_speak_grpc_and_its_callers_need_not_say_so():
+    topology = spec("""
+        entry: shop
+        services:
+        - name: shop
+          versions:
+          - name: v1
+            calls: [{to: prices, timeout: 1s}, {to: prices, path: /shop.Prices/Get}]
+        - {name: prices, protocol: grpc}
+    """)
+    assert [topology.service(name).grpc for name in ("shop", "prices")] == [False, True]
+    assert [one.rpc for one in topology.service("shop").versions[0].calls()] == [
+        "/chaosmesh.Echo/Call",
+        "/shop.Prices/Get",
+    ]
+    assert topology.methods("prices") == ("/chaosmesh.Echo/Call", "/shop.Prices/Get")
+    assert topology.methods("shop") == ("/chaosmesh.Echo/Call",)
+
+
+@pytest.mark.parametrize(
+    ("words", "call_words", "entry", "why"),
+    [
+        ("protocol: http3", "", "a", 'shop.yaml:8: unknown protocol "http3"; known are http, grpc'),
+        ("protocol: grpc", ", method: GET", "a", 'shop.yaml:7: "b" speaks gRPC, which always POSTs: remove "method"'),
+        ("protocol: grpc", ", path: /prices", "a", 'shop.yaml:7: path "/prices" must be a gRPC method, e.g. /shop.'),
+        ("protocol: grpc", "", "b", 'shop.yaml:5: "b" speaks gRPC; people come by HTTP: put a service that does in'),
+        ("protocol: grpc, versions: [{name: v1, status: 200}]", "", "a", '"status" has no meaning for a service that'),
+        ("protocol: grpc, versions: [{name: v1, app: bookinfo-details}]", "", "a", '"app" has no meaning for a ser'),
+    ],
+)
+def test_what_grpc_has_not_is_refused(words, call_words, entry, why):
+    with pytest.raises(InvalidInput, match=re.escape(why)):
+        spec(f"""
+            entry: {entry}
+            services:
+            - {{name: a, versions: [{{name: v1, calls: [{{to: b{call_words}}}]}}]}}
+            - {{name: b, {words}}}
+        """)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from typing import Protocol
 
 from aiohttp import web
 
@@ -13,9 +14,9 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.apps.bookinfo import details, productpage, ratings, reviews
 from chaosmesh_ext.lab.apps.service import app as service
 from chaosmesh_ext.lab.apps.sidecar import Outbound
-from chaosmesh_ext.lab.apps.spec import SERVICE, AppSpec
+from chaosmesh_ext.lab.apps.spec import GRPC_SERVICE, SERVICE, AppSpec
 
-__all__ = ["APPLICATIONS", "Application", "listen", "prepare", "serve"]
+__all__ = ["APPLICATIONS", "Application", "Listening", "listen", "prepare", "serve"]
 
 Application = Callable[[AppSpec, Outbound], web.Application]
 """Makes an application's routes; they call other services through the `Outbound`."""
@@ -29,7 +30,15 @@ APPLICATIONS: dict[str, Application] = {
     "bookinfo-ratings": ratings.application,
     SERVICE: service.application,
 }
-"""Every application that is forked, by the name that `image_app` gives it."""
+"""Every application that speaks HTTP, by the name that `image_app` gives it."""
+
+
+class Listening(Protocol):
+    """An application at work."""
+
+    async def cleanup(self) -> None:
+        """End it."""
+
 
 _IDLE_S = 3900.0
 """Longer than Envoy keeps an idle connection (an hour), so that a request never meets a connection being closed."""
@@ -44,7 +53,7 @@ def prepare() -> None:
 
 async def _rehearse() -> None:
     """Serve a page and a file to ourselves, on any free port."""
-    runner = await listen(AppSpec("rehearsal", "bookinfo-productpage", "127.0.0.1", 0, "127.0.0.1"))
+    runner = await _listen_http(AppSpec("rehearsal", "bookinfo-productpage", "127.0.0.1", 0, "127.0.0.1"))
     caller = Outbound("127.0.0.1")
     try:
         for path in ("/", "/static/bookinfo.css"):
@@ -64,14 +73,25 @@ async def _serve_forever(spec: AppSpec) -> None:
     await asyncio.Event().wait()
 
 
-async def listen(spec: AppSpec) -> web.AppRunner:
+async def listen(spec: AppSpec) -> Listening:
     """Listen for SPEC in this event loop; `cleanup` of the result ends it.
 
     Raises LabError for an unknown application or a behaviour that cannot be read, OSError when the address is taken.
     """
+    if spec.app != GRPC_SERVICE:
+        return await _listen_http(spec)
+    from chaosmesh_ext.lab.apps.service.grpc_app import GrpcApp  # only those that speak gRPC need its memory
+
+    app = GrpcApp(spec, Outbound(spec.proxy_host))
+    await app.start()
+    return app
+
+
+async def _listen_http(spec: AppSpec) -> web.AppRunner:
     make = APPLICATIONS.get(spec.app)
     if make is None:
-        raise LabError(f"{spec.name}: the lab has no application {spec.app!r}; it has {', '.join(APPLICATIONS)}")
+        known = ", ".join([*APPLICATIONS, GRPC_SERVICE])
+        raise LabError(f"{spec.name}: the lab has no application {spec.app!r}; it has {known}")
     outbound = Outbound(spec.proxy_host)
     application = make(spec, outbound)
     application.on_cleanup.append(lambda _: outbound.close())

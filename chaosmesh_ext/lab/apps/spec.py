@@ -11,19 +11,34 @@ import msgspec
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.model.topology import APPS
 
-__all__ = ["COMMAND", "COMMAND_VARIABLE", "SERVICE", "SERVICE_VARIABLE", "AppSpec", "app_image", "image_app"]
+__all__ = [
+    "COMMAND",
+    "COMMAND_VARIABLE",
+    "GRPC_SERVICE",
+    "SERVICE",
+    "SERVICE_VARIABLE",
+    "AppSpec",
+    "app_image",
+    "image_app",
+]
 
 SERVICE = "service"
 """The application that behaves as a topology file says."""
+GRPC_SERVICE = "grpc-service"
+"""The same, called over gRPC."""
 COMMAND = "command"
 """The application that is any program."""
 
 SERVICE_VARIABLE = "CHAOSMESH_LAB_SERVICE"
-"""The container's environment variable that holds a `SERVICE`'s behaviour as JSON."""
+"""The container's environment variable that holds the behaviour of a `SERVICE` or a `GRPC_SERVICE` as JSON."""
 COMMAND_VARIABLE = "CHAOSMESH_LAB_COMMAND"
 """The container's environment variable that holds a `COMMAND`'s words as a JSON list."""
 
-_OWN = {"chaosmesh-ext/lab-service": SERVICE, "chaosmesh-ext/lab-command": COMMAND}
+_OWN = {
+    "chaosmesh-ext/lab-service": SERVICE,
+    "chaosmesh-ext/lab-grpc-service": GRPC_SERVICE,
+    "chaosmesh-ext/lab-command": COMMAND,
+}
 _BOOKINFO = re.compile(r"(?:.*/)?examples-(bookinfo-[a-z]+)-(v\d+)(?::[^/]*)?")
 _BOOKINFO_TAG = "1.20.3"
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from chaosmesh_ext.lab.apps.service.config import ServiceConfig
-from chaosmesh_ext.lab.apps.spec import COMMAND, COMMAND_VARIABLE, SERVICE, SERVICE_VARIABLE, app_image
+from chaosmesh_ext.lab.apps.spec import COMMAND, COMMAND_VARIABLE, GRPC_SERVICE, SERVICE, SERVICE_VARIABLE, app_image
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.model.topology import Service, Topology, Version, load_topology
 
@@ -37,7 +37,7 @@ def _service(service: Service) -> Obj:
         "apiVersion": "v1",
         "kind": "Service",
         "metadata": {"name": service.name, "labels": {"app": service.name, "service": service.name}},
-        "spec": {"ports": [{"name": "http", "port": service.port}], "selector": {"app": service.name}},
+        "spec": {"ports": [{"name": service.protocol, "port": service.port}], "selector": {"app": service.name}},
     }
 
 
@@ -67,13 +67,18 @@ def _deployment(topology: Topology, service: Service, version: Version) -> Obj:
                         {
                             "name": service.name,
                             **_program(topology, service, version),
-                            "ports": [{"containerPort": service.port}],
+                            "ports": [_container_port(service)],
                         }
                     ],
                 },
             },
         },
     }
+
+
+def _container_port(service: Service) -> dict[str, Any]:
+    """A sidecar of the real control plane's knows by the port's name that its application speaks gRPC."""
+    return {"containerPort": service.port, **({"name": service.protocol} if service.grpc else {})}
 
 
 def _program(topology: Topology, service: Service, version: Version) -> dict[str, Any]:
@@ -89,8 +94,15 @@ def _program(topology: Topology, service: Service, version: Version) -> dict[str
             "env": [*env, {"name": COMMAND_VARIABLE, "value": words}],
         }
     ports = {call.to: topology.service(call.to).port for call in version.calls()}
-    config = ServiceConfig(service=service.name, version=version, ports=ports)
-    return {"image": app_image(SERVICE), "env": [{"name": SERVICE_VARIABLE, "value": config.encode()}]}
+    config = ServiceConfig(
+        service=service.name,
+        version=version,
+        ports=ports,
+        grpc=tuple(name for name in ports if topology.service(name).grpc),
+        methods=topology.methods(service.name) if service.grpc else (),
+    )
+    app = GRPC_SERVICE if service.grpc else SERVICE
+    return {"image": app_image(app), "env": [{"name": SERVICE_VARIABLE, "value": config.encode()}]}
 
 
 def _destination_rule(service: Service) -> Obj:

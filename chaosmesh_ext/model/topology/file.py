@@ -16,6 +16,7 @@ from chaosmesh_ext.model.topology.graph import (
     Breaker,
     Call,
     OnFailure,
+    Protocol,
     Retries,
     Service,
     Topology,
@@ -35,6 +36,9 @@ _VERSION_WORDS = "up to 32 of a-z, 0-9 and -"
 _METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _PATH = re.compile(r"/[!-~]*")
 _PATH_WORDS = "a path that starts with / and has no spaces"
+_RPC = re.compile(r"/[A-Za-z_][A-Za-z0-9_.]*/[A-Za-z_][A-Za-z0-9_]*")
+_RPC_WORDS = "a gRPC method, e.g. /shop.Prices/Get"
+_PROTOCOLS: tuple[Protocol, ...] = ("http", "grpc")
 _HEADER = re.compile(r"[a-z0-9!#$%&'*+.^_`|~-]+")
 _HEADER_WORDS = "a header's name in lower case"
 _ENV = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -73,6 +77,7 @@ class _File:
     def __init__(self, reader: Reader) -> None:
         self._read = reader
         self._targets: list[tuple[str, str, yaml.Node]] = []
+        self._called: list[tuple[str, dict[str, yaml.Node]]] = []
 
     def topology(self, text: str) -> Topology:
         read = self._read
@@ -96,29 +101,43 @@ class _File:
         for _, target, node in self._targets:
             self._known(names, target, node)
         self._acyclic()
+        speaking = {service.name for service in services if service.grpc}
+        if entry in speaking:
+            read.refuse(spec["entry"], f'"{entry}" speaks gRPC; people come by HTTP: put a service that does in front')
+        for target, found in self._called:
+            if target in speaking:
+                self._grpc_call(target, found)
         if sum(version.replicas for service in services for version in service.versions) > _MOST_PODS:
             read.refuse(spec["services"], f"a lab holds {_MOST_PODS} replicas beside its gateway: lower `replicas`")
         return Topology(name=name, entry=entry, services=services)
 
     def _service(self, node: yaml.Node) -> Service:
         read = self._read
-        found = read.mapping(node, "a service", ("name", "port", "versions"), ("name",))
+        found = read.mapping(node, "a service", ("name", "port", "protocol", "versions"), ("name",))
         name = read.matching(found["name"], "service", _LABEL, _LABEL_WORDS)
         port = 9080
         if "port" in found:
             port = read.integer(found["port"], "port", 1, 65535)
             if port in _SIDECAR_PORTS:
                 read.refuse(found["port"], f"port {port} belongs to the sidecars (15000 to 15090)")
+        service = Service(name=name, port=port)
+        if "protocol" in found:
+            protocol = cast("Protocol", read.choice(found["protocol"], "protocol", _PROTOCOLS))
+            service = _with(service, protocol=protocol)
         if "versions" not in found:
-            return Service(name=name, port=port)
+            return service
         nodes = read.items(found["versions"], "versions")
-        versions = tuple(self._version(name, item) for item in nodes)
+        versions = tuple(self._version(service, item) for item in nodes)
         self._once(((version.name, item) for version, item in zip(versions, nodes, strict=True)), "version")
-        return Service(name=name, port=port, versions=versions)
+        return _with(service, versions=versions)
 
-    def _version(self, service: str, node: yaml.Node) -> Version:
+    def _version(self, of: Service, node: yaml.Node) -> Version:
         read = self._read
+        service = of.name
         found = read.mapping(node, "a version", ("name", "replicas", *_BEHAVIOUR, "app", "run"), ("name",))
+        for key in ("app", "status"):
+            if of.grpc and key in found:
+                read.refuse(found[key], f'"{key}" has no meaning for a service that speaks gRPC: remove one of them')
         name = read.matching(found["name"], "version", _VERSION, _VERSION_WORDS)
         if len(service) + 1 + len(name) > 63:
             read.refuse(found["name"], f'"{service}-{name}" names a workload and must not be longer than 63')
@@ -180,6 +199,7 @@ class _File:
         found = read.mapping(node, "a call", _CALL, ("to",))
         call = Call(to=read.text(found["to"], "to"))
         self._targets.append((service, call.to, found["to"]))
+        self._called.append((call.to, found))
         if "method" in found:
             call = _with(call, method=read.choice(found["method"], "method", _METHOD))
         if "path" in found:
@@ -202,6 +222,13 @@ class _File:
         if "pool" in found:
             call = _with(call, pool=read.integer(found["pool"], "pool", 1, 100_000))
         return call
+
+    def _grpc_call(self, target: str, found: dict[str, yaml.Node]) -> None:
+        """Refuse the words of a call to TARGET that gRPC has not."""
+        if "method" in found:
+            self._read.refuse(found["method"], f'"{target}" speaks gRPC, which always POSTs: remove "method"')
+        if "path" in found:
+            self._read.matching(found["path"], "path", _RPC, _RPC_WORDS)
 
     def _retries(self, node: yaml.Node) -> Retries:
         read = self._read

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
 __all__ = [
     "APPS",
     "FORWARDS",
+    "GRPC",
+    "GRPC_METHOD",
     "Breaker",
     "Call",
     "OnFailure",
+    "Protocol",
     "Retries",
     "Service",
     "Topology",
@@ -22,6 +25,11 @@ __all__ = [
 
 OnFailure = Literal["omit", "default", "fail", "raw", "bug"]
 Trigger = Literal["timeout", "connect", "5xx"]
+Protocol = Literal["http", "grpc"]
+
+GRPC: Final = "grpc"
+GRPC_METHOD: Final = "/chaosmesh.Echo/Call"
+"""The gRPC method that a call without a path is of."""
 
 FORWARDS = ("traceparent", "tracestate", "end-user", "cookie", "user-agent")
 """The request headers that a service passes on unless its file says otherwise."""
@@ -83,6 +91,11 @@ class Call(_Words, frozen=True):
     breaker: Breaker | None = None
     pool: int | None = None
 
+    @property
+    def rpc(self) -> str:
+        """The gRPC method that it calls where its callee speaks gRPC."""
+        return GRPC_METHOD if self.path == "/" else self.path
+
     def concerns(self, path: str) -> bool:
         """Whether it is made for a request to PATH."""
         return self.paths is None or path in self.paths
@@ -124,11 +137,17 @@ class Version(_Words, frozen=True):
 
 
 class Service(_Words, frozen=True):
-    """A Kubernetes Service, and the versions that it balances over."""
+    """A Kubernetes Service, and the versions that it balances over. protocol: what its port speaks."""
 
     name: str
     port: int = 9080
     versions: tuple[Version, ...] = (Version(),)
+    protocol: Protocol = "http"
+
+    @property
+    def grpc(self) -> bool:
+        """Whether it is called over gRPC."""
+        return self.protocol == GRPC
 
 
 class Topology(_Words, frozen=True):
@@ -144,3 +163,8 @@ class Topology(_Words, frozen=True):
             if service.name == name:
                 return service
         raise KeyError(name)
+
+    def methods(self, name: str) -> tuple[str, ...]:
+        """The gRPC methods that service NAME has: those that others call, and `GRPC_METHOD`."""
+        calls = (call for service in self.services for version in service.versions for call in version.calls())
+        return tuple(sorted({GRPC_METHOD, *(call.rpc for call in calls if call.to == name)}))

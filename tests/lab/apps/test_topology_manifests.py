@@ -91,3 +91,16 @@ def test_every_topology_that_ships_can_be_run(file):
     assert len(names) == len(set(names))
     assert all(image_app(o["spec"]["template"]["spec"]["containers"][0]["image"])
                for o in manifests(topology) if o["kind"] == "Deployment")  # fmt: skip
+
+
+def test_a_service_that_speaks_grpc_says_so_in_its_ports():
+    """Istio goes by the Service's port; a sidecar of the lab's real control plane by the container's."""
+    text = f"{TEXT}  - {{name: rpc, protocol: grpc}}\n".replace("{to: tool}]", "{to: tool}, {to: rpc, path: /a.B/C}]")
+    found = {(o["kind"], o["metadata"]["name"]): o for o in manifests(parse_topology(text))}
+    assert found["Service", "rpc"]["spec"]["ports"] == [{"name": "grpc", "port": 9080}]
+    assert container(found, "rpc-v1")["ports"] == [{"containerPort": 9080, "name": "grpc"}]
+    assert image_app(container(found, "rpc-v1")["image"]) == "grpc-service"
+    (env,) = container(found, "rpc-v1")["env"]
+    assert json.loads(env["value"])["methods"] == ["/a.B/C", "/chaosmesh.Echo/Call"]
+    (env,) = container(found, "web-v1")["env"]
+    assert json.loads(env["value"])["grpc"] == ["rpc"]

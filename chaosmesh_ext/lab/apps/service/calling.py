@@ -19,12 +19,14 @@ __all__ = ["Caller", "Outcome"]
 class Outcome(msgspec.Struct, frozen=True):
     """What a call came to.
 
-    failed: whether it did. status: the callee's, 0 when none came. content: the callee's answer. why: for people,
-    when it failed.
+    failed: whether it did. status: the callee's, 0 when none came; of gRPC the HTTP status that says the same.
+    grpc_status: gRPC's, 0 when none came or all was well. content: the callee's answer. why: for people, when it
+    failed.
     """
 
     failed: bool
     status: int = 0
+    grpc_status: int = 0
     content: Any = None
     why: str = ""
 
@@ -32,13 +34,15 @@ class Outcome(msgspec.Struct, frozen=True):
 class Caller:
     """Makes one entry's calls for this process.
 
-    The pool counts attempts: a slot is held from dispatch to the last byte, not during a pause before a retry.
+    The pool counts attempts: a slot is held from dispatch to the last byte, not during a pause before a retry. grpc:
+    the callee speaks it.
     """
 
-    def __init__(self, call: Call, port: int, outbound: Outbound) -> None:
+    def __init__(self, call: Call, port: int, outbound: Outbound, *, grpc: bool = False) -> None:
         self.call = call
         self._port = port
         self._outbound = outbound
+        self._grpc = grpc
         self._circuit = Circuit(call.breaker)
         self._pool = asyncio.Semaphore(call.pool) if call.pool else contextlib.nullcontext()
 
@@ -65,7 +69,7 @@ class Caller:
             if ticket is None:
                 return self._refused()
             try:
-                reply = await self._outbound.call(call.to, self._port, call.path, headers, call.timeout, call.method)
+                reply = await self._send(headers)
             except NoAnswer as error:
                 self._circuit.done(ticket, failed=True)
                 return Outcome(failed=True, why=str(error)), error.why
@@ -74,9 +78,16 @@ class Caller:
                 raise
             self._circuit.done(ticket, failed=reply.status >= 500)
         if reply.status >= 400:
-            outcome = Outcome(failed=True, status=reply.status, why=f"{call.to} answered {reply.status}")
+            why = f"{call.to} answered {reply.said or reply.status}"
+            outcome = Outcome(failed=True, status=reply.status, grpc_status=reply.grpc_status, why=why)
             return outcome, "5xx" if reply.status >= 500 else None
         return Outcome(failed=False, status=reply.status, content=_content(reply)), None
+
+    async def _send(self, headers: Mapping[str, str]) -> Reply:
+        call = self.call
+        if self._grpc:
+            return await self._outbound.call_grpc(call.to, self._port, call.rpc, headers, call.timeout)
+        return await self._outbound.call(call.to, self._port, call.path, headers, call.timeout, call.method)
 
     def _refused(self) -> tuple[Outcome, None]:
         return Outcome(failed=True, why=f"the breaker to {self.call.to} is open"), None
