@@ -124,6 +124,7 @@ class _Document(msgspec.Struct):
     problems: list[str]
     expected: list[Any] = []
     unmet: list[str] = []
+    notes: list[str] = []
 
 
 def check(document: Mapping[str, Any], what: str) -> None:

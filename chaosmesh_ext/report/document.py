@@ -1,7 +1,7 @@
 """The document: everything that a report needs, as plain JSON that a journal can hold.
 
 It is findings.json (schema `chaosmesh-ext/findings/v1`) with more keys: `cells` with answers and the traces that prove
-something, `proofs` that the faults were live, `problems`, `headlines` and the `verdict`.
+something, `proofs` that the faults were live, `problems`, `notes`, `headlines` and the `verdict`.
 """
 
 from __future__ import annotations
@@ -30,12 +30,17 @@ class RunFacts(msgspec.Struct, frozen=True):
 
 
 class OpenRun(Protocol):
-    """What is asked of a run that is still open. token: its id. problems: what went wrong so far."""
+    """What is asked of a run that is still open. token: its id. problems: what went wrong so far. notes: what else is
+    to be said of it.
+    """
 
     token: str
 
     @property
     def problems(self) -> Sequence[str]: ...
+
+    @property
+    def notes(self) -> Sequence[str]: ...
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -68,6 +73,7 @@ def document(
     were left out.
     """
     known = [] if isinstance(run, RunFacts) else run.problems
+    told = [] if isinstance(run, RunFacts) else run.notes
     trouble = [str(problem) for problem in (*known, *problems)]
     facts = run if isinstance(run, RunFacts) else _facts(run.token, cells)
     aim = target if isinstance(target, Target) else msgspec.convert(dict(target), Target)
@@ -91,6 +97,7 @@ def document(
         "cells": [_cell(cell, wanted) for cell in cells],
         "proofs": [_plain(proof) for proof in proofs],
         "problems": trouble,
+        "notes": [str(note) for note in told],
     }
 
 

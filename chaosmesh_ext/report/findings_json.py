@@ -1,4 +1,7 @@
-"""findings.json: the findings for other programs, in schema `chaosmesh-ext/findings/v1` and nothing besides."""
+"""findings.json: the findings for other programs, in schema `chaosmesh-ext/findings/v1` and nothing besides.
+
+Beside findings and coverage it has `notes`, lines for people, where the run had any to tell.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +40,8 @@ def render(document: Mapping[str, Any]) -> str:
             ],
         },
     }
+    if document.get("notes"):
+        built["notes"] = list(document["notes"])
     return json.dumps(built, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 

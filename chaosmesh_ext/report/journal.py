@@ -75,6 +75,7 @@ def without_findings(journal: Mapping[str, Any]) -> dict[str, Any]:
         "cells": [],
         "proofs": [],
         "problems": ["the journal holds no findings: no activity of this experiment asked for them"],
+        "notes": [],
     }
     return _completed(base, journal)
 
@@ -130,11 +131,13 @@ def _completed(each: dict[str, Any], journal: Mapping[str, Any]) -> dict[str, An
         if "injected" in output and "carrier" in output and output.get("run", each["run"]["id"]) == each["run"]["id"]
     ]
     problems = list(dict.fromkeys([*each.get("problems", ()), *_lines(section.get("problems"))]))
+    notes = list(dict.fromkeys([*each.get("notes", ()), *_lines(section.get("notes"))]))
     gravest = max(_said(each, section, experiment), key=lambda verdict: verdict.gravity)
     return {
         **each,
         "proofs": proofs,
         "problems": problems,
+        "notes": notes,
         "verdict": gravest.value,
         "experiment": experiment,
         "guardrails": _guardrails(section.get("guardrails")),

@@ -49,6 +49,7 @@ def test_an_open_run_gives_its_own_facts():
     class Open:
         token = "0a1b2c3d"
         problems = ("the fault was not proven",)
+        notes = ()
 
     made = document(Open(), {"url": "http://x"}, Judgement((), Coverage(0, 0, ())), [])
     assert made["schema"] == SCHEMA

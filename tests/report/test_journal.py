@@ -4,7 +4,8 @@ import json
 import pytest
 
 from chaosmesh_ext.errors import InvalidInput, NotFound
-from chaosmesh_ext.report import from_journal, load_journal, markdown, without_findings
+from chaosmesh_ext.model import Coverage, Judgement
+from chaosmesh_ext.report import document, findings_json, from_journal, load_journal, markdown, without_findings
 
 
 @pytest.mark.parametrize("place", ["before", "after", "during", "run", "rollbacks"])
@@ -46,6 +47,30 @@ def test_our_controls_word_is_the_last_one(doc, journal):
     assert found["verdict"] == "left behind"
     assert found["problems"] == section["problems"]
     assert found["experiment"]["unmet"] == ["method: page: expected 200, saw 500"]
+
+
+def test_what_the_run_notes_is_in_every_format(doc, journal):
+    """Also what it learnt after the findings were asked for: the control has it from the run's end."""
+    late = ["1 call at 127.0.0.1 [x](y) could not be told apart from ours"]
+    said = journal(({**doc, "notes": ["weights are rounded"]}, {}), **{"chaosmesh-ext": {"notes": late}})
+    [found] = from_journal(said)
+    assert found["notes"] == ["weights are rounded", *late]
+    assert found["verdict"] == doc["verdict"]
+    section = markdown.render(found).partition("## What else is to be known")[2].partition("\n## ")[0]
+    assert "- weights are rounded" in section
+    assert "1 call at 127.0.0.1" in section
+    assert "[x](y)" not in section
+    assert json.loads(findings_json.render(found))["notes"] == found["notes"]
+    alone = without_findings({**said, "run": []})
+    assert "1 call at 127.0.0.1" in markdown.render(alone)
+
+
+def test_an_open_runs_notes_are_in_its_document(doc):
+    class Open:
+        token, problems, notes = "0a1b2c3d", (), ["weights are rounded"]
+
+    coverage = Judgement((), Coverage(0, 0, ()))
+    assert document(Open(), {"url": "http://a"}, coverage, [])["notes"] == ["weights are rounded"]
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,9 @@ def test_first_of_a_watch(api, seen, plural):
     """The first events of a watch of {plural}, as informers begin one"""
     wanted = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
     [event] = api.watch(_BASE + plural, 1, **wanted)
-    seen(f"{event['type']} {event['object']['kind']} {event['object'].get('message')} {sorted(event['object']['metadata'].get('annotations') or {})}")
+    seen(
+        f"{event['type']} {event['object']['kind']} {event['object'].get('message')} {sorted(event['object']['metadata'].get('annotations') or {})}"
+    )
 
 
 @KINDS
