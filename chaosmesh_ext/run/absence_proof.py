@@ -91,4 +91,4 @@ class AbsenceProver(TraceProver):
 
     def _wrong(self, traces: Iterable[Trace], *, mine: bool) -> dict[str, str]:
         found = elsewhere(traces, (self._watched, *self._beside) if mine else (), self._shown)
-        return {call: trace for call, trace in found.items() if call not in self._foreign}
+        return {call: trace for call, trace in found.items() if call not in self._healthy.foreign}

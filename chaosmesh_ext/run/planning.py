@@ -16,7 +16,7 @@ from chaosmesh_ext.run.cells import Cells
 from chaosmesh_ext.run.growing import Growing, Plans
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["Planned", "plan", "plans_for"]
+__all__ = ["Planned", "known", "plan", "plans_for"]
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -27,6 +27,13 @@ class Planned(msgspec.Struct, frozen=True):
     plans: Plans
 
 
+def known(carrier: str) -> str:
+    """CARRIER, if it is a carrier's name or auto; raises InvalidInput else."""
+    if carrier not in ("auto", *mesh.CARRIERS):
+        raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
+    return carrier
+
+
 def plan(
     client: Client, fault: Fault, scope: Scope, carrier: str, *, cells: Cells, around: Surroundings, settings: Settings
 ) -> Planned:
@@ -34,8 +41,6 @@ def plan(
 
     Raises what is refused: InvalidInput, and what the API refuses.
     """
-    if carrier not in ("auto", *mesh.CARRIERS):
-        raise InvalidInput(f"carrier {carrier!r} is none: choose auto, {' or '.join(mesh.CARRIERS)}")
     place = mesh.place(client, scope, run=cells.run, cell=str(len(cells.every) + 1))
     if isinstance(fault, mesh.Divided):
         place = msgspec.structs.replace(place, versions=mesh.versions_of(client, place, fault.subsets))
@@ -55,7 +60,7 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     for cell in replaced:
         view = view.without(place.run, cell)
     found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
-    for name in fault.carriers if carrier == "auto" else (carrier,):
+    for name in _carriers(fault, view) if carrier == "auto" else (carrier,):
         try:
             found.append((name, mesh.CARRIERS[name](fault, place, view)))
         except InvalidInput as error:
@@ -64,3 +69,10 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     if len(refusals) == len(found):
         raise refusals[0]
     return found
+
+
+def _carriers(fault: Fault, view: mesh.View) -> Sequence[str]:
+    """Those of FAULT: what changes an HTTPRoute goes first where one owns the host, and is none where none does."""
+    if not view.http_routes:
+        return [name for name in fault.carriers if name != mesh.HTTPROUTE]
+    return sorted(fault.carriers, key=lambda name: name != mesh.HTTPROUTE or view.owner is not None)

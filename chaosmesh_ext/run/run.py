@@ -28,7 +28,7 @@ from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.guardrails import Guardrails
 from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.opened import Opened
-from chaosmesh_ext.run.planning import Planned, plan
+from chaosmesh_ext.run.planning import Planned, known, plan
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Live, Proof
 from chaosmesh_ext.run.provers import prover_for
@@ -295,8 +295,8 @@ class Run:
 
     def _plan(self, fault: Fault, scope: Scope, carrier: str) -> Planned:
         """What would be written, and where; raises what is refused."""
+        carrier = known(carrier or self.settings.carrier)
         self._surroundings = around = self._surroundings or Surroundings(self.client)
-        carrier = carrier or self.settings.carrier
         return plan(self.client, fault, scope, carrier, cells=self._cells, around=around, settings=self.settings)
 
     def _stop(self, error: ChaosMeshError) -> None:

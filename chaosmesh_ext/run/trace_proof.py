@@ -14,12 +14,13 @@ from typing import Final
 
 import msgspec
 
-from chaosmesh_ext.errors import InvalidInput, LeftBehind, NotProven
+from chaosmesh_ext.errors import LeftBehind, NotProven
 from chaosmesh_ext.mesh import Fault
-from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
+from chaosmesh_ext.model import CONTROL, Answer, Marker, Trace
 from chaosmesh_ext.observe.traces import FLUSH, QUIET, Expected, TraceSource, gather
 from chaosmesh_ext.run.cases import IN_A_ROW, Case, answered, statuses
-from chaosmesh_ext.run.evidence import Shows, Watched, elsewhere, injected, met
+from chaosmesh_ext.run.evidence import Shows, Watched, elsewhere, met
+from chaosmesh_ext.run.healthy import Healthy, healthy
 from chaosmesh_ext.run.hunt import LATEST, Hunt
 from chaosmesh_ext.run.proof import MOST, Live, enough
 from chaosmesh_ext.run.traffic import Errand, Traffic, pace
@@ -67,7 +68,6 @@ class TraceProver:
         answered.
         """
         self._lingers, self._cases = lingers, cases
-        self._healthy: frozenset[int] = frozenset()
         self._beside, self._taken = beside, taken
         self._shown = shows or fault.shows_in
         self._store, self._traffic, self._fault, self._watched = store, traffic, fault, watched
@@ -75,69 +75,20 @@ class TraceProver:
         self._cell = marker
         self._control = Marker(marker.run, CONTROL)
         self._everybody, self._timeout, self._stopped = everybody, timeout, stopped
-        self._expected = Expected()
-        self._foreign: frozenset[str] = frozenset()
+        self._healthy = Healthy()
         self._callers: frozenset[str] = frozenset()
 
     @property
     def expected(self) -> Expected:
         """What traces of requests without the fault hold, once `before` saw some."""
-        return self._expected
+        return self._healthy.expected
 
     # --- before -------------------------------------------------------------------------------------------------------
 
     def before(self) -> tuple[Answer, ...]:
         """Send control requests until the call is seen; see `Prover`."""
-        answers: list[Answer] = []
-        traces: dict[str, Trace] = {}
-        seen: list[Span] = []
-        size = 1
-        while len(answers) < MOST:
-            batch = [self._traffic.send(self._errand, self._control) for _ in range(min(size, MOST - len(answers)))]
-            new = [future.result() for future in batch]
-            self._reached(new)
-            answers += new
-            traces.update(gather(self._store, new, expected=self._expected, timeout=LATEST).traces)
-            self._expected = Expected.of(traces.values())
-            seen = [span for trace in traces.values() for span in self._watched.calls(trace)]
-            if any(map(self._watched.could_match, seen)):
-                self._unfaulted(traces)
-                self._healthy = frozenset(span.status for span in seen)
-                return tuple(answers)
-            if len(answers) >= 4 and not traces:
-                raise NotProven(
-                    f"the trace store has none of {len(answers)} marked requests to {self._errand.url}: is it this "
-                    "mesh's (JAEGER_URL), and does the mesh trace?"
-                )
-            size *= 2
-        if seen:
-            calls = ", ".join(sorted({f"{span.method} {span.path}" for span in seen}))
-            raise InvalidInput(
-                f"no call {self._watched} matches {dict(self._watched.match)}: {len(answers)} requests to "
-                f"{self._errand.url} led to {calls}; correct the match, or give a URL that leads to such a call"
-            )
-        raise NotProven(
-            f"no call {self._watched} was seen in {len(answers)} requests to {self._errand.url}: "
-            f"give a URL that leads to it; seen were {_edges(traces)}"
-        )
-
-    def _reached(self, answers: list[Answer]) -> None:
-        if answers and all(answer.status == 0 for answer in answers):
-            raise NotProven(
-                f"{self._errand.url} does not answer: {answers[0].error}; is APP_URL right, and the mesh up?"
-            )
-
-    def _unfaulted(self, traces: dict[str, Trace]) -> None:
-        faulted = list(met(self._watched, traces.values(), self._meets))
-        if faulted:
-            raise NotProven(
-                f"calls {self._watched} meet a fault already (flags {','.join(sorted(faulted[0].flags))}, trace "
-                f"{faulted[0].trace_id}): see `chaos mesh runs`, or look for the owner's own"
-            )
-        self._foreign = frozenset(elsewhere(traces.values(), (), self._shown))
-
-    def _meets(self, span: Span, trace: Trace) -> bool:
-        return injected(span, trace) or self._shown(span, trace)
+        self._healthy = healthy(self._store, self._traffic, self._errand, self._control, self._watched, self._shown)
+        return self._healthy.answers
 
     # --- live ---------------------------------------------------------------------------------------------------------
 
@@ -193,7 +144,7 @@ class TraceProver:
                 case,
                 self._errand,
                 ask,
-                self._healthy,
+                self._healthy.statuses,
                 about=self._watched,
                 timeout=self._timeout,
                 stopped=self._stopped,
@@ -259,7 +210,7 @@ class TraceProver:
         if sum(answer.started >= first for answer in old) >= _CONTROLS:
             seen = self._store.many([answer.trace_id for answer in old])
         else:
-            seen = dict(gather(self._store, controls, expected=self._expected, timeout=LATEST).traces)
+            seen = dict(gather(self._store, controls, expected=self._healthy.expected, timeout=LATEST).traces)
         if controls and not seen:
             raise NotProven(
                 f"the trace store has none of {len(controls)} control requests: where else the fault is, is unknown"
@@ -268,7 +219,7 @@ class TraceProver:
             **elsewhere(hunt.traces.values(), (self._watched, *self._beside), self._shown),
             **elsewhere(seen.values(), (), self._shown),
         }
-        wrong = {call: trace for call, trace in wrong.items() if call not in self._foreign}
+        wrong = {call: trace for call, trace in wrong.items() if call not in self._healthy.foreign}
         if wrong:
             call, trace = next(iter(wrong.items()))
             others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
@@ -315,8 +266,3 @@ class TraceProver:
         """Callers that met the fault, and of which no clean call was seen after LAST."""
         clean = {str(span.workload) for found in hunt.calls(last) for span in self._watched.calls(hunt.traces[found])}
         return self._callers - clean
-
-
-def _edges(traces: dict[str, Trace]) -> str:
-    seen = {f"{span.workload} → {span.peer}" for trace in traces.values() for span in trace.calls()}
-    return ", ".join(sorted(seen)) or "no calls at all"
