@@ -24,6 +24,7 @@ __all__ = [
     "first_seen",
     "labels",
     "last_seen",
+    "node_roles",
     "node_status",
     "pod_status",
     "ports",
@@ -38,6 +39,7 @@ __all__ = [
     "subjects",
 ]
 
+_ROLE = "node-role.kubernetes.io/"
 NONE = "<none>"
 _UNSET = "<unset>"
 
@@ -161,10 +163,17 @@ def external(service: Obj) -> str:
 
 
 def node_status(node: Obj) -> str:
-    """Whether a Node is ready."""
+    """Whether a Node is ready, and takes Pods."""
     conditions = (node.get("status") or {}).get("conditions") or []
-    ready = any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
-    return "Ready" if ready else "NotReady"
+    said = next((one.get("status") for one in conditions if one.get("type") == "Ready"), None)
+    ready = "Unknown" if said is None else "Ready" if said == "True" else "NotReady"
+    return f"{ready},SchedulingDisabled" if (node.get("spec") or {}).get("unschedulable") else ready
+
+
+def node_roles(node: Obj) -> str:
+    """A Node's roles: it has a label for each."""
+    labels = node["metadata"].get("labels") or {}
+    return ",".join(sorted(key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE))) or NONE
 
 
 def about(event: Obj) -> str:

@@ -55,7 +55,7 @@ _COLUMNS: dict[tuple[str, str], list[Column]] = {
     ("", "Namespace"): [Column("Status", at("status.phase")), _AGE],
     ("", "Node"): [
         Column("Status", cells.node_status),
-        Column("Roles", lambda _: NONE),
+        Column("Roles", cells.node_roles),
         _AGE,
         Column("Version", at("status.nodeInfo.kubeletVersion")),
     ],

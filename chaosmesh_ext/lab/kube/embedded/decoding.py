@@ -20,7 +20,9 @@ _MAPS = {
 
 
 def decoded(kind: Kind, obj: Obj) -> Obj:
-    """The metadata of OBJ; raises Undecodable (400) where they, or a ConfigMap's or Secret's data, would not decode."""
+    """The metadata of OBJ; raises Undecodable (400) where they, or a ConfigMap's or Secret's data, or
+    what cordons a Node, would not decode.
+    """
     metadata = obj.get("metadata")
     version = str(obj.get("apiVersion") or kind.version).rpartition("/")[2]
 
@@ -45,6 +47,8 @@ def decoded(kind: Kind, obj: Obj) -> Obj:
         check(metadata.get(field), list, f"ObjectMeta.metadata.{field}", name)
     for field, name in _MAPS.get(kind.name, ()):
         check_map(obj.get(field), f"{kind.name}.{field}", name)
+    if kind.name == "Node" and isinstance(obj.get("spec"), dict):
+        check(obj["spec"].get("unschedulable"), bool, "NodeSpec.spec.unschedulable", "bool")
     found: Obj = metadata
     return found
 

@@ -211,10 +211,17 @@ def _role_binding(obj: Obj) -> None:
         _defaults(obj["roleRef"], apiGroup="rbac.authorization.k8s.io")
 
 
+def _node(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    if isinstance(spec, dict) and spec.get("unschedulable") is False:
+        del spec["unschedulable"]
+
+
 _RBAC = "rbac.authorization.k8s.io"
 _FILLERS: dict[tuple[str, str], Callable[[Obj], None]] = {
     ("", "Namespace"): _namespace,
     ("", "Pod"): _pod,
+    ("", "Node"): _node,
     ("", "Service"): _service,
     ("", "Secret"): _secret,
     ("", "Event"): _event,

@@ -97,6 +97,8 @@ def _own_fields(kind: Kind, obj: Obj) -> list[Cause]:
     spec = obj.get("spec") or {}
     if kind.name == "Pod":
         return _pod("spec", spec)
+    if kind.name == "Node":
+        return _node(spec)
     if kind.name in _TEMPLATED:
         return _templated(spec)
     if kind.name == "Service":
@@ -119,6 +121,20 @@ def _data(obj: Obj) -> list[Cause]:
             causes += [Cause.invalid(f"{field}[{key}]", key, why) for why in config_key(key)]
             size += len(value)
     return causes + ([Cause.too_long("", _DATA_LIMIT)] if size > _DATA_LIMIT else [])
+
+
+def _node(spec: Obj) -> list[Cause]:
+    causes = []
+    for index, taint in enumerate(spec.get("taints") or []):
+        field = f"metadata.taints[{index}].effect"  # a real server's word for it
+        if not taint.get("effect"):
+            causes.append(Cause.required(field))
+        elif taint["effect"] not in _EFFECTS:
+            causes.append(Cause.unsupported(field, taint["effect"], _EFFECTS))
+    return causes
+
+
+_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 
 
 def _service(spec: Obj) -> list[Cause]:

@@ -16,6 +16,7 @@ from chaosmesh_ext.lab.kube.embedded.bodies import (
     number,
     patcher,
 )
+from chaosmesh_ext.lab.kube.embedded.eviction import EVICTED, eviction
 from chaosmesh_ext.lab.kube.embedded.list_options import check_list, check_watch
 from chaosmesh_ext.lab.kube.embedded.objects import Objects
 from chaosmesh_ext.lab.kube.embedded.paths import Target
@@ -214,7 +215,7 @@ class Verbs:
             return self._scale(request)
         if kind.name == "Pod" and sub == "log" and request.method == "GET":
             return self._log(request)
-        if kind.name == "Pod" and sub == "eviction" and request.method == "POST":
+        if kind.name == "Pod" and sub == "eviction":
             return self._evict(request)
         if (kind.name == "Pod" and sub in _OF_PODS) or (kind.name, sub) in _KNOWN:
             raise not_implemented(f"{kind.plural}/{sub}")
@@ -266,11 +267,12 @@ class Verbs:
         return Text("".join(lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]))
 
     def _evict(self, request: Request) -> Answer:
+        if request.method != "POST":
+            raise method_not_allowed()
         place = request.target
-        options = as_object(request.body, request.content_type).get("deleteOptions")
-        wanted = delete_options(request.query, msgspec.json.encode(options or {}), "")
+        wanted = eviction(place.name, request.body, request.content_type)
         self.objects.delete(place.kind, place.namespace, place.name, wanted)
-        return Answer(201, {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201})
+        return Answer(201, EVICTED)
 
 
 _KNOWN = (("ServiceAccount", "token"), ("Namespace", "finalize"), ("Node", "proxy"), ("Service", "proxy"))
