@@ -219,7 +219,7 @@ def _sent_over_time(
     connections = 1
     if isinstance(rate, (int, float)) and isinstance(timeout, (int, float)):
         connections = max(1, min(MOST_CONNECTIONS, int(rate * timeout) + 1))
-    load = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked)
+    load = asked_for(run, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
     calls = send(load, marker, run.requests.begin).calls
     if marker is not None:

@@ -5,7 +5,7 @@
 # mypy: implicit-optional
 # ruff: noqa: RUF013
 from collections import Counter
-from typing import Any, Dict, List
+from typing import TYPE_CHECKING, Any, Dict, List
 
 import msgspec
 from chaoslib.types import Configuration, Secrets
@@ -14,7 +14,9 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.observe.load import Call, Load, send
 from chaosmesh_ext.observe.quantiles import quantile
 from chaosmesh_ext.probes.configured import run_of
-from chaosmesh_ext.settings import Settings
+
+if TYPE_CHECKING:
+    from chaosmesh_ext.run import Run
 
 __all__ = ["MOST_MARKED", "asked_for", "load", "load_by_fortio"]
 
@@ -56,7 +58,7 @@ def load(
     them; give `marked: false` for a load that is nobody's.
     """
     run, wanted = run_of(configuration, secrets), _names(count_headers)
-    asked = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked)
+    asked = asked_for(run, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
     outcome = send(asked, marker, run.requests.begin)
     if marker is not None:
@@ -89,7 +91,9 @@ def load_by_fortio(
     As `load`, by Fortio: the one at `program`, on PATH, or as `chaos mesh lab
     tools --only fortio` built it. Its requests carry no marker, so faults for
     this run's requests do not meet them, and its latencies count from when a
-    request was sent, at a rate too.
+    request was sent, at a rate too. Headers are on its command line, which
+    everybody on the machine can read: a run's own token (`chaosmesh-jwt:good`) is
+    good for nothing but the run's own require_jwt, others are not so harmless.
 
     Returns requests, seconds, statuses (status → how many; 0: no answer) and
     latency (`all`, and `errors` → p50, p90, p99 and max, in seconds). What it
@@ -99,7 +103,7 @@ def load_by_fortio(
     from chaosmesh_ext.settings import program as find
 
     run = run_of(configuration, secrets)
-    asked = asked_for(run.settings, url, count, connections, duration, rate, method, headers, timeout, marked=False)
+    asked = asked_for(run, url, count, connections, duration, rate, method, headers, timeout, marked=False)
     if count is not None and duration is not None:
         raise InvalidInput("Fortio takes a count or a duration, not both: leave one out")
     found = fortio.run(find("fortio", run.settings, program or ""), asked)
@@ -112,7 +116,7 @@ def load_by_fortio(
 
 
 def asked_for(
-    settings: Settings,
+    run: "Run",
     url: str,
     count: int | None,
     connections: int,
@@ -123,7 +127,10 @@ def asked_for(
     timeout: float,
     marked: bool,
 ) -> Load:
-    """What to send, from a probe's arguments: URL is whole, or a path on the setting app_url. Raises InvalidInput."""
+    """What to send, from a probe's arguments: URL is whole, or a path on the setting app_url; HEADERS may ask for the
+    tokens of RUN. Raises InvalidInput.
+    """
+    from chaosmesh_ext.run.tokens import filled
     from chaosmesh_ext.run.traffic import application
 
     for name, value in (
@@ -135,8 +142,8 @@ def asked_for(
     ):
         if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
             raise InvalidInput(f"{name} is {value!r}: give a number above 0")
-    aim = application(settings, url)
-    asked = Load(aim.url, count, duration, connections, rate, method, headers or {}, timeout, aim)
+    aim, given = application(run.settings, url), filled(headers, run.tokens)
+    asked = Load(aim.url, count, duration, connections, rate, method, given or {}, timeout, aim)
     if marked and asked.planned is None:
         return msgspec.structs.replace(asked, count=MOST_MARKED)
     if marked and asked.planned is not None and asked.planned > MOST_MARKED:

@@ -10,7 +10,10 @@ import pytest
 
 from chaosmesh_ext import probes
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Weakness
+from chaosmesh_ext.lab import tools
 from chaosmesh_ext.run.growing import Growing
+from chaosmesh_ext.run.tokens import BROKEN as ASK_BROKEN
+from chaosmesh_ext.run.tokens import GOOD, Tokens
 
 PAGE = b"<html><h1>Shop</h1><h4>Book Details</h4><p>200 pages</p></html>"
 BROKEN = b"<html><h1>Shop</h1><h4>Sorry</h4><p>no details</p></html>"
@@ -90,6 +93,35 @@ def test_a_load_that_nobody_answers_says_why(shop):
     found = probes.load("http://127.0.0.1:9/", count=3, connections=3)
     assert found["statuses"] == {"0": 3}
     assert sum(found["errors"].values()) == 3
+
+
+LOADS = {
+    "load": lambda url, headers: probes.load(url, count=2, headers=headers),
+    "load_by_fortio": lambda url, headers: probes.load_by_fortio(url, count=2, connections=1, headers=headers),
+    "response_time": lambda url, headers: probes.response_time(url, count=2, rate=100.0, headers=headers),
+}
+
+
+@pytest.fixture(params=LOADS)
+def loaded(request):
+    if request.param == "load_by_fortio" and tools.find("fortio") is None:
+        pytest.skip("fortio is not built: chaos mesh lab tools --only fortio")
+    return LOADS[request.param]
+
+
+def test_a_load_carries_the_runs_token_where_its_headers_ask_for_it(shop, run, loaded):
+    """A load against a callee that asks for tokens is a load, and not so many refusals."""
+    run.tokens = Tokens("chaosmesh-1", "{}", "Chaosmesh good.one.x", "Chaosmesh broken.one.x")
+    loaded(shop.url, {"authorization": GOOD, "jwt": ASK_BROKEN})
+    assert len(shop.seen) == 2
+    for seen in shop.seen:
+        assert (seen["authorization"], seen["jwt"]) == (run.tokens.good, run.tokens.broken)
+
+
+def test_a_load_that_asks_for_a_token_that_nobody_made_is_refused(shop, loaded):
+    with pytest.raises(InvalidInput, match="no require_jwt of this run"):
+        loaded(shop.url, {"authorization": GOOD})
+    assert shop.seen == []
 
 
 def test_marked_loads_count_for_the_run_and_others_do_not(shop, run):
