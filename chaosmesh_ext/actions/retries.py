@@ -19,6 +19,7 @@ def set_retries(
     attempts: int,
     retry_on: str = None,
     per_try_timeout: float = None,
+    timeout: float = None,
     source: str = None,
     subset: str = None,
     namespace: str = None,
@@ -38,7 +39,9 @@ def set_retries(
 
     `retry_on` has Envoy's conditions with commas between, e.g. `5xx,reset`, or a
     status; by default Istio's, which do not try again after an application's own
-    503. `per_try_timeout` (seconds, or a text such as `500ms`) ends one attempt.
+    503. `per_try_timeout` (seconds, or a text such as `500ms`) ends one attempt,
+    `timeout` the whole call, as `set_timeout` has it (0: none): the way to change
+    both for the same requests, since of two routes one hides the other.
 
     Only a failing callee lets requests meet it (several arrivals of one call,
     Envoy's flag URX when none helped). Make it fail before, for the requests of
@@ -50,7 +53,8 @@ def set_retries(
     All other arguments, and what is returned, are those of `inject_delay`.
     """
     with counted(configuration, secrets) as run:
-        fault = Retries(attempts, retry_on or "", seconds_of(per_try_timeout or 0, "per_try_timeout"))
+        whole = None if timeout is None else seconds_of(timeout, "timeout")
+        fault = Retries(attempts, retry_on or "", seconds_of(per_try_timeout or 0, "per_try_timeout"), whole)
         return inject(
             run, fault, destination, source, subset, namespace, match, requests, url, request_headers, None, prove
         )

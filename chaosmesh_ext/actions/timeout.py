@@ -38,7 +38,8 @@ def set_timeout(
     and `requests: run`: a delay in the caller's sidecar is not subject to that
     sidecar's own timeout. When none of the requests meets the timeout within
     2 s, that every sidecar took it is asked of istiod, and the proof says
-    `by: sync`.
+    `by: sync`. For a timeout and retries of the same calls at once take
+    `set_retries` with its `timeout`.
 
     All other arguments, and what is returned, are those of `inject_delay`.
     """

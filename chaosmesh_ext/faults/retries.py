@@ -8,6 +8,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import percentage as share
+from chaosmesh_ext.faults.timeout import Timeout
 from chaosmesh_ext.istio.durations import duration
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.mesh.client import Obj
@@ -46,12 +47,14 @@ class Retries(msgspec.Struct, frozen=True):
 
     attempts: besides the first one, 0 to 20; 0 for none. retry_on: conditions with commas between, e.g. ``5xx,reset``;
     empty for Istio's default, which does not try again after an application's own 503. per_try_timeout: seconds, 0 for
-    none but the route's. Raises InvalidInput for anything else. Only a failing callee lets requests meet it.
+    none but the route's. timeout: of the whole call beside it, as `Timeout` has it; None leaves the route's. Raises
+    InvalidInput for anything else. Only a failing callee lets requests meet it.
     """
 
     attempts: int
     retry_on: str = ""
     per_try_timeout: float = 0.0
+    timeout: float | None = None
 
     carriers: ClassVar[tuple[str, ...]] = ("virtualservice",)
     kinds: ClassVar[tuple[str, ...]] = ()
@@ -73,9 +76,13 @@ class Retries(msgspec.Struct, frozen=True):
             if word not in RETRY_ON and not (len(word) == 3 and word.isdecimal() and "100" <= word <= "599"):
                 raise InvalidInput(f"retry_on {word!r} is none of {', '.join(RETRY_ON)}, nor an HTTP status")
 
+        if self.timeout is not None:
+            Timeout(self.timeout)
+
     def for_route(self, route: Obj, place: Place) -> Obj:
         """ROUTE with this policy; attempts 0 is Istio's word for none."""
-        del place
+        if self.timeout is not None:
+            route = Timeout(self.timeout).for_route(route, place)
         words: dict[str, Any] = {"attempts": self.attempts}
         if self.retry_on:
             words["retryOn"] = self.retry_on
@@ -86,8 +93,10 @@ class Retries(msgspec.Struct, frozen=True):
     def shows_in(self, span: Span, trace: Trace) -> bool:
         """Whether SPAN's call was tried again by this policy: several arrivals of one call, and URX when none was left.
 
-        A policy that was removed shows in nothing.
+        A policy that was removed shows in nothing. A timeout beside it shows too.
         """
+        if self.timeout is not None and Timeout(self.timeout).shows_in(span, trace):
+            return True
         tries = sum(child.kind == "SERVER" and child.proxy for child in trace.children(span))
         if "URX" in span.flags:  # where nobody is there to report arrivals, there are none
             return self.attempts > 0 and tries in (0, self.attempts + 1)
@@ -96,9 +105,12 @@ class Retries(msgspec.Struct, frozen=True):
     def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
         """What a rule may know of it."""
         again = f"{self.attempts} retries on {self.retry_on or 'the default conditions'}"
+        words = again if self.attempts else "retries removed"
+        if self.timeout is not None:
+            words += f", timeout of {self.timeout:g} s" if self.timeout else ", timeout removed"
         return Injected(
             kind="retries",
-            words=again if self.attempts else "retries removed",
+            words=words,
             destination=destination,
             sources=sources,
             subset=subset,

@@ -170,8 +170,9 @@ def _refuse_caught(what: str, routes: list[Obj], narrow: Mapping[str, Any], plac
             except InvalidInput:
                 pass  # whether they overlap, no match can say: they may
             raise InvalidInput(
-                f"{what}: the route {name} of this run takes these requests before another could: recover it first, or "
-                "inject it for its own requests only (requests: marked)"
+                f"{what}: the route {name} of this run takes these requests before another could: recover it first, "
+                "inject it for its own requests only (requests: marked), or, for retries and a timeout at once, give "
+                "set_retries the timeout"
             )
 
 

@@ -73,7 +73,8 @@ def test_retries_in_the_mesh_multiply_the_requests_of_a_failing_callee(mesh):
     run = current_run()
     assert run.send(RATINGS)[0].status == 503
     assert set(arrivals("productpage", "ratings")) == {1}, "Istio's default does not try an application's 503 again"
-    assert actions.set_retries("ratings", 2, "5xx", source="productpage-v1", url=RATINGS)["by"] == "traces"
+    proof = actions.set_retries("ratings", 2, "5xx", source="productpage-v1", url=RATINGS, timeout="5s")
+    assert (proof["by"], proof["injected"]["words"]) == ("traces", "2 retries on 5xx, timeout of 5 s")
     assert set(arrivals("productpage", "ratings")) == {3}
     actions.recover()
     assert run.send(RATINGS)[0].status == 200

@@ -71,6 +71,22 @@ def test_retries_take_the_owners_place():
     assert Retries(0).for_route(ROUTE, place())["retries"] == {"attempts": 0}
 
 
+def test_retries_and_a_timeout_for_the_same_calls_are_one_change():
+    """Of two routes for the same requests Istio takes the first: both must be in one."""
+    both = Retries(3, "5xx", 0.25, timeout=2)
+    words = {"attempts": 3, "retryOn": "5xx", "perTryTimeout": "0.25s"}
+    assert both.for_route(ROUTE, place()) == {**ROUTE, "retries": words, "timeout": "2s"}
+    assert "timeout" not in Retries(3, timeout=0).for_route(ROUTE, place())
+    assert Retries(3).for_route(ROUTE, place())["timeout"] == ROUTE["timeout"]
+    assert both.shows_in(*trace(arrivals=2))
+    assert both.shows_in(*trace(flags=["UT"], status=504, duration=2.01))
+    assert not both.shows_in(*trace(flags=["UT"], status=504, duration=0.5)), "another timeout's"
+    assert both.facts("details", (), "", "virtualservice").words == "3 retries on 5xx, timeout of 2 s"
+    assert Retries(0, timeout=0).facts("details", (), "", "").words == "retries removed, timeout removed"
+    with pytest.raises(InvalidInput, match="timeout"):
+        Retries(3, timeout=-1)
+
+
 @pytest.mark.parametrize(
     "words", [(-1,), (21,), (True,), (1.5,), (1, "5xx, reset"), (1, "700"), (0, "5xx"), (1, "", -1), (1, "", 1e-9)]
 )
