@@ -9,7 +9,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import percentage as share
-from chaosmesh_ext.faults.shift import targets
+from chaosmesh_ext.faults.shift import backends, targets
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.model import Injected, Span, Trace
@@ -32,7 +32,7 @@ class Mirror(msgspec.Struct, frozen=True):
     serving: str = ""
     percentage: float = share.EVERYBODY
 
-    carriers: ClassVar[tuple[str, ...]] = ("virtualservice",)
+    carriers: ClassVar[tuple[str, ...]] = ("virtualservice", "httproute")
     kinds: ClassVar[tuple[str, ...]] = ()
     rarely: ClassVar[bool] = True
     burst: ClassVar[int] = 1
@@ -72,6 +72,30 @@ class Mirror(msgspec.Struct, frozen=True):
         found["mirrors"] = [*theirs, ours]
         if self.serving:
             found["route"] = targets(route, place, {self.serving: 1})
+        return found
+
+    def for_rule(self, rule: Obj, place: Place) -> Obj:
+        """RULE of an HTTPRoute with one more mirror; a subset is the name of a Service there. Its owner's stay."""
+        if self.host and self.subset:
+            raise InvalidInput(
+                f"behind an HTTPRoute copies go to a Service: give mirror_host or mirror_subset, not {self.host} and "
+                f"{self.subset}"
+            )
+        name, space = self.subset, place.destination.namespace
+        if self.host:
+            whole = fqdn(self.host, place.namespace)
+            name, space, *rest = whole.split(".")
+            if rest != ["svc", "cluster", "local"]:
+                raise InvalidInput(
+                    f"mirror_host {self.host}: behind an HTTPRoute copies go to a Service of this cluster"
+                )
+        aim: Obj = {"group": "", "kind": "Service", "name": name, "port": place.destination.port}
+        if space != place.destination.namespace:
+            aim["namespace"] = space
+        ours = {"type": "RequestMirror", "requestMirror": {"backendRef": aim, **share.for_gateway(self.percentage)}}
+        found = {**rule, "filters": [*(rule.get("filters") or ()), ours]}
+        if self.serving:
+            found["backendRefs"] = backends(rule, place, {self.serving: 1})
         return found
 
     def shows_in(self, span: Span, trace: Trace) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from chaosmesh_ext.errors import InvalidInput
 
-__all__ = ["EVERYBODY", "check", "for_envoy", "for_virtual_service"]
+__all__ = ["EVERYBODY", "check", "for_envoy", "for_gateway", "for_virtual_service"]
 
 EVERYBODY = 100.0
 """What an absent percentage means here. In Istio's own API an absent one means nobody, so it is always written."""
@@ -33,6 +33,14 @@ def check(percentage: float) -> None:
 def for_virtual_service(percentage: float) -> dict[str, Any]:
     """PERCENTAGE as Istio's Percent; whole numbers stay whole, as people write them."""
     return {"value": int(percentage) if float(percentage).is_integer() else percentage}
+
+
+def for_gateway(percentage: float) -> dict[str, Any]:
+    """PERCENTAGE as the fields of Gateway API's RequestMirror that say how much."""
+    if float(percentage).is_integer():
+        return {"percent": int(percentage)}
+    whole = 100 * _MILLION_PER_PERCENT
+    return {"fraction": {"numerator": round(percentage * _MILLION_PER_PERCENT), "denominator": whole}}
 
 
 def for_envoy(percentage: float) -> dict[str, Any]:

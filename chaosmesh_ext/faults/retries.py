@@ -9,7 +9,7 @@ import msgspec
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import percentage as share
 from chaosmesh_ext.faults.timeout import Timeout
-from chaosmesh_ext.istio.durations import duration
+from chaosmesh_ext.istio.durations import duration, gateway_duration
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.model import Injected, Span, Trace
@@ -56,7 +56,7 @@ class Retries(msgspec.Struct, frozen=True):
     per_try_timeout: float = 0.0
     timeout: float | None = None
 
-    carriers: ClassVar[tuple[str, ...]] = ("virtualservice",)
+    carriers: ClassVar[tuple[str, ...]] = ("virtualservice", "httproute")
     kinds: ClassVar[tuple[str, ...]] = ()
     rarely: ClassVar[bool] = True
     burst: ClassVar[int] = 1
@@ -89,6 +89,23 @@ class Retries(msgspec.Struct, frozen=True):
         if self.per_try_timeout:
             words["perTryTimeout"] = duration(self.per_try_timeout)
         return {**route, "retries": words}
+
+    def for_rule(self, rule: Obj, place: Place) -> Obj:
+        """RULE of an HTTPRoute with this policy, of whose conditions Gateway API knows statuses only.
+
+        `retry` is in its experimental channel; without it the API server keeps none, and the run refuses.
+        """
+        codes = [int(word) for word in self.retry_on.split(",") if word.isdecimal()]
+        if len(codes) != len(self.retry_on.split(",") if self.retry_on else ()) or any(code < 400 for code in codes):
+            raise InvalidInput(
+                f"retry_on {self.retry_on!r}: an HTTPRoute tries again on statuses from 400 on, and always on lost "
+                "connections: write e.g. 502,503"
+            )
+        found = {**rule, "retry": {"attempts": self.attempts, **({"codes": codes} if codes else {})}}
+        if self.per_try_timeout:
+            each = gateway_duration(self.per_try_timeout)
+            found["timeouts"] = {**(rule.get("timeouts") or {}), "backendRequest": each}
+        return found if self.timeout is None else Timeout(self.timeout).for_rule(found, place)
 
     def shows_in(self, span: Span, trace: Trace) -> bool:
         """Whether SPAN's call was tried again by this policy: several arrivals of one call, and URX when none was left.

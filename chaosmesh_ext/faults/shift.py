@@ -13,7 +13,7 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.model import Injected, Span, Trace
 
-__all__ = ["Shift", "targets"]
+__all__ = ["Shift", "backends", "targets"]
 
 Obj = dict[str, Any]
 
@@ -22,12 +22,13 @@ class Shift(msgspec.Struct, frozen=True):
     """The requests in scope, split over subsets of a DestinationRule.
 
     weights: by subset, whole numbers that say how much goes there in proportion to the others, e.g.
-    ``{"v1": 15, "v2": 25, "v3": 60}``. Raises InvalidInput for anything else, and where all are 0.
+    ``{"v1": 15, "v2": 25, "v3": 60}``. Behind an HTTPRoute, which knows no subsets, Services stand for them. Raises
+    InvalidInput for anything else, and where all are 0.
     """
 
     weights: Mapping[str, int]
 
-    carriers: ClassVar[tuple[str, ...]] = ("virtualservice",)
+    carriers: ClassVar[tuple[str, ...]] = ("virtualservice", "httproute")
     kinds: ClassVar[tuple[str, ...]] = ()
     rarely: ClassVar[bool] = False
     burst: ClassVar[int] = 1
@@ -60,6 +61,10 @@ class Shift(msgspec.Struct, frozen=True):
         """ROUTE with these weights; what its owner said of a subset (headers, a port) stays."""
         return {**route, "route": targets(route, place, self.weights)}
 
+    def for_rule(self, rule: Obj, place: Place) -> Obj:
+        """RULE of an HTTPRoute with these weights, of Services; what its owner said of one (filters) stays."""
+        return {**rule, "backendRefs": backends(rule, place, self.weights)}
+
     def shows_in(self, span: Span, trace: Trace) -> bool:
         """One call shows nothing: it may have gone there anyway. The proof counts where calls arrive."""
         del span, trace
@@ -89,6 +94,21 @@ def targets(route: Obj, place: Place, weights: Mapping[str, int]) -> list[Obj]:
             part.pop("weight", None)
         found.append(part)
     return found
+
+
+def backends(rule: Obj, place: Place, weights: Mapping[str, int]) -> list[Obj]:
+    """The backends of RULE, Services of PLACE's destination's namespace, by WEIGHTS of theirs."""
+    theirs = {
+        part["name"]: part
+        for part in rule.get("backendRefs") or ()
+        if (part.get("group") or "", part.get("kind", "Service")) == ("", "Service")
+        and part.get("namespace", place.destination.namespace) == place.destination.namespace
+    }
+    ours = {"group": "", "kind": "Service", "port": place.destination.port}
+    return [
+        {**(deepcopy(theirs[name]) if name in theirs else {**ours, "name": name}), "weight": weight}
+        for name, weight in weights.items()
+    ]
 
 
 def _host(part: Obj, place: Place) -> str:

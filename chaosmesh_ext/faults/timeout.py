@@ -9,7 +9,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import percentage as share
-from chaosmesh_ext.istio.durations import duration
+from chaosmesh_ext.istio.durations import duration, gateway_duration, seconds
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.model import Injected, Span, Trace
@@ -34,7 +34,7 @@ class Timeout(msgspec.Struct, frozen=True):
 
     timeout: float
 
-    carriers: ClassVar[tuple[str, ...]] = ("virtualservice",)
+    carriers: ClassVar[tuple[str, ...]] = ("virtualservice", "httproute")
     kinds: ClassVar[tuple[str, ...]] = ()
     rarely: ClassVar[bool] = True
     burst: ClassVar[int] = 1
@@ -54,6 +54,19 @@ class Timeout(msgspec.Struct, frozen=True):
         del place
         rest = {key: value for key, value in route.items() if key != "timeout"}
         return {**rest, "timeout": duration(self.timeout)} if self.timeout else rest
+
+    def for_rule(self, rule: Obj, place: Place) -> Obj:
+        """RULE of an HTTPRoute with this timeout. What its owner allows one attempt stays where there are retries and
+        it is no longer; without them istiod takes it for the whole.
+        """
+        del place
+        theirs = {key: value for key, value in (rule.get("timeouts") or {}).items() if key != "request"}
+        each = seconds(theirs["backendRequest"]) if "backendRequest" in theirs else 0.0
+        if "retry" not in rule or 0 < self.timeout < each:
+            theirs.pop("backendRequest", None)
+        ours = {"request": gateway_duration(self.timeout)} if self.timeout else {}
+        rest = {key: value for key, value in rule.items() if key != "timeouts"}
+        return {**rest, "timeouts": {**theirs, **ours}} if theirs or ours else rest
 
     def shows_in(self, span: Span, trace: Trace) -> bool:
         """Whether SPAN's call ended by this timeout: Envoy's UT, at its time. One that was removed shows in nothing."""

@@ -6,7 +6,7 @@ import re
 
 from chaosmesh_ext.errors import InvalidInput
 
-__all__ = ["duration", "seconds"]
+__all__ = ["duration", "gateway_duration", "seconds"]
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
 _UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
@@ -15,6 +15,16 @@ _UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, 
 def duration(value: float) -> str:
     """VALUE seconds as a protobuf duration, e.g. ``7s`` or ``0.25s``; nanosecond resolution."""
     return f"{value:.9f}".rstrip("0").rstrip(".") + "s"
+
+
+def gateway_duration(value: float) -> str:
+    """VALUE seconds as Gateway API writes it (GEP-2257: whole numbers, no fractions), to the millisecond.
+
+    >>> gateway_duration(1.5), gateway_duration(86400), gateway_duration(0.25)
+    ('1s500ms', '86400s', '250ms')
+    """
+    whole, rest = divmod(round(value * 1000), 1000)
+    return (f"{whole}s" if whole or not rest else "") + (f"{rest}ms" if rest else "")
 
 
 def seconds(text: str) -> float:

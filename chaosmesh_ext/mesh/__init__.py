@@ -1,6 +1,6 @@
 """The mesh: the only part that speaks to Kubernetes. Carriers and the ledger are pure functions."""
 
-from chaosmesh_ext.mesh import destinationrule, envoyfilter, inbound, overlay, policy
+from chaosmesh_ext.mesh import destinationrule, envoyfilter, httproute, inbound, overlay, policy
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
@@ -22,6 +22,7 @@ from chaosmesh_ext.mesh.place import (
     Place,
     Policy,
     RouteChange,
+    RuleChange,
     Source,
     TrafficPolicy,
     View,
@@ -36,6 +37,7 @@ from chaosmesh_ext.mesh.writes import CARRIED_BY, ROUTED_BY, Holding, holdings, 
 __all__ = [
     "CARRIED_BY",
     "CARRIERS",
+    "HTTPROUTE",
     "INBOUND",
     "JANITOR",
     "LABEL",
@@ -62,6 +64,7 @@ __all__ = [
     "Place",
     "Policy",
     "RouteChange",
+    "RuleChange",
     "RunLease",
     "Source",
     "Survey",
@@ -96,5 +99,8 @@ __all__ = [
 INBOUND = inbound.NAME
 """The carrier that works where calls arrive."""
 
-CARRIERS = {one.NAME: one.plan for one in (envoyfilter, overlay, inbound, destinationrule, policy)}
+HTTPROUTE = httproute.NAME
+"""The carrier that changes the rules of Gateway API's HTTPRoute."""
+
+CARRIERS = {one.NAME: one.plan for one in (envoyfilter, overlay, httproute, inbound, destinationrule, policy)}
 """What can carry a fault, by name (D9); which ones can carry a certain fault, and which goes first, that fault says."""

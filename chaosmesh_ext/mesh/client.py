@@ -55,16 +55,22 @@ class Client(Connection):
         what = f"{obj['kind']} {meta.get('namespace', '')}/{meta['name']}"
         return self._call("POST", path(obj["kind"], meta.get("namespace", "")), what, body=obj)
 
-    def json_patch(self, kind: str, namespace: str, name: str, ops: Sequence[Op], *, version: str) -> Obj:
+    def json_patch(
+        self, kind: str, namespace: str, name: str, ops: Sequence[Op], *, version: str, dry_run: bool = False
+    ) -> Obj:
         """Apply OPS to the object if its resourceVersion is still VERSION; raises Conflict when it is not.
 
+        DRY_RUN: nothing is kept; the answer is what the object would be, less what the server does not know of it.
         API servers answer a failed test with 422, as they do a patch that makes no sense: the fresh object tells.
         """
         test = {"op": "test", "path": "/metadata/resourceVersion", "value": version}
         what = f"{kind} {namespace}/{name}"
         content = "application/json-patch+json"
         try:
-            return self._call("PATCH", path(kind, namespace, name), what, body=[test, *ops], content=content)
+            query = [("dryRun", "All")] if dry_run else []
+            return self._call(
+                "PATCH", path(kind, namespace, name), what, query=query, body=[test, *ops], content=content
+            )
         except errors.Unprocessable as error:
             if self.get(kind, namespace, name)["metadata"]["resourceVersion"] == version:
                 raise

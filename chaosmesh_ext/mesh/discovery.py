@@ -13,12 +13,12 @@ from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh import match as matches
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.gateways import gateway
-from chaosmesh_ext.mesh.owners import bound, delegates, http_route, owner, visible
+from chaosmesh_ext.mesh.owners import bound, delegates, http_routes, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
 from chaosmesh_ext.names import check_label, is_label
 
-__all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "version_of", "view"]
+__all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "routes_to", "version_of", "view"]
 
 SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease", "istio-system"})
 """Never a target: a fault there could take the cluster, or the mesh, from under us."""
@@ -62,17 +62,28 @@ def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
     spaces = {place.namespace, place.destination.namespace} - {""}
     by_gateway = place.source.gateway if place.source else ""
     services = everywhere(client, "VirtualService", spaces)
-    routes = everywhere(client, "HTTPRoute", spaces)
     mine = owner(services, place.destination.host, place.namespace)
+    routes = routes_to(client, place)
+    drivable = next(filter(None, (mine, *routes)), None)
     return View(
         owner=mine,
-        http_route=http_route(routes, place.destination.service, place.destination.namespace, place.namespace),
+        http_route="{namespace}/{name}".format_map(routes[0]["metadata"]) if routes else "",
+        http_routes=routes,
         filters=tuple(_permitted(client, "EnvoyFilter", place.namespace)),
-        rollouts=tuple(_rollouts(client, mine["metadata"]["namespace"])) if mine else (),
+        rollouts=tuple(_rollouts(client, drivable["metadata"]["namespace"])) if drivable else (),
         delegates=delegates(services, mine) if mine else (),
         others=tuple(obj for kind in kinds for obj in _others(client, kind, spaces)),
         bound=bound(services, place.destination.host, by_gateway) if by_gateway else (),
     )
+
+
+def routes_to(client: Client, place: Place) -> tuple[Obj, ...]:
+    """The HTTPRoutes that own PLACE's destination."""
+    there = place.destination
+    if not there.namespace:
+        return ()
+    routes = everywhere(client, "HTTPRoute", {place.namespace, there.namespace})
+    return http_routes(routes, there.service, there.namespace, place.namespace, there.port)
 
 
 def _others(client: Client, kind: str, spaces: Iterable[str]) -> list[Obj]:

@@ -47,6 +47,11 @@ _LEFT_ALONE: Final[Mapping[str, tuple[str, str, frozenset[str]]]] = {
 """Annotations or labels, their values, by which a tool leaves an object as it is, though its marks are there still."""
 
 
+_PLUGIN: Final = "argoproj-labs/gatewayAPI"
+"""By which Argo Rollouts drives HTTPRoutes: its fields httpRoute, httpRoutes and namespace, a Rollout's own by default.
+"""
+
+
 def driver(obj: Obj, rollouts: Iterable[Obj] = ()) -> str:
     """What writes OBJ again by itself, with the mark that says so; an empty string where nothing is known to.
 
@@ -70,18 +75,22 @@ def driver(obj: Obj, rollouts: Iterable[Obj] = ()) -> str:
     if any(str(ref.get("apiVersion", "")).startswith("flagger.app/") for ref in meta.get("ownerReferences") or ()):
         return "Flagger (its owner)"
     for rollout in rollouts:
-        if (meta["namespace"], meta["name"]) in _driven(rollout):
+        if (obj.get("kind", "VirtualService"), meta["namespace"], meta["name"]) in _driven(rollout):
             return f"Argo Rollouts (the Rollout {rollout['metadata']['namespace']}/{rollout['metadata']['name']})"
     return ""
 
 
-def _driven(rollout: Obj) -> set[tuple[str, str]]:
-    """Namespaces and names of the VirtualServices that ROLLOUT drives; they may be written name.namespace."""
+def _driven(rollout: Obj) -> set[tuple[str, str, str]]:
+    """Kinds, namespaces and names of what ROLLOUT drives; VirtualServices may be written name.namespace."""
     canary = ((rollout.get("spec") or {}).get("strategy") or {}).get("canary") or {}
-    istio = (canary.get("trafficRouting") or {}).get("istio") or {}
+    traffic = canary.get("trafficRouting") or {}
+    istio = traffic.get("istio") or {}
     named = [*(istio.get("virtualServices") or ()), *filter(None, [istio.get("virtualService")])]
+    own = rollout["metadata"]["namespace"]
     found = set()
     for one in named:
         name, _, rest = str(one.get("name", "")).partition(".")
-        found.add((rest.partition(".")[0] or rollout["metadata"]["namespace"], name))
-    return found
+        found.add(("VirtualService", rest.partition(".")[0] or own, name))
+    plugin = (traffic.get("plugins") or {}).get(_PLUGIN) or {}
+    routes = [plugin.get("httpRoute"), *(one.get("name") for one in plugin.get("httpRoutes") or ())]
+    return found | {("HTTPRoute", str(plugin.get("namespace") or own), str(name)) for name in routes if name}

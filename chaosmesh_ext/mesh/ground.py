@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -42,7 +42,7 @@ def grounded(obj: Obj, entry: Entry, record: Record) -> Entry:
     fields = tuple(_placed(obj, field, ours) for field in entry.fields)
     entry = msgspec.structs.replace(entry, fields=fields)
     steps = _steps(obj, entry, ours, created=record.created)
-    if not record.created:
+    if not record.created and not _by_specificity(obj):
         touched = {place[1] for field in fields if (place := in_list(field.at))}
         last = 0
         for number, (_, index) in enumerate(steps):
@@ -88,15 +88,21 @@ def _changed(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bo
         if number < len(now) and now[number] == was:
             continue
         if number == 0:
-            return "its spec changed" if created else "its hosts, gateways or exportTo changed"
+            return "its spec changed" if created else f"its {_HEADS[_by_specificity(obj)]} changed"
         name = was.partition("=")[0]
         if name != was and not any(item == was for item in now):
             return f"our route {name} was edited"
         if was in now:
             return "its routes were put in another order, or one was added before ours"
         return f"the owner's route {_number(entry, number)}, on which ours stands, was edited or removed"
+    if _by_specificity(obj) and len(now) > len(entry.refines) > 0:
+        return "a rule was added, which may go before ours"
     gone = _gone(obj, entry.fields, ours)
     return f"our value of {gone} is gone" if gone else ""
+
+
+_HEADS: Final = ("hosts, gateways or exportTo", "parentRefs or hostnames")
+"""Of a VirtualService, and of an HTTPRoute."""
 
 
 def _number(entry: Entry, number: int) -> int:
@@ -168,7 +174,7 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
     own with their names before an equals sign. Other cells' routes do not count: they come and go.
     """
     spec = obj.get("spec") or {}
-    keys = set(spec) - {"http"} if created else {"hosts", "gateways", "exportTo"}
+    keys = set(spec) - {"http"} if created else {"hosts", "gateways", "exportTo", "parentRefs", "hostnames"}
     steps = [(digest({key: spec[key] for key in sorted(keys) if key in spec}), -1)]
     for index, route in enumerate(routes_of(obj)):
         name = str(route.get("name", ""))
@@ -177,6 +183,11 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
         elif not run_of(name) and for_mesh(route):
             steps.append((digest(bare(route, ours)), index))
     return steps
+
+
+def _by_specificity(obj: Obj) -> bool:
+    """Whether the routes in OBJ are tried by how specific they are, so that one added anywhere may go before ours."""
+    return obj.get("kind") == "HTTPRoute"
 
 
 def values(known: Iterable[Entry]) -> list[tuple[str, Any]]:

@@ -26,6 +26,7 @@ __all__ = [
     "name_of",
     "read",
     "route_names",
+    "routes_at",
     "routes_of",
     "run_of",
     "runs_in",
@@ -146,17 +147,30 @@ def run_of(name: str) -> str:
 
 def marked(route: Obj) -> tuple[str, str]:
     """Run and cell of the marker that each match of ROUTE asks for: a route of ours, whatever it is called now."""
-    matches = route.get("match")
+    matches = route.get("match", route.get("matches"))
     if not isinstance(matches, list) or not matches:
         return "", ""
-    found = [_MARKER.search(str(look(match, "/headers/tracestate/regex"))) for match in matches]
+    found = [_MARKER.search(_tracestate(match)) for match in matches]
     whose = {(one[1], one[2]) if one else ("", "") for one in found}
     return whose.pop() if len(whose) == 1 else ("", "")
 
 
+def _tracestate(match: Any) -> str:
+    """What MATCH, of a VirtualService's route or of an HTTPRoute's rule, asks of `tracestate`."""
+    headers = look(match, "/headers")
+    if isinstance(headers, list):
+        return next((str(one.get("value")) for one in headers if str(one.get("name")).lower() == "tracestate"), "")
+    return str(look(match, "/headers/tracestate/regex"))
+
+
+def routes_at(obj: Obj) -> str:
+    """The pointer to the HTTP routes in OBJ; an HTTPRoute of Gateway API calls them rules."""
+    return "/spec/rules" if obj.get("kind") == "HTTPRoute" else "/spec/http"
+
+
 def routes_of(obj: Obj) -> list[Obj]:
     """The HTTP routes in OBJ."""
-    routes = look(obj, "/spec/http")
+    routes = look(obj, routes_at(obj))
     return [route for route in routes if isinstance(route, dict)] if isinstance(routes, list) else []
 
 

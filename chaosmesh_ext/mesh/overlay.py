@@ -7,7 +7,7 @@ here is pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from functools import partial
 from typing import Any, Final
@@ -20,8 +20,19 @@ from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, refuse_others, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import marked, run_of
-from chaosmesh_ext.mesh.picking import INSTEAD, NONE, narrow_to, pick
-from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Filtered, Narrowing, Place, RouteChange, View
+from chaosmesh_ext.mesh.picking import INSTEAD, NONE, free_names, narrow_to, pick, without
+from chaosmesh_ext.mesh.place import (
+    Change,
+    Create,
+    Edit,
+    Fault,
+    Filtered,
+    Narrowing,
+    Place,
+    RouteChange,
+    RuleChange,
+    View,
+)
 from chaosmesh_ext.mesh.pointer import Op
 
 __all__ = ["NAME", "plan"]
@@ -60,6 +71,7 @@ def _own(fault: Fault, place: Place, view: View, instead: str) -> Obj:
     """A VirtualService of ours: private to the callers' namespace, with a default route behind the fault's."""
     host, service = place.destination.host, place.destination.service
     if view.http_route:
+        instead = "use carrier: httproute" if isinstance(fault, RuleChange) else instead
         raise InvalidInput(
             f"the HTTPRoute {view.http_route} owns {service}: a VirtualService beside it is undefined; {instead}"
         )
@@ -121,7 +133,7 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
         fields = tuple(Field(f"/spec/http/{index}/fault", words) for index in picked)
         ops: list[Op] = [{"op": "add", "path": field.at, "value": field.set} for field in fields]
         return enter(owner, place.run, Entry(place.cell, fields=fields), ops)
-    names = _free_names(place.run, routes)
+    names = free_names(place.run, routes)
     copies = {}
     for index, matches in picked.items():
         copy = {**deepcopy(routes[index]), "name": next(names), "match": matches}
@@ -141,19 +153,19 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
 def _refuse_idle(what: str, routes: list[Obj], copies: Mapping[int, Obj], place: Place) -> None:
     """A change that changes nothing would be called live and prove nothing; undo must know our route by its content."""
     same = ("name", "match")
-    theirs = [_without(route, ("name",)) for route in routes if not run_of(_name(route))]
-    if any(_without(copy, ("name",)) in theirs for copy in copies.values()):
+    theirs = [without(route, ("name",)) for route in routes if not run_of(_name(route))]
+    if any(without(copy, ("name",)) in theirs for copy in copies.values()):
         raise InvalidInput(
             f"{what} has exactly such a route already, of its owner's, and undo could not tell them apart: change the "
             "value a little, or take requests: marked"
         )
-    if all(_without(copy, same) == _without(routes[index], same) for index, copy in copies.items()):
+    if all(without(copy, same) == without(routes[index], same) for index, copy in copies.items()):
         raise InvalidInput(f"{what}: its routes for {place} are like that already: there is nothing to change")
 
 
 def _refuse_caught(what: str, routes: list[Obj], narrow: Mapping[str, Any], place: Place) -> None:
     """A route of this run, which stands before ours, must not take the requests that ours is for."""
-    scope = _without(narrow, ("headers",)) | {"headers": _without(narrow.get("headers", {}), ("tracestate",))}
+    scope = without(narrow, ("headers",)) | {"headers": without(narrow.get("headers", {}), ("tracestate",))}
     for route in routes:
         name = _name(route)
         if run_of(name) != place.run:
@@ -162,7 +174,7 @@ def _refuse_caught(what: str, routes: list[Obj], narrow: Mapping[str, Any], plac
             run, cell = marked({"match": [match]})
             if run and cell not in ("", place.cell):
                 continue  # for requests of another cell only
-            theirs = _without(match, ("headers",)) | {"headers": _without(match.get("headers", {}), ("tracestate",))}
+            theirs = without(match, ("headers",)) | {"headers": without(match.get("headers", {}), ("tracestate",))}
             try:
                 conjunction(theirs, scope)
             except NoOverlap:
@@ -174,19 +186,6 @@ def _refuse_caught(what: str, routes: list[Obj], narrow: Mapping[str, Any], plac
                 "inject it for its own requests only (requests: marked), or, for retries and a timeout at once, give "
                 "set_retries the timeout"
             )
-
-
-def _without(obj: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
-    return {key: value for key, value in obj.items() if key not in keys}
-
-
-def _free_names(run: str, routes: list[Obj]) -> Iterator[str]:
-    taken = {_name(route) for route in routes}
-    number = 1
-    while True:
-        if (name := f"chaos-{run}-{number}") not in taken:
-            yield name
-        number += 1
 
 
 def _refuse_driven(what: str, owner: Obj, view: View, instead: str) -> None:

@@ -9,7 +9,7 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
 
-__all__ = ["bound", "delegates", "http_route", "owner", "visible"]
+__all__ = ["bound", "delegates", "http_routes", "owner", "visible"]
 
 
 def visible(obj: Obj, namespace: str) -> bool:
@@ -69,17 +69,22 @@ def _closeness(obj: Obj, namespace: str) -> int:
     return 0 if targets in (["."], [namespace]) and obj["metadata"]["namespace"] == namespace else 1
 
 
-def http_route(routes: Iterable[Obj], service: str, service_namespace: str, namespace: str) -> str:
-    """Namespace and name of the HTTPRoute that is bound to SERVICE for callers in NAMESPACE, or an empty string.
+def http_routes(
+    routes: Iterable[Obj], service: str, service_namespace: str, namespace: str, port: int = 0
+) -> tuple[Obj, ...]:
+    """The HTTPRoutes that are bound to SERVICE and its PORT for callers in NAMESPACE.
 
-    One in the service's own namespace is for every caller, one elsewhere for the callers of its own namespace.
+    Those in the service's own namespace are for every caller; those elsewhere for the callers of their own namespace,
+    who then meet no others (istiod makes a VirtualService of them that is private to it).
     """
+    found: dict[str, list[Obj]] = {}
     for route in routes:
         own = route["metadata"]["namespace"]
         if own not in (service_namespace, namespace):
             continue
         for parent in route.get("spec", {}).get("parentRefs", []):
             target = (parent.get("kind"), parent.get("name"), parent.get("namespace", own))
-            if target == ("Service", service, service_namespace):
-                return f"{own}/{route['metadata']['name']}"
-    return ""
+            if target == ("Service", service, service_namespace) and parent.get("port", port) in (port, 0):
+                found.setdefault(own, []).append(route)
+                break
+    return tuple(found.get(namespace) or found.get(service_namespace) or ())

@@ -36,7 +36,7 @@ _LOOK = {
     "Deployment": "list",
     "DestinationRule": "list",
     "EnvoyFilter": "list",
-    "HTTPRoute": "list",
+    "HTTPRoute": "list",  # who owns a host's routes
     "Pod": "list",
     "Service": "get list",
     "ServiceEntry": "list",
@@ -46,6 +46,7 @@ _WRITE = {
     "EnvoyFilter": ("envoyfilter", "get create patch delete"),
     "VirtualService": ("virtualservice", "get create patch delete"),
     "DestinationRule": ("destinationrule", "get create patch delete"),
+    "HTTPRoute": ("httproute", "get patch"),
     **dict.fromkeys(
         ("AuthorizationPolicy", "PeerAuthentication", "RequestAuthentication", "Sidecar"),
         ("policy", "get list create patch delete"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import run_of
 from chaosmesh_ext.mesh.place import Fault, Filtered, Place
 
-__all__ = ["INSTEAD", "NONE", "authority", "narrow_to", "pick"]
+__all__ = ["INSTEAD", "NONE", "authority", "free_names", "narrow_to", "pick", "without"]
 
 INSTEAD: Final = "use the EnvoyFilter carrier (carrier: envoyfilter), which leaves the owner's routes alone"
 NONE: Final = "nothing but a change of these routes can do this"
@@ -131,6 +131,21 @@ def narrow_to(place: Place, *, several: bool) -> dict[str, Any]:
     if several and "authority" not in narrow:
         narrow["authority"] = {"regex": authority(place)}
     return narrow
+
+
+def free_names(run: str, routes: Iterable[Obj]) -> Iterator[str]:
+    """Names for routes of RUN that none of ROUTES has."""
+    taken = {str(route.get("name", "")) for route in routes}
+    number = 1
+    while True:
+        if (name := f"chaos-{run}-{number}") not in taken:
+            yield name
+        number += 1
+
+
+def without(obj: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """OBJ less KEYS."""
+    return {key: value for key, value in obj.items() if key not in keys}
 
 
 def authority(place: Place) -> str:

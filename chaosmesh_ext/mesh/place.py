@@ -25,6 +25,7 @@ __all__ = [
     "Place",
     "Policy",
     "RouteChange",
+    "RuleChange",
     "Source",
     "TrafficPolicy",
     "View",
@@ -87,6 +88,17 @@ class RouteChange(Fault, Protocol):
         """ROUTE, an HTTPRoute of a VirtualService, as those requests shall have it that are in PLACE.
 
         Its name and its match are not touched. Raises InvalidInput where this route cannot be changed so.
+        """
+
+
+@runtime_checkable
+class RuleChange(RouteChange, Protocol):
+    """One that can also be said of a rule of Gateway API's HTTPRoute."""
+
+    def for_rule(self, rule: Obj, place: Place) -> Obj:
+        """RULE as those requests shall have it that are in PLACE, with each default that the API server would fill in.
+
+        Its name and its matches are not touched. Raises InvalidInput where an HTTPRoute cannot say it.
         """
 
 
@@ -201,14 +213,15 @@ class View(msgspec.Struct, frozen=True):
     """What others have in the mesh for a place.
 
     owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
-    HTTPRoute that owns the host, or empty. filters: EnvoyFilters of the callers' namespace. rollouts: Argo Rollouts.
-    delegates: the VirtualServices to which the owner's routes delegate. bound: those of the place's Gateway that route
-    to the host. others: objects of the kinds that the fault
-    asked for, in the callers' and the destination's namespaces, or wherever they may be read.
+    HTTPRoute that owns the host, or empty; http_routes: all that do. filters: EnvoyFilters of the callers' namespace.
+    rollouts: Argo Rollouts. delegates: the VirtualServices to which the owner's routes delegate. bound: those of the
+    place's Gateway that route to the host. others: objects of the kinds that the fault asked for, in the callers' and
+    the destination's namespaces, or wherever they may be read.
     """
 
     owner: Obj | None = None
     http_route: str = ""
+    http_routes: tuple[Obj, ...] = ()
     filters: tuple[Obj, ...] = ()
     rollouts: tuple[Obj, ...] = ()
     delegates: tuple[Obj, ...] = ()
@@ -224,6 +237,7 @@ class View(msgspec.Struct, frozen=True):
         return View(
             owner,
             self.http_route,
+            _without(self.http_routes, run, cell),
             _without(self.filters, run, cell),
             self.rollouts,
             self.delegates if owner else (),
@@ -253,12 +267,16 @@ class Create(msgspec.Struct, frozen=True):
 
 
 class Edit(msgspec.Struct, frozen=True):
-    """A change to somebody's object: a pure function of its fresh state, called again after each conflict."""
+    """A change to somebody's object: a pure function of its fresh state, called again after each conflict.
+
+    stored: raises InvalidInput where what it wrote is not whole in the object as the API server would keep it.
+    """
 
     kind: str
     namespace: str
     name: str
     compute: Callable[[Obj], list[Op]]
+    stored: Callable[[Obj], None] | None = None
 
     @property
     def target(self) -> tuple[str, str, str]:

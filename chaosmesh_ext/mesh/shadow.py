@@ -77,12 +77,18 @@ class Shadow(Client):
         meta = {**obj["metadata"], "uid": "not yet", "resourceVersion": "1"}
         return self._keep(target, {**obj, "metadata": meta})
 
-    def json_patch(self, kind: str, namespace: str, name: str, ops: Sequence[Op], *, version: str) -> Obj:
-        """As `Client.json_patch`."""
+    def json_patch(
+        self, kind: str, namespace: str, name: str, ops: Sequence[Op], *, version: str, dry_run: bool = False
+    ) -> Obj:
+        """As `Client.json_patch`; a dry run is the cluster's, as long as the object is what it is there."""
         target = (kind, namespace, name)
         self._permitted("patch", target)
         obj = self._at(target, version)
         changed = apply(obj, ops)
+        if dry_run and (target in self.written or not self.strict):
+            return dict(changed)
+        if dry_run:
+            return self._real.json_patch(kind, namespace, name, ops, version=version, dry_run=True)
         return self._keep(target, {**changed, "metadata": {**changed["metadata"], "resourceVersion": f"{version}+"}})
 
     def replace(self, obj: Obj) -> Obj:

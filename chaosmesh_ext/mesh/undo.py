@@ -24,6 +24,7 @@ from chaosmesh_ext.mesh.notes import (
     marked,
     name_of,
     read,
+    routes_at,
     routes_of,
     run_of,
     runs_in,
@@ -119,14 +120,14 @@ class _Hand:
         if gone and len(gone) == len(routes) and not spec.get("tcp") and not spec.get("tls"):
             self._empty(gone.pop(0), told=told)
         for index in reversed(gone):
-            self.do("remove", join("spec", "http", index))
+            self.do("remove", f"{routes_at(self.obj)}/{index}")
 
     def _empty(self, index: int, *, told: bool) -> None:
-        """The owner took out every route but ours: Istio refuses a VirtualService without any, so one stays, inert."""
-        route = join("spec", "http", index)
+        """The owner took out every route but ours: an object without any is refused, so one stays, inert."""
+        route = f"{routes_at(self.obj)}/{index}"
         out = "its fault is out; " if look(self.obj, f"{route}/fault") is not ABSENT else ""
         self.conflicts.append(
-            f"{route} is a copy that we made, and the only route left, without which Istio takes no VirtualService: "
+            f"{route} is a copy that we made, and the only route left, without which no {_kind(self.obj)} is taken: "
             f"{out}put a route of your own in its place"
         )
         for key in ("fault", "name") if told else ("fault",):
@@ -137,6 +138,15 @@ class _Hand:
 
     def _unmark(self, route: str) -> None:
         """Take the condition on our marker out of what becomes the owner's ROUTE; Istio takes no empty match."""
+        if (rules := look(self.obj, f"{route}/matches")) is not ABSENT:
+            for number, match in enumerate(rules):
+                left = [one for one in match["headers"] if str(one.get("name")).lower() != "tracestate"]
+                at = f"{route}/matches/{number}/headers"
+                if left:
+                    self.do("replace", at, left)
+                else:
+                    self.do("remove", at)
+            return
         matches = [
             {
                 **{key: value for key, value in match.items() if key != "headers"},
@@ -236,6 +246,10 @@ class _Hand:
 
 def _shape(route: Obj) -> str:
     return digest({key: value for key, value in route.items() if key != "name"})
+
+
+def _kind(obj: Obj) -> str:
+    return str(obj.get("kind") or "VirtualService")
 
 
 def _short(value: Any) -> str:

@@ -11,7 +11,7 @@ from chaosmesh_ext.errors import Conflict, NotFound
 from chaosmesh_ext.mesh import ledger
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.discovery import everywhere
-from chaosmesh_ext.mesh.place import Change, Create
+from chaosmesh_ext.mesh.place import Change, Create, Edit
 from chaosmesh_ext.mesh.pointer import Op
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 
@@ -23,6 +23,7 @@ ROUTED_BY: Final = ("EnvoyFilter", "VirtualService")
 CARRIED_BY: Final = (
     *ROUTED_BY,
     "DestinationRule",
+    "HTTPRoute",
     "AuthorizationPolicy",
     "PeerAuthentication",
     "RequestAuthentication",
@@ -57,7 +58,23 @@ def put(client: Client, change: Change, *, witness: Witness = NOBODY) -> Obj:
     """Make CHANGE. Raises what the API refuses; Conflict when an object of that name is already there."""
     if isinstance(change, Create):
         return witness.create(client, change.obj)
+    if change.stored is not None:
+        _try_out(client, change, change.stored)
     return _swap(client, change.target, change.compute, witness)
+
+
+def _try_out(client: Client, change: Edit, stored: Callable[[Obj], None]) -> None:
+    """See by a dry run that the API server would keep CHANGE whole, before anything is written."""
+    kind, namespace, name = change.target
+    for _ in range(_ATTEMPTS):
+        obj = client.get(kind, namespace, name)
+        version = obj["metadata"]["resourceVersion"]
+        try:
+            stored(client.json_patch(kind, namespace, name, change.compute(obj), version=version, dry_run=True))
+        except Conflict:
+            continue
+        return
+    raise _rewritten(kind, namespace, name)
 
 
 def _swap(

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from chaosmesh_ext.mesh.owners import http_route, owner
+from chaosmesh_ext.mesh.owners import http_routes, owner
 
 HOST = "details.default.svc.cluster.local"
 
@@ -43,16 +43,24 @@ def test_what_is_private_to_the_callers_namespace_comes_first(make):
     assert name(owner([public, private], HOST, "default")) == "public"
 
 
-def test_an_http_route_bound_to_the_service_owns_it():
+def test_http_routes_bound_to_the_service_own_it():
+    """A consumer's own go before those for everybody, as in istiod."""
+
     def route(namespace, parent):
         return {"metadata": {"name": "r", "namespace": namespace}, "spec": {"parentRefs": [parent]}}
 
+    def owners(*routes, namespace="shop", port=9080):
+        return [one["metadata"]["namespace"] for one in http_routes(routes, "details", "default", namespace, port)]
+
     service = {"group": "", "kind": "Service", "name": "details"}
-    assert http_route([route("default", service)], "details", "default", "shop") == "default/r"
+    assert owners(route("default", service)) == ["default"]
     consumer = {**service, "namespace": "default"}
-    assert http_route([route("shop", consumer)], "details", "default", "shop") == "shop/r"
-    assert http_route([route("other", consumer)], "details", "default", "shop") == ""
-    assert http_route([route("default", {"kind": "Gateway", "name": "g"})], "details", "default", "default") == ""
+    assert owners(route("default", service), route("shop", consumer)) == ["shop"]
+    assert owners(route("default", service), route("shop", consumer), namespace="default") == ["default"]
+    assert owners(route("default", service), route("default", service)) == ["default", "default"]
+    assert owners(route("other", consumer)) == []
+    assert owners(route("default", {"kind": "Gateway", "name": "g"}), namespace="default") == []
+    assert owners(route("default", {**service, "port": 9080}), route("default", {**service, "port": 1})) == ["default"]
 
 
 def test_of_two_that_were_made_in_one_second_the_first_by_name_rules_as_in_istiod(make):

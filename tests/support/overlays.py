@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from chaosmesh_ext.mesh import Destination, Place, Source
 from chaosmesh_ext.model import Marker, Workload
 
-__all__ = ["EVERYBODY", "FAULTS", "RUN", "names", "place", "places", "source", "virtual_services"]
+__all__ = ["EVERYBODY", "FAULTS", "RUN", "http_routes", "names", "place", "places", "source", "virtual_services"]
 
 RUN = "0badcafe"
 EVERYBODY: dict[str, Any] = {"source": None, "marker": None}
@@ -113,6 +113,83 @@ def virtual_services(namespace: str = "default", *, faults: bool = False) -> st.
         st.none() | st.dictionaries(names, names, max_size=2),
         st.none() | st.dictionaries(names, names, max_size=2),
         bound,
+    )
+
+
+_condition = st.builds(
+    lambda name, kind, value: {"name": name, "type": kind, "value": value},
+    st.sampled_from(["end-user", "x-a", "End-User"]),
+    st.sampled_from(["Exact", "RegularExpression"]),
+    names,
+)
+_rule_match = st.builds(
+    lambda path, more: {"path": path, **more},
+    st.builds(
+        lambda kind, value: {"type": kind, "value": value},
+        st.sampled_from(["Exact", "PathPrefix", "PathPrefix", "RegularExpression"]),
+        st.sampled_from(["/", "/a", "/a/b", "/details"]),
+    ),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "headers": st.lists(_condition, min_size=1, max_size=2, unique_by=lambda one: one["name"]),
+            "queryParams": st.lists(_condition, min_size=1, max_size=1),
+            "method": st.sampled_from(["GET", "PUT"]),
+        },
+    ),
+)
+
+
+def _backends(**weights: int) -> list[dict[str, Any]]:
+    return [
+        {"group": "", "kind": "Service", "name": f"details-{version}", "port": 9080, "weight": weight}
+        for version, weight in weights.items()
+    ]
+
+
+_redirect = {"type": "RequestRedirect", "requestRedirect": {"hostname": "elsewhere", "statusCode": 302}}
+_rule = st.fixed_dictionaries(
+    {
+        "matches": st.lists(_rule_match, min_size=1, max_size=2)
+        | st.just([{"path": {"type": "PathPrefix", "value": "/"}}])
+    },
+    optional={
+        "name": names,
+        "timeouts": st.sampled_from([{"request": "1s"}, {"request": "5s", "backendRequest": "2s"}]),
+        "retry": st.just({"attempts": 2}),
+    },
+)
+_rules = st.one_of(
+    st.builds(
+        lambda rule, backends: {**rule, "backendRefs": backends},
+        _rule,
+        st.sampled_from([_backends(v1=1), _backends(v1=50, v2=50), _backends(v2=100)]),
+    ),
+    st.builds(lambda rule: {**rule, "filters": [_redirect]}, _rule),
+)
+
+
+def http_routes(namespace: str = "default") -> st.SearchStrategy[dict[str, Any]]:
+    """HTTPRoutes for details in NAMESPACE, as an API server keeps them; some rules answer by themselves."""
+    return st.builds(
+        lambda rules, labels, annotations: {
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": {
+                "name": "details",
+                "namespace": namespace,
+                **({} if labels is None else {"labels": labels}),
+                **({} if annotations is None else {"annotations": annotations}),
+            },
+            "spec": {
+                "parentRefs": [{"group": "", "kind": "Service", "name": "details"}],
+                "hostnames": [],
+                "rules": _unlike(rules),
+            },
+        },
+        st.lists(_rules, min_size=1, max_size=4),
+        st.none() | st.dictionaries(names, names, max_size=2),
+        st.none() | st.dictionaries(names, names, max_size=2),
     )
 
 

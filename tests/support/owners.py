@@ -9,11 +9,12 @@ from typing import Any
 from overlays import EVERYBODY, FAULTS, RUN, place
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.faults import Abort, Delay, Retries, Routes, Timeout
-from chaosmesh_ext.mesh import Edit, View, ledger, overlay
+from chaosmesh_ext.faults import Abort, Delay, Mirror, Retries, Routes, Shift, Timeout
+from chaosmesh_ext.mesh import Edit, View, httproute, ledger, overlay
 from chaosmesh_ext.mesh.pointer import apply
+from chaosmesh_ext.model import Marker
 
-__all__ = ["CELLS", "EDITS", "Two", "bare"]
+__all__ = ["CELLS", "EDITS", "RULE_CELLS", "Two", "bare", "listed"]
 
 CELLS: list[tuple[Any, dict[str, Any]]] = [
     (Abort(507), {}),
@@ -36,6 +37,23 @@ CELLS: list[tuple[Any, dict[str, Any]]] = [
 """Faults and their scopes: marked, by caller, by match, for everybody; changes of routes; routes narrowed."""
 
 
+AS_A = {"headers": {"end-user": {"exact": "a"}}}
+RULE_CELLS: list[tuple[Any, dict[str, Any]]] = [
+    (Timeout(3), {}),
+    (Timeout(0), {}),
+    (Timeout(2), {"marker": Marker(RUN, "")}),
+    (Timeout(3), {"marker": None}),
+    (Timeout(5), {"match": AS_A}),
+    (Timeout(4), {"match": AS_A, "marker": None}),
+    (Retries(3, "503"), {"match": {"method": {"exact": "GET"}}}),
+    (Retries(0), {"match": {"queryParams": {"beta": {"prefix": "y"}}}, "marker": None}),
+    (Shift({"details-v1": 15, "details-v2": 85}), {}),
+    (Shift({"details-v2": 1}), {"marker": None}),
+    (Mirror("details-v2", percentage=12.5), {}),
+]
+"""Changes of an HTTPRoute's rules, and their scopes, none by caller."""
+
+
 THEIRS = {"delay": {"fixedDelay": "9s", "percentage": {"value": 1}}}
 
 
@@ -48,6 +66,7 @@ class Two:
     def __init__(self, owner: dict[str, Any]) -> None:
         self.alone = deepcopy(owner)
         self.alone["metadata"]["uid"] = "uid-1"
+        self.of_rules = owner["kind"] == "HTTPRoute"
         self.shared = deepcopy(self.alone)
         self.saved = [(deepcopy(self.alone), deepcopy(self.alone))]
         self.memory: dict[str, tuple[ledger.Entry, ...]] = {}
@@ -59,11 +78,15 @@ class Two:
 
     def inject(self, which: int) -> bool:
         """Lay one of CELLS over the object; False where that is refused."""
-        fault, scope = CELLS[which % len(CELLS)]
+        cells = RULE_CELLS if self.of_rules else CELLS
+        fault, scope = cells[which % len(cells)]
         cell = str(len(self.memory) + 1)
-        where = place(cell, **scope)
         try:
-            (change,) = overlay.plan(fault, where, View(owner=self.shared))
+            if self.of_rules:
+                where = place(cell, **{"source": None, **scope})
+                (change,) = httproute.plan(fault, where, View(http_routes=(self.shared,)))
+            else:
+                (change,) = overlay.plan(fault, place(cell, **scope), View(owner=self.shared))
         except InvalidInput:
             return False
         assert isinstance(change, Edit)
@@ -107,7 +130,7 @@ class Two:
         """Edit one route of the owner's."""
         if count := self.routes():
             for obj in (self.alone, self.shared):
-                edit(obj["spec"]["http"][_own(obj)[at % count]])
+                edit(listed(obj)[_own(obj)[at % count]])
 
     def save(self) -> None:
         """Keep his own source, and export what is in the cluster."""
@@ -134,8 +157,14 @@ class Two:
 
 def _own(obj: dict[str, Any]) -> list[int]:
     """Where the owner's routes are: by name, or what became of ours under another."""
-    names = [(i, str(one.get("name", ""))) for i, one in enumerate(obj["spec"]["http"])]
+    names = [(i, str(one.get("name", ""))) for i, one in enumerate(listed(obj))]
     return [i for i, name in names if not name.startswith(("chaos-", "was-chaos-"))]
+
+
+def listed(obj: dict[str, Any]) -> list[dict[str, Any]]:
+    """The routes of OBJ, a VirtualService's or an HTTPRoute's."""
+    found: list[dict[str, Any]] = obj["spec"]["rules" if obj["kind"] == "HTTPRoute" else "http"]
+    return found
 
 
 def bare(obj: dict[str, Any]) -> dict[str, Any]:
@@ -148,26 +177,45 @@ def _set(**fields: Any):
     return lambda route: route.update(deepcopy(fields))
 
 
+def _timeout(two: Two, text: str) -> dict[str, Any]:
+    return {"timeouts": {"request": text}} if two.of_rules else {"timeout": text}
+
+
+def _to(two: Two, name: str, weight: int = 1) -> dict[str, Any]:
+    if two.of_rules:
+        return {"backendRefs": [{"group": "", "kind": "Service", "name": name, "port": 9080, "weight": weight}]}
+    return {"route": [{"destination": {"host": name}, "weight": weight}]}
+
+
+def _hosts(two: Two) -> str:
+    return "hostnames" if two.of_rules else "hosts"
+
+
 def _set_theirs(two: Two, at: int) -> None:
+    if two.of_rules:
+        return
     two.theirs = True
     two.on_route(at, _set(fault=THEIRS))
 
 
 def _change_match(two: Two, at: int) -> None:
     two.theirs |= two.narrowed
-    two.on_route(at, _set(match=[{"uri": {"prefix": f"/{at}"}}]))
+    if two.of_rules:
+        two.on_route(at, _set(matches=[{"path": {"type": "PathPrefix", "value": f"/{at}"}}]))
+    else:
+        two.on_route(at, _set(match=[{"uri": {"prefix": f"/{at}"}}]))
 
 
 def _add(two: Two, at: int) -> None:
     count = two.routes()
-    new = {"name": two.name(), "route": [{"destination": {"host": "details"}}]}
-    if at % 3 == 0:
+    new: dict[str, Any] = {"name": two.name(), **_to(two, "details")}
+    if at % 3 == 0 and not two.of_rules:
         new["fault"] = deepcopy(FAULTS[0])
         two.theirs = True
 
     def edit(obj):
-        own = [*_own(obj), len(obj["spec"]["http"])]
-        obj["spec"]["http"].insert(own[at % (count + 1)], deepcopy(new))
+        own = [*_own(obj), len(listed(obj))]
+        listed(obj).insert(own[at % (count + 1)], deepcopy(new))
 
     two.both(edit)
 
@@ -175,7 +223,7 @@ def _add(two: Two, at: int) -> None:
 def _drop(two: Two, at: int) -> None:
     count = two.routes()
     if count > 1:  # Istio takes no VirtualService without routes
-        two.both(lambda obj: obj["spec"]["http"].pop(_own(obj)[at % count]))
+        two.both(lambda obj: listed(obj).pop(_own(obj)[at % count]))
 
 
 def _shuffle(two: Two, at: int) -> None:
@@ -183,7 +231,7 @@ def _shuffle(two: Two, at: int) -> None:
     random.Random(at).shuffle(order)
 
     def edit(obj):
-        http, own = obj["spec"]["http"], _own(obj)
+        http, own = listed(obj), _own(obj)
         moved = [http[own[i]] for i in order]
         for i, route in zip(own, moved, strict=True):
             http[i] = route
@@ -193,13 +241,13 @@ def _shuffle(two: Two, at: int) -> None:
 
 def _shuffle_all(two: Two, at: int) -> None:
     """Ours are moved about too; among themselves the owner's keep their order."""
-    places = list(range(len(two.shared["spec"]["http"])))
+    places = list(range(len(listed(two.shared))))
     random.Random(at).shuffle(places)
-    http = two.shared["spec"]["http"]
+    http = listed(two.shared)
     own = [http[i] for i in _own(two.shared)]
     ours = [one for i, one in enumerate(http) if i not in _own(two.shared)]
     chosen = set(places[: len(own)])
-    two.shared["spec"]["http"] = [own.pop(0) if i in chosen else ours.pop(0) for i in range(len(http))]
+    listed(two.shared)[:] = [own.pop(0) if i in chosen else ours.pop(0) for i in range(len(http))]
 
 
 def _duplicate(two: Two, at: int) -> None:
@@ -207,14 +255,14 @@ def _duplicate(two: Two, at: int) -> None:
 
     def edit(obj):
         where = _own(obj)[at % count]
-        obj["spec"]["http"].append({**deepcopy(obj["spec"]["http"][where]), "timeout": "7s", "name": name})
+        listed(obj).append({**deepcopy(listed(obj)[where]), **_timeout(two, "7s"), "name": name})
 
     two.both(edit)
 
 
 def _rename_ours(two: Two, at: int) -> None:
     """The owner takes a route of ours for one of his and gives it a better name."""
-    http = two.shared["spec"]["http"]
+    http = listed(two.shared)
     ours = [one for one in http if str(one.get("name", "")).startswith("chaos-")]
     if ours:
         chosen = ours[at % len(ours)]
@@ -222,9 +270,9 @@ def _rename_ours(two: Two, at: int) -> None:
 
 
 def _edit_ours(two: Two, at: int) -> None:
-    for one in two.shared["spec"]["http"]:
+    for one in listed(two.shared):
         if str(one.get("name", "")).startswith("chaos-"):
-            one["timeout"] = f"{at}s"
+            one.update(_timeout(two, f"{at}s"))
 
 
 def _meta(name: str, key: str, value: str | None):
@@ -242,11 +290,9 @@ def _wipe(name: str):
 
 
 EDITS: dict[str, Any] = {
-    "set a timeout": lambda two, at: two.on_route(at, _set(timeout="9s")),
-    "remove a timeout": lambda two, at: two.on_route(at, lambda route: route.pop("timeout", None)),
-    "change weights": lambda two, at: two.on_route(
-        at, _set(route=[{"destination": {"host": "details", "subset": "v1"}, "weight": at}])
-    ),
+    "set a timeout": lambda two, at: two.on_route(at, _set(**_timeout(two, "9s"))),
+    "remove a timeout": lambda two, at: two.on_route(at, lambda route: route.pop(next(iter(_timeout(two, ""))), None)),
+    "change weights": lambda two, at: two.on_route(at, _set(**_to(two, "details-v1", at))),
     "change a match": _change_match,
     "rename a route": lambda two, at: two.on_route(at, _set(name=two.name())),
     "set a fault of his own": _set_theirs,
@@ -262,7 +308,7 @@ EDITS: dict[str, Any] = {
     "add an annotation": lambda two, at: two.both(_meta("annotations", "note", f"mine{at}")),
     "wipe the labels": _wipe("labels"),
     "wipe the annotations": _wipe("annotations"),
-    "add a host": lambda two, at: two.both(lambda obj: obj["spec"]["hosts"].append(f"more{at}")),
+    "add a host": lambda two, at: two.both(lambda obj: obj["spec"][_hosts(two)].append(f"more{at}")),
     "save": lambda two, at: two.save(),
     "apply an older source": lambda two, at: two.older(at),
     "apply an export": lambda two, at: two.exported(at, whole=True),
