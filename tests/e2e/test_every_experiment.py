@@ -1,14 +1,19 @@
-"""Every file of experiments/ that is for Bookinfo, by `chaos mesh run`: each answers its question as its tags say, and
-leaves all as it found it. On a machine that has nothing else to do, none should take longer than half a minute.
+"""Every file of experiments/, by `chaos mesh run`: each answers its question as its tags say, and leaves all as it
+found it. On a machine that has nothing else to do, none should take longer than half a minute.
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lab_under_test import LabUnderTest, start_lab, stop_lab
+from rates import rates_lab
 from shipped_experiments import BOOKINFO, EXPERIMENTS, WEAKNESS, Experiment, shipped
 
 from chaosmesh_ext import mesh
@@ -16,12 +21,6 @@ from chaosmesh_ext.mesh import Client
 
 _SLOW = 240
 """Seconds on a machine that is busy."""
-
-
-@pytest.fixture
-def client(bookinfo, monkeypatch) -> Client:
-    monkeypatch.setenv("KUBECONFIG", bookinfo.env["KUBECONFIG"])
-    return mesh.connect()
 
 
 def everything(client: Client) -> dict[str, Any]:
@@ -39,24 +38,53 @@ def everything(client: Client) -> dict[str, Any]:
     return {**found, "Leases": {obj["metadata"]["name"] for obj in client.list("Lease", labels=mesh.LABEL)}}
 
 
-@pytest.mark.timeout(_SLOW + 60)
-@pytest.mark.parametrize("experiment", [one for one in shipped() if one.application == BOOKINFO], ids=str)
-def test_every_experiment_gives_its_answer_and_leaves_nothing(
-    bookinfo, client, experiment: Experiment, tmp_path, request
-):
-    side = request.node.callspec.params["bookinfo"]
+def answers(lab: LabUnderTest, experiment: Experiment, folder: Path, side: str, request) -> None:
+    """Run EXPERIMENT on LAB, whose control plane is SIDE, and see that it did as it should."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", lab.env["KUBECONFIG"])
+        client = mesh.connect()
     before = everything(client)
-    done = bookinfo.chaos("mesh", "run", str(EXPERIMENTS / f"{experiment.name}.yaml"), timeout=_SLOW, cwd=tmp_path)
+    done = lab.chaos("mesh", "run", str(EXPERIMENTS / f"{experiment.name}.yaml"), timeout=_SLOW, cwd=folder)
     after, said = everything(client), done.stdout + done.stderr
     assert done.returncode == experiment.exit_code, (
-        f"{said}\nexit code {done.returncode}; if that is its answer on Bookinfo, the tag {WEAKNESS} says 1"
+        f"{said}\nexit code {done.returncode}; if that is its answer on its application, the tag {WEAKNESS} says 1"
     )
     assert after == before, said
-    assert json.loads(bookinfo.chaos("mesh", "runs", "--json").stdout) == [], said
-    journal = json.loads((tmp_path / "reports" / "runs" / "latest" / "journal.json").read_text())
+    assert json.loads(lab.chaos("mesh", "runs", "--json").stdout) == [], said
+    journal = json.loads((folder / "reports" / "runs" / "latest" / "journal.json").read_text())
     assert [run["status"] for run in journal["rollbacks"]] == ["succeeded"] * len(journal["rollbacks"]), said
     verdict = journal["chaosmesh-ext"]["verdict"]
     request.node.user_properties.append(("answer", (experiment.name, side, verdict)))
+
+
+@pytest.mark.timeout(_SLOW + 60)
+@pytest.mark.parametrize("experiment", [one for one in shipped() if one.application == BOOKINFO], ids=str)
+def test_every_experiment_gives_its_answer_and_leaves_nothing(bookinfo, experiment: Experiment, tmp_path, request):
+    answers(bookinfo, experiment, tmp_path, request.node.callspec.params["bookinfo"], request)
+
+
+@contextmanager
+def on_istiod(experiment: Experiment, state_home: Path) -> Iterator[LabUnderTest]:
+    """A lab with the real control plane and the service graph that EXPERIMENT is for."""
+    name, real = f"graph-{os.getpid()}", ("--control-plane", "istiod", "--traces", "jaeger")
+    if Path(experiment.application).stem == "rates":
+        with rates_lab(name, state_home, *real) as lab:
+            yield lab
+        return
+    lab = start_lab(name, state_home, *real, "--topology", str(EXPERIMENTS.parent / experiment.application))
+    try:
+        yield lab
+    finally:
+        stop_lab(lab)
+
+
+@pytest.mark.timeout(_SLOW + 120)
+@pytest.mark.parametrize("experiment", [one for one in shipped() if one.application != BOOKINFO], ids=str)
+def test_those_for_another_service_graph_do_so_on_istiod_too(experiment: Experiment, tmp_path, request):
+    if not request.config.getoption("--real"):
+        pytest.skip("runs with --real only: on the lab they have tests of their own")
+    with on_istiod(experiment, tmp_path / "state") as lab:
+        answers(lab, experiment, tmp_path, "istiod", request)
 
 
 def test_those_for_another_service_graph_have_a_test_with_a_lab_of_their_own():

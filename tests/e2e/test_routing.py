@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import httpx
 import pytest
 from lab_under_test import LabUnderTest, start_lab, stop_lab
+from rates import HOST, rates_lab, until_rate
+from shipped_experiments import EXPERIMENTS
 
 from chaosmesh_ext import actions, errors, probes
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.run import current_run, reset_run, runs
 
 PAGE = "/productpage"
-EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-HOST = "api.rates.example.com"
 
 
 @pytest.fixture
@@ -131,55 +128,9 @@ def test_copies_arrive_and_users_are_served_by_another(mesh):
 
 @pytest.fixture(scope="module")
 def rates(tmp_path_factory) -> Iterator[LabUnderTest]:
-    """A lab in which prices calls a host outside the mesh; its server is here."""
-
-    class Provider(BaseHTTPRequestHandler):
-        protocol_version, wbufsize = "HTTP/1.1", 65536
-
-        def log_message(self, *words: object) -> None:
-            pass
-
-        def do_GET(self) -> None:
-            body = b'{"rate": 1.2}'
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Provider)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    address, port = server.server_address[:2]
-    topology = str(EXPERIMENTS / "topologies" / "rates.yaml")
-    lab = start_lab("rates", tmp_path_factory.mktemp("rates"), "--topology", topology)
-    entry = {
-        "hosts": [HOST],
-        "location": "MESH_EXTERNAL",
-        "resolution": "STATIC",
-        "ports": [{"number": 9080, "name": "http", "protocol": "HTTP"}],
-        "endpoints": [{"address": address, "ports": {"http": port}}],
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("KUBECONFIG", lab.env["KUBECONFIG"])
-        meta = {"name": "rates", "namespace": "default"}
-        obj = {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": meta, "spec": entry}
-        connect().create(obj)
-    try:
-        until_rate(lab, "today's")
+    """A lab in which prices calls a host outside the mesh."""
+    with rates_lab("rates", tmp_path_factory.mktemp("rates")) as lab:
         yield lab
-    finally:
-        stop_lab(lab)
-        server.shutdown()
-        server.server_close()
-
-
-def until_rate(lab: LabUnderTest, rate: str) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        answer = httpx.get(lab.env["APP_URL"] + "/", trust_env=False).json()
-        if answer["sections"]["prices"]["rate"] == rate:
-            return
-        assert time.monotonic() < deadline, answer
-        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("everything", [False, True])

@@ -40,8 +40,8 @@ the fault while it is live, what no other request may show, and what must be gon
 """
 _EXPERIMENTS = """## Experiments
 
-The answer of each: on the lab in every run of the tests, and, of those for Bookinfo, on istiod, kube-apiserver and
-Jaeger with `make catalogue` (`tests/e2e/test_every_experiment.py`). `weakness found` is exit code 1, `upheld` is 0.
+The answer of each: on the lab in every run of the tests, and on istiod, kube-apiserver and Jaeger with `make catalogue`
+(`tests/e2e/test_every_experiment.py`). `weakness found` is exit code 1, `upheld` is 0.
 """
 _README = """# Experiments
 

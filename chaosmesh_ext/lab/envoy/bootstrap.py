@@ -7,9 +7,11 @@ from typing import Any
 
 import msgspec
 
-__all__ = ["ADMIN_PORT", "SDS_CLUSTER", "XDS_CLUSTER", "NodeInfo", "bootstrap", "metadata"]
+__all__ = ["ADMIN_PORT", "HTTP_PROXY_PORT", "SDS_CLUSTER", "XDS_CLUSTER", "NodeInfo", "bootstrap", "metadata"]
 
 ADMIN_PORT = 15000
+HTTP_PROXY_PORT = 15001
+"""Where a sidecar is an HTTP proxy, for programs that know nothing of a mesh but HTTP_PROXY."""
 XDS_CLUSTER = "xds-grpc"
 SDS_CLUSTER = "sds-grpc"
 

@@ -17,12 +17,11 @@ from chaosmesh_ext.lab.controlplane.embedded.requestauthentications import authe
 from chaosmesh_ext.lab.controlplane.embedded.routes import HTTP_PROXY, route_configuration
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.telemetry import Tracing, tracing
+from chaosmesh_ext.lab.envoy.bootstrap import HTTP_PROXY_PORT
 from chaosmesh_ext.lab.envoy.metrics import announce_peer, learn_peer, stats_log
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["HTTP_PROXY_PORT", "inbound_ports", "listeners"]
-
-HTTP_PROXY_PORT = 15001
+__all__ = ["inbound_ports", "listeners"]
 
 _T = "type.googleapis.com/envoy.extensions.filters."
 _ROUTER = {"name": "envoy.filters.http.router", "typed_config": {"@type": _T + "http.router.v3.Router"}}

@@ -12,6 +12,7 @@ from chaosmesh_ext.errors import ChaosMeshError, LabError
 from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.istio.sidecars import is_of_the_lab
 from chaosmesh_ext.lab.controlplane.api import ProxyStatus
+from chaosmesh_ext.lab.controlplane.istiod.http_proxy import add_http_proxy
 from chaosmesh_ext.lab.controlplane.istiod.objects import (
     ROOT_NAMESPACE,
     for_mesh,
@@ -100,6 +101,7 @@ class IstiodControlPlane:
         if not is_gateway(pod):
             app = pod["metadata"]["annotations"][APP]
             made["node"]["metadata"]["INSTANCE_IPS"] = f"{app},{node.ip}"
+            add_http_proxy(made, node.admin)
         return made
 
     async def proxies(self) -> list[ProxyStatus]:
