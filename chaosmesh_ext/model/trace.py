@@ -17,7 +17,8 @@ GONE = frozenset({"DC", "DR"})
 
 GRPC_FAILURES = frozenset({2, 4, 12, 13, 14, 15})
 """gRPC's statuses that say that the server failed, as 5xx does: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
-UNAVAILABLE, DATA_LOSS. Those for which OpenTelemetry's conventions for RPC make a server's span an error.
+UNAVAILABLE, DATA_LOSS. Those for which OpenTelemetry's conventions for RPC make a server's span an error;
+Envoy's tag error=true has RESOURCE_EXHAUSTED besides (measured).
 """
 
 

@@ -198,25 +198,35 @@ class Mesh:
         namespace: str = "default",
         gateway: bool = False,
         bare: bool = False,
+        grpc: bool = False,
         impostor: str = "",
         **labels: str,
     ) -> str:
         """Add a ready pod, its application and its Envoy; its name is the application's and the version's.
 
         Its service account is named as the application; an IMPOSTOR shows the certificate of another one. bare: without
-        an Envoy.
+        an Envoy. grpc: its port is one of gRPC's, on which whoever adds it serves.
         """
         if bare:
             labels["sidecar.istio.io/inject"] = "false"
-        return self.do(self._pod(app, version, namespace, gateway, bare, impostor, labels))
+        return self.do(self._pod(app, version, namespace, gateway, bare, grpc, impostor, labels))
 
     async def _pod(
-        self, app: str, version: str, namespace: str, gateway: bool, bare: bool, impostor: str, labels: dict[str, str]
+        self,
+        app: str,
+        version: str,
+        namespace: str,
+        gateway: bool,
+        bare: bool,
+        grpc: bool,
+        impostor: str,
+        labels: dict[str, str],
     ) -> str:
         index = next(self._index)
         name = f"{app}-{version}" if f"{app}-{version}" not in self.addresses else f"{app}-{version}-{index}"
         at = self.addresses[name] = self.network.pod(index)
         annotations = {OUTBOUND: at.outbound, APP: at.app, WORKLOAD: f"{app}-{version}"}
+        port = {"containerPort": PORT, **({"name": "grpc"} if grpc else {})}
         # as Istio's injector leaves them
         labels = {"service.istio.io/canonical-name": app, "service.istio.io/canonical-revision": version, **labels}
         await self._namespace(namespace)
@@ -235,12 +245,12 @@ class Mesh:
                 "spec": {
                     "nodeName": NODE,
                     "serviceAccountName": app,
-                    "containers": [{"name": "app", "image": "echo", "ports": [{"containerPort": PORT}]}],
+                    "containers": [{"name": "app", "image": "echo", "ports": [port]}],
                 },
             }
         )
         pod = await self.kube.patch_status(pod, {"podIP": at.inbound})
-        if not gateway:
+        if not gateway and not grpc:
             self.apps[name] = Echo(name)
             await self._serve(self.apps[name].handle, at.inbound if bare else at.app, PORT)
         if not bare:

@@ -42,6 +42,10 @@ HTTP_STATUS: Final[Mapping[Status, int]] = {
 }
 """The HTTP status that says the same as gRPC's, as google.rpc.Code has it."""
 
+_AT_THE_DEADLINE: Final = frozenset({Status.DEADLINE_EXCEEDED, Status.UNAVAILABLE})
+_EARLY_S: Final = 0.005
+"""A sidecar knows the deadline in whole milliseconds, and its clock may run out before ours: its 504 is UNAVAILABLE."""
+
 _NAME: Final = re.compile(r"[0-9a-z_.-]+")
 _VALUE: Final = re.compile(r"[ -~]+")
 _OWN: Final = frozenset({"te", "content-type", "user-agent"})
@@ -94,8 +98,8 @@ class Channels:
                 await stream.send_message(b"", end=True)
                 answer = await stream.recv_message()
         except GRPCError as error:
-            if deadline is not None and not deadline.time_remaining():
-                raise TimeoutError from error  # the sidecar's clock for the same deadline was read first
+            if error.status in _AT_THE_DEADLINE and deadline is not None and deadline.time_remaining() < _EARLY_S:
+                raise TimeoutError from error
             raise Refused(error.status, error.message or "") from error
         except (StreamTerminatedError, ProtocolError, OSError) as error:
             if isinstance(error, TimeoutError):
