@@ -196,6 +196,17 @@ def test_the_errors_class_decides_the_exit_code(bench):
     assert journal["chaosmesh-ext"]["problems"] == ["method: a: a fault is still there"]
 
 
+def test_two_trace_stores_are_refused_before_anything_is_done(bench):
+    code, journal, output = bench.run(
+        configuration={"zipkin_url": "http://127.0.0.1:9"},
+        method=[activity("inject", "touch", path=bench.path("injected"))],
+        environ={"JAEGER_URL": "http://127.0.0.1:9"},
+    )
+    assert (code, journal["chaosmesh-ext"]["exit_code"]) == (1, 2)
+    assert not bench.exists("injected")
+    assert "JAEGER_URL and ZIPKIN_URL are set: leave the one whose store has the mesh's traces" in output
+
+
 @pytest.mark.parametrize("environ", [{"APP_URL": ""}, {"APP_URL": " "}, {}])
 def test_an_empty_environment_entry_is_refused_before_anything_is_done(bench, environ):
     """An experiment that does not know its target must not touch anything: not even its rollbacks may run."""

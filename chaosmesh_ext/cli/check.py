@@ -61,8 +61,9 @@ def check(ctx: click.Context, experiment: str | None, url: str, as_json: bool) -
 
 def _checks(ctx: click.Context, experiment: str | None, url: str) -> Iterator[Check]:
     from chaosmesh_ext.cli.dry_run import rehearse
-    from chaosmesh_ext.errors import ChaosMeshError
+    from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
     from chaosmesh_ext.mesh import connect
+    from chaosmesh_ext.observe.reach import several_stores
     from chaosmesh_ext.run.checks import cluster, observed
     from chaosmesh_ext.settings import load
 
@@ -78,6 +79,8 @@ def _checks(ctx: click.Context, experiment: str | None, url: str) -> Iterator[Ch
         else:
             settings, namespaces, urls = rehearsed.settings, rehearsed.namespaces, rehearsed.urls
             steps = list(_steps(rehearsed))
+    if several := several_stores(settings):
+        raise InvalidInput(several)
     checks = cluster(client, settings, namespaces or [settings.namespace])
     first = next(checks)
     yield first

@@ -60,6 +60,7 @@ def rehearse(experiment: Mapping[str, Any], variables: Mapping[str, Any], more_s
     from chaoslib.secret import load_secrets
 
     from chaosmesh_ext.controls import refusals
+    from chaosmesh_ext.observe.reach import several_stores
     from chaosmesh_ext.run import use_run
     from chaosmesh_ext.run.configuration import of_all, settings_of
     from chaosmesh_ext.run.rehearsal import Rehearsal
@@ -69,6 +70,8 @@ def rehearse(experiment: Mapping[str, Any], variables: Mapping[str, Any], more_s
     if wrong := refusals(experiment, configuration):
         raise InvalidInput("; ".join(wrong))
     run = Rehearsal(settings=settings_of(configuration, of_all(secrets)))
+    if several := several_stores(run.settings):
+        raise InvalidInput(several)
     use_run(run)
     _check_guardrails(experiment, configuration, secrets)
     steps, left_out, urls = [], [], []

@@ -29,10 +29,26 @@ if TYPE_CHECKING:
 
     from chaosmesh_ext.mesh.service_transport import ServiceTransport
 
-__all__ = ["SCHEMES", "Target", "Tls", "close", "is_loopback", "mistakes", "target", "without_password"]
+__all__ = [
+    "SCHEMES",
+    "STORES",
+    "Target",
+    "Tls",
+    "close",
+    "is_loopback",
+    "mistakes",
+    "several_stores",
+    "target",
+    "without_password",
+]
 
 SCHEMES: Final = ("http://", "https://", f"{SCHEME}://")
 """How a URL begins that can be reached."""
+
+_Name = Literal["app", "jaeger", "prometheus", "tempo", "zipkin"]
+STORES: Final[tuple[_Name, ...]] = ("jaeger", "zipkin", "tempo")
+"""The trace stores; a mesh's traces are in one of them."""
+_REACHED: Final[tuple[_Name, ...]] = ("app", *STORES, "prometheus")
 
 _CLIENTS: Final[dict[tuple[object, ...], httpx.Client]] = {}
 _SERVICES: Final[dict[tuple[object, ...], ServiceTransport]] = {}
@@ -147,9 +163,7 @@ class Target(msgspec.Struct, frozen=True):
             ) from None
 
 
-def target(
-    settings: Settings, name: Literal["app", "jaeger", "prometheus", "tempo", "zipkin"], url: str = ""
-) -> Target:
+def target(settings: Settings, name: _Name, url: str = "") -> Target:
     """What NAME's settings say; URL instead of the setting's own.
 
     Token, headers and TLS go along only to the origin of the setting NAME_url; where that is empty, a store (but never
@@ -183,12 +197,20 @@ def target(
 def mistakes(settings: Settings) -> list[str]:
     """What is wrong with how each of them is to be reached, one line each."""
     found = []
-    for name in ("app", "jaeger", "zipkin", "tempo", "prometheus"):
+    for name in _REACHED:
         try:
             target(settings, name)
         except InvalidInput as error:
             found.append(str(error))
-    return found
+    return [*found, *filter(None, [several_stores(settings)])]
+
+
+def several_stores(settings: Settings) -> str:
+    """What is wrong where SETTINGS name more than one trace store; empty where they do not."""
+    named = [f"{name.upper()}_URL" for name in STORES if getattr(settings, f"{name}_url")]
+    if len(named) < 2:
+        return ""
+    return f"{' and '.join(named)} are set: leave the one whose store has the mesh's traces"
 
 
 def is_loopback(host: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable
 from chaosmesh_ext.observe.asking import Asker, Refused
 from chaosmesh_ext.observe.jaeger import Jaeger
-from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.observe.reach import several_stores, target
 from chaosmesh_ext.observe.tempo import Tempo
 from chaosmesh_ext.observe.traces import TraceSource
 from chaosmesh_ext.observe.zipkin import Zipkin
@@ -43,9 +43,8 @@ def store_of(settings: Settings) -> TraceSource:
     named = [name for name in _STORES if getattr(settings, f"{name}_url")]
     if not named:
         raise Inconclusive(NOWHERE)
-    if len(named) > 1:
-        several = " and ".join(f"{name.upper()}_URL" for name in named)
-        raise InvalidInput(f"{several} are set: leave the one whose store has the mesh's traces")
+    if several := several_stores(settings):
+        raise InvalidInput(several)
     return _STORES[named[0]](target(settings, named[0]))
 
 

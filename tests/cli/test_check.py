@@ -204,6 +204,16 @@ def test_an_experiment_is_rehearsed_in_its_own_namespaces(cluster, tmp_path):
     assert (code, "no service nothing" in found["break"]["found"]) == (2, True)
 
 
+def test_two_trace_stores_are_refused(cluster, monkeypatch):
+    for name in ("ZIPKIN_URL", "TEMPO_URL"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    done = CliRunner().invoke(mesh, ["check"])
+    assert done.exit_code == 2
+    assert done.output.strip().splitlines() == [
+        "Error: ZIPKIN_URL and TEMPO_URL are set: leave the one whose store has the mesh's traces"
+    ]
+
+
 def test_what_cannot_be_reached_is_said_and_nothing_more_is_asked(cluster, tmp_path, monkeypatch):
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))

@@ -204,6 +204,13 @@ def test_a_place_that_cannot_be_written_to_is_refused_first(place):
     refused(place, place.run(place.write("e.json", experiment()), "--out", "file/below"), "file/below")
 
 
+def test_two_trace_stores_are_refused_before_anything_is_done(place):
+    """Whichever of them was asked, the other might have the mesh's traces."""
+    path = place.write("e.json", experiment(configuration={"tempo_url": "http://127.0.0.1:9"}))
+    for words in ((), ("--dry-run",)):
+        refused(place, place.run(*words, path, JAEGER_URL="http://127.0.0.1:9"), "JAEGER_URL and TEMPO_URL are set")
+
+
 @pytest.mark.parametrize("name", sorted(path.name for path in EXPERIMENTS.glob("*.yaml")))
 def test_a_shipped_experiment_is_valid_anywhere_and_refuses_to_run_nowhere(place, name):
     """No environment variable is set: `chaos validate` passes, and a run says what is missing."""
