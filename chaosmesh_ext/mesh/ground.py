@@ -1,7 +1,8 @@
 """The ground: what of an owner's object a fault of ours stands on, and whether somebody changed it under us. Pure.
 
 A named route is a copy of the one that it refines. When the owner edits that one, or puts another before ours, ours is
-no longer what it was proven to be: the run ends inconclusive and rolls back.
+no longer what it was proven to be: the run ends inconclusive and rolls back. So it does when he has his object speak of
+another host, or of other workloads, while a field of ours is in it.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ def grounded(obj: Obj, entry: Entry, record: Record) -> Entry:
         for number, (_, index) in enumerate(steps):
             if index in touched or (number and steps[number - 1][0].partition("=")[0] in entry.routes):
                 last = number
-        steps = steps[: last + 1] if last else []
+        steps = steps[: last + 1]
     return msgspec.structs.replace(entry, refines=tuple(item for item, _ in steps))
 
 
@@ -88,7 +89,7 @@ def _changed(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bo
         if number < len(now) and now[number] == was:
             continue
         if number == 0:
-            return "its spec changed" if created else f"its {_HEADS[_by_specificity(obj)]} changed"
+            return "its spec changed" if created else f"its {_joined(_WHOM[obj['kind']])} changed"
         name = was.partition("=")[0]
         if name != was and not any(item == was for item in now):
             return f"our route {name} was edited"
@@ -101,8 +102,18 @@ def _changed(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bo
     return f"our value of {gone} is gone" if gone else ""
 
 
-_HEADS: Final = ("hosts, gateways or exportTo", "parentRefs or hostnames")
-"""Of a VirtualService, and of an HTTPRoute."""
+_WHOM: Final = {
+    "VirtualService": ("hosts", "gateways", "exportTo"),
+    "HTTPRoute": ("parentRefs", "hostnames"),
+    "DestinationRule": ("host", "exportTo", "workloadSelector"),
+    "PeerAuthentication": ("selector",),
+    "Sidecar": ("workloadSelector",),
+}
+"""What of an object's spec says whose calls, or to whom, it is for: a fault in it moves when that changes."""
+
+
+def _joined(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(words[:-1]), words[-1])))
 
 
 def _number(entry: Entry, number: int) -> int:
@@ -174,7 +185,7 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
     own with their names before an equals sign. Other cells' routes do not count: they come and go.
     """
     spec = obj.get("spec") or {}
-    keys = set(spec) - {"http"} if created else {"hosts", "gateways", "exportTo", "parentRefs", "hostnames"}
+    keys = set(spec) - {"http"} if created else set(_WHOM.get(str(obj.get("kind")), ()))
     steps = [(digest({key: spec[key] for key in sorted(keys) if key in spec}), -1)]
     for index, route in enumerate(routes_of(obj)):
         name = str(route.get("name", ""))

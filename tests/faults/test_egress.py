@@ -11,7 +11,7 @@ from chaosmesh_ext.faults import Egress
 from chaosmesh_ext.faults.egress import without
 from chaosmesh_ext.istio.sidecars import imports
 from chaosmesh_ext.mesh import Create, Destination, Edit, Source, View
-from chaosmesh_ext.mesh.ledger import undo
+from chaosmesh_ext.mesh.ledger import disturbed, undo
 from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.model import Marker, Span, Trace, Workload
 
@@ -80,6 +80,9 @@ def test_a_sidecar_of_the_workload_alone_is_changed_and_given_back():
     assert changed["spec"]["egress"] == [{"hosts": ["*/*.svc.cluster.local", f"web/{OTHER}"]}]
     assert changed["spec"]["outboundTrafficPolicy"] == {"mode": "REGISTRY_ONLY"}
     assert apply(changed, undo(changed, "12345678").ops) == theirs
+    assert disturbed(changed, "12345678") == ""
+    changed["spec"]["workloadSelector"]["labels"]["app"] = "reviews"
+    assert disturbed(changed, "12345678") == "its workloadSelector changed"
 
 
 def test_a_sidecar_that_others_go_by_too_is_left_alone():

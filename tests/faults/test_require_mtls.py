@@ -11,7 +11,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import RequireMtls
 from chaosmesh_ext.faults.require_mtls import MODES
 from chaosmesh_ext.mesh import Create, Destination, Edit, View
-from chaosmesh_ext.mesh.ledger import created, runs_in, undo
+from chaosmesh_ext.mesh.ledger import created, disturbed, runs_in, undo
 from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.model import Answer, Marker
 
@@ -44,7 +44,11 @@ def test_the_one_for_exactly_these_pods_is_changed():
     own = owners({"selector": {"matchLabels": LABELS}, "mtls": {"mode": "PERMISSIVE"}})
     change = only(RequireMtls(), own)
     assert change.target == ("PeerAuthentication", "shop", "own")
-    assert apply(own, change.compute(own))["spec"]["mtls"] == {"mode": "STRICT"}
+    changed = apply(own, change.compute(own))
+    assert changed["spec"]["mtls"] == {"mode": "STRICT"}
+    assert disturbed(changed, HERE.run) == ""
+    changed["spec"]["selector"] = {"matchLabels": {"app": "others"}}
+    assert disturbed(changed, HERE.run) == "its selector changed"
 
 
 specs = st.fixed_dictionaries(

@@ -264,6 +264,32 @@ def test_a_value_of_the_owners_made_meanwhile_stays_and_is_told():
     assert "is now 50, which is neither ours nor the original" in conflicts[0]
 
 
+@pytest.mark.parametrize(
+    "edit",
+    [
+        {"host": "ratings"},
+        {"exportTo": ["."]},
+        {"workloadSelector": {"matchLabels": {"app": "productpage"}}},
+    ],
+)
+@pytest.mark.parametrize("subset", ["", "v1"])
+def test_a_rule_that_its_owner_has_for_another_host_or_other_callers_is_told(edit, subset):
+    """The fault would be in calls that nobody meant, and the findings of those that were meant."""
+    shared = laid(rule(subsets=[{"name": "v1"}]), subset=subset)
+    assert ledger.disturbed(shared, RUN) == ""
+    shared["spec"] |= edit
+    assert ledger.disturbed(shared, RUN) == "its host, exportTo or workloadSelector changed"
+    undone, conflicts = out(shared)
+    assert (undone["spec"], conflicts) == ({"host": "details", "subsets": [{"name": "v1"}], **edit}, [])
+
+
+def test_what_the_owner_says_beside_ours_is_no_disturbance():
+    shared = laid(rule(trafficPolicy={"loadBalancer": {"simple": "RANDOM"}}))
+    shared["spec"]["trafficPolicy"]["loadBalancer"] = {"simple": "ROUND_ROBIN"}
+    shared["spec"]["subsets"] = [{"name": "v1"}]
+    assert ledger.disturbed(shared, RUN) == ""
+
+
 def test_a_subset_that_moved_is_no_disturbance_and_a_lost_value_is():
     shared = laid(rule(subsets=[{"name": "a"}, {"name": "b"}]), subset="b")
     shared["spec"]["subsets"].reverse()

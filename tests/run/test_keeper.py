@@ -11,13 +11,14 @@ import pytest
 
 from chaosmesh_ext import errors
 from chaosmesh_ext import mesh as cluster
-from chaosmesh_ext.faults import Abort
+from chaosmesh_ext.faults import Abort, Connections
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import Run, runs
 from chaosmesh_ext.settings import Settings
 
 SCOPE = Scope("details", source="productpage-v1")
+ABORT = Abort(507)
 
 
 @pytest.fixture
@@ -25,12 +26,12 @@ def open_run(mesh):
     """Runs with a live fault; `ended` is set when one ends its experiment, with the error."""
     made = []
 
-    def begin(length=None, carrier="envoyfilter", **settings):
+    def begin(length=None, carrier="envoyfilter", fault=ABORT, scope=SCOPE, **settings):
         run = Run(settings=Settings(app_url=mesh.url, proof_timeout=1.0, **settings), traces=mesh, connect=connect)
         run.length = length
         run.ended, run.errors = threading.Event(), []
         run.interrupt = lambda error: (run.errors.append(error), run.ended.set())
-        run.inject(Abort(507), SCOPE, carrier=carrier, prove=False)
+        run.inject(fault, scope, carrier=carrier, prove=False)
         run.problems.clear()
         made.append(run)
         return run
@@ -138,6 +139,23 @@ def test_a_fault_that_somebody_removes_makes_the_run_inconclusive(open_run, carr
         client.json_patch("VirtualService", "default", "details", ops, version=obj["metadata"]["resourceVersion"])
         assert "on which ours stands" in str(ended(run, 5))
         assert mesh.objects("VirtualService")[0]["spec"]["http"] == [{**owner["spec"]["http"][0], "timeout": "3s"}]
+
+
+def test_a_policy_whose_rule_its_owner_has_for_another_host_makes_the_run_inconclusive(open_run, mesh):
+    """The fault was in calls that nobody meant to harm: it goes at once, and the owner's edit stays."""
+    meta = {"name": "details", "namespace": "default"}
+    rule = {"apiVersion": "networking.istio.io/v1", "kind": "DestinationRule", "metadata": meta}
+    mesh.apply({**rule, "spec": {"host": "details"}})
+    run = open_run(fault=Connections(1, 3), scope=Scope("details", requests="all"), carrier="")
+    (obj,) = mesh.objects("DestinationRule")
+    assert "trafficPolicy" in obj["spec"]
+    ops = [{"op": "add", "path": "/spec/host", "value": "ratings"}]
+    connect().json_patch("DestinationRule", "default", "details", ops, version=obj["metadata"]["resourceVersion"])
+    error = ended(run, 5)
+    assert isinstance(error, errors.Inconclusive)
+    assert "DestinationRule default/details" in str(error)
+    assert "its host, exportTo or workloadSelector changed" in str(error)
+    assert mesh.objects("DestinationRule")[0]["spec"] == {"host": "ratings"}
 
 
 def test_a_run_that_cannot_renew_for_two_thirds_of_its_lease_stops(open_run, monkeypatch):
