@@ -74,6 +74,11 @@ def settings(fault: Filtered, place: Place) -> dict[str, Any]:
 def _refuse_hidden(place: Place, view: View) -> None:
     """Settings of a route win over those of its virtual host; and a subset that nothing routes to is never met."""
     if view.owner is None:
+        if place.subset and view.http_routes:
+            raise InvalidInput(
+                f"the HTTPRoute {view.http_route} owns {place.destination.service} and sends to Services, to no "
+                "subset: leave out subset, or fault the Service whose pods are meant"
+            )
         if place.subset and not view.http_route:
             raise InvalidInput(
                 f"nothing routes to the subset {place.subset} of {place.destination.service}: "

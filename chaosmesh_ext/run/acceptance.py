@@ -53,6 +53,9 @@ def _refused(client: Client, holding: Holding) -> str:
     """What istiod says against the object in its status; empty where it says nothing."""
     obj = client.find(holding.kind, holding.namespace, holding.name) or {}
     status = obj.get("status") or {}
-    wrong = [one.get("message", "") for one in status.get("conditions") or () if one.get("status") == "False"]
+    conditions = [*(status.get("conditions") or ())]
+    for parent in status.get("parents") or ():  # an HTTPRoute's
+        conditions += parent.get("conditions") or ()
+    wrong = [one.get("message", "") for one in conditions if one.get("status") == "False"]
     errors = [one for one in status.get("validationMessages") or () if one.get("level") == "ERROR"]
     return "; ".join([*wrong, *(str(one.get("type", one)) for one in errors)])

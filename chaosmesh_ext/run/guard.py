@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaosmesh_ext.errors import Forbidden, InvalidInput
-from chaosmesh_ext.mesh import INBOUND, Change, Client, Fault, Narrowing, Place, overlay
+from chaosmesh_ext.mesh import HTTPROUTE, INBOUND, Change, Client, Fault, Narrowing, Place, overlay
 from chaosmesh_ext.mesh.discovery import SYSTEM_NAMESPACES
 from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.surroundings import ALLOW, Caller, Surroundings, under_way
@@ -174,7 +174,7 @@ def _control_plane(
     if around.lab or settings.config_cluster:
         return
     if managed := around.managed(labels):
-        if carrier == overlay.NAME:
+        if carrier in (overlay.NAME, HTTPROUTE):
             return
         raise InvalidInput(
             f"the namespace {place.namespace} has a managed control plane ({managed}), which does not read "
@@ -256,7 +256,7 @@ def _called(place: Place, around: Surroundings, labels: Mapping[str, str]) -> No
 
 
 def _ambient(place: Place, around: Surroundings, who: str, carrier: str) -> None:
-    """Without a sidecar only the waypoint of the destination sees requests, and it reads VirtualServices alone."""
+    """Without a sidecar only the waypoint of the destination sees requests, and it reads no EnvoyFilter of ours."""
     there = place.destination
     waypoint = around.waypoint(there.namespace, there.service)
     if not waypoint:
@@ -264,10 +264,10 @@ def _ambient(place: Place, around: Surroundings, who: str, carrier: str) -> None
             f"{who} is in ambient mode and {there.service} has no waypoint, so no proxy sees its requests: make one "
             f"(`istioctl waypoint apply -n {there.namespace} --enroll-namespace`), or give the callers sidecars"
         )
-    if carrier != overlay.NAME or place.source is not None or place.namespace != there.namespace:
+    if carrier not in (overlay.NAME, HTTPROUTE) or place.source is not None or place.namespace != there.namespace:
         raise InvalidInput(
             f"{who} is in ambient mode, and the waypoint {waypoint} tells no callers apart and reads no EnvoyFilter "
-            f"of ours: use carrier: {overlay.NAME} without source, in the namespace {there.namespace}"
+            f"of ours: use carrier: {overlay.NAME} without source (or {HTTPROUTE}), in the namespace {there.namespace}"
         )
 
 

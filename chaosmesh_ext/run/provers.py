@@ -8,6 +8,7 @@ from chaosmesh_ext.errors import NotProven
 from chaosmesh_ext.mesh import INBOUND, Divided, Fault, Filtered, Place
 from chaosmesh_ext.mesh.match import sample_headers
 from chaosmesh_ext.model import Marker
+from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.stores import has_store, store_of
 from chaosmesh_ext.run.absence_proof import AbsenceProver, Absent
@@ -59,8 +60,7 @@ def prover_for(
             ", or prove: false"
         )
     if errand and (traces is not None or has_store(settings)):
-        if traces is None:
-            traces = store_of(settings)
+        traces = Addressed(traces or store_of(settings), {place.destination.service})
         prover = (AbsenceProver if isinstance(fault, Absent) else TraceProver)(
             traces,
             traffic,

@@ -12,6 +12,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Marker, Trace, new_trace_id
+from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.load import MOST_REQUESTS
 from chaosmesh_ext.observe.stores import store_of
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
@@ -108,7 +109,8 @@ class Requests:
 
         Waits until the traces are complete. Raises Inconclusive where no trace store is known.
         """
-        store = source or self._store()
+        grown = list(grown)
+        store = Addressed(source or self._store(), {cell.place.destination.service for cell in grown})
         control = gather(store, self.control).traces if self.control else {}
         expected = Expected.of(control.values())
         found = [Cell(CONTROL, None, tuple(self.control), control)]
