@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, WORKLOAD, is_gateway, is_proxied
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.network import Network, PodAddresses, check_free
-from chaosmesh_ext.lab.pod_processes import PodProcesses, environment, listening, now, status_of
+from chaosmesh_ext.lab.pod_processes import PodProcesses, environment, farewell, listening, log, now, status_of
 from chaosmesh_ext.lab.stand_in import is_mirror
 
 __all__ = ["ADMIN_PORT", "Kubelet"]
@@ -23,7 +23,6 @@ __all__ = ["ADMIN_PORT", "Kubelet"]
 _LOG = logging.getLogger(__name__)
 
 ADMIN_PORT = 15000
-_LOG_BYTES = 1024 * 1024
 _RESTART_S = (0.05, 0.5, 2.0, 5.0, 10.0)
 """Seconds before each further restart of the same container; Kubernetes' first is immediate, its later ones grow."""
 
@@ -48,6 +47,7 @@ class Kubelet:
         self._bootstrap = bootstrap
         self._directory = directory
         self._pods: dict[tuple[str, str], PodProcesses] = {}
+        self._ending: dict[str, PodProcesses] = {}
         self._taken: set[int] = set()
         self._refused: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -70,18 +70,11 @@ class Kubelet:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(self._end(pod, gone=True) for pod in self.pods))
+        await asyncio.gather(*(self._end(pod, 0) for pod in [*self.pods, *self._ending.values()]))
 
     def log(self, pod: Obj, container: str) -> str:
         """What CONTAINER of POD wrote, at most its last MiB; its first one's where CONTAINER is empty."""
-        name = container or (pod["spec"].get("containers") or [{"name": ""}])[0]["name"]
-        suffix = "log" if name == "istio-proxy" else "app.log"
-        try:
-            with (self._directory / f"{pod['metadata']['name']}.{suffix}").open("rb") as file:
-                file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
-                return file.read().decode(errors="replace")
-        except FileNotFoundError:
-            return ""
+        return log(self._directory, pod, container)
 
     async def all_ready(self, count: int, timeout: float) -> None:
         """Wait until COUNT Pods are ready.
@@ -109,9 +102,13 @@ class Kubelet:
             return
         key = (pod["metadata"]["namespace"], pod["metadata"]["name"])
         if event == "DELETED" or pod["metadata"].get("deletionTimestamp"):
-            running = self._pods.pop(key, None)
-            if running is not None:
-                self._spawn(self._end(running, gone=event == "DELETED"))
+            uid = pod["metadata"]["uid"]
+            if (running := self._pods.pop(key, None)) is not None:
+                self._ending[uid] = running
+                self._spawn(self._end(running, farewell(pod)))
+            if uid in self._ending:
+                if event == "DELETED":
+                    self._ending[uid].gone.set()
             elif event != "DELETED" and not self._stopping:
                 self._spawn(self._let_go(pod))
         elif key not in self._pods and pod["spec"].get("nodeName") and not self._stopping:
@@ -263,9 +260,11 @@ class Kubelet:
         if await self._kube.patch_status(pod, status) is not None:
             await self._kube.record(pod, "CannotRun", why)
 
-    async def _end(self, running: PodProcesses, *, gone: bool) -> None:
-        """End its processes; then, unless it is gone from the API already, let that go on with its deletion."""
+    async def _end(self, running: PodProcesses, patience: float) -> None:
+        """End its processes, after PATIENCE seconds while the API has it; then let that go on with its deletion."""
         running.deleted = True
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(running.gone.wait(), patience)
         mine = [task for task in running.tasks if task is not asyncio.current_task()]
         for task in mine:
             task.cancel()
@@ -275,7 +274,8 @@ class Kubelet:
             await running.sidecar.stop()
         await asyncio.gather(*mine, return_exceptions=True)
         self._taken.discard(running.index)
-        if not gone and not self._stopping:
+        self._ending.pop(running.pod["metadata"]["uid"], None)
+        if not running.gone.is_set() and not self._stopping:
             await self._let_go(running.pod)
 
     async def _let_go(self, pod: Obj) -> None:

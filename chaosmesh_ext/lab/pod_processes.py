@@ -1,15 +1,19 @@
-"""One Pod's processes, and what of them is told in its status."""
+"""One Pod's processes, and what is told of them: its status, and their logs."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import os
+from pathlib import Path
 
 from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.kube.api import Obj
 from chaosmesh_ext.lab.network import PodAddresses
 
-__all__ = ["PodProcesses", "environment", "listening", "now", "status_of"]
+__all__ = ["PodProcesses", "environment", "farewell", "listening", "log", "now", "status_of"]
+
+_LOG_BYTES = 1024 * 1024
 
 
 class PodProcesses:
@@ -25,6 +29,7 @@ class PodProcesses:
         self.up = {"istio-proxy": False, "app": False}
         self.last_words = ""
         self.deleted = False
+        self.gone = asyncio.Event()
         self.tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -46,6 +51,29 @@ def now() -> str:
 def environment(container: Obj) -> dict[str, str]:
     """The variables of CONTAINER that have a value."""
     return {entry["name"]: str(entry["value"]) for entry in container.get("env", []) if "value" in entry}
+
+
+def farewell(pod: Obj) -> float:
+    """The seconds that a deleted POD goes on answering, for callers who have not heard yet: the `sleep` of its preStop
+    hooks, within the grace of its deletion.
+    """
+    sleeps = [
+        (((container.get("lifecycle") or {}).get("preStop") or {}).get("sleep") or {}).get("seconds", 0)
+        for container in pod["spec"].get("containers") or []
+    ]
+    return float(min(max(sleeps, default=0), pod["metadata"].get("deletionGracePeriodSeconds", 0)))
+
+
+def log(directory: Path, pod: Obj, container: str) -> str:
+    """What CONTAINER of POD wrote below DIRECTORY, at most its last MiB; its first one's where CONTAINER is empty."""
+    name = container or (pod["spec"].get("containers") or [{"name": ""}])[0]["name"]
+    suffix = "log" if name == "istio-proxy" else "app.log"
+    try:
+        with (directory / f"{pod['metadata']['name']}.{suffix}").open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _LOG_BYTES))
+            return file.read().decode(errors="replace")
+    except FileNotFoundError:
+        return ""
 
 
 def status_of(running: PodProcesses) -> Obj:

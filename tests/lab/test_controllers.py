@@ -201,3 +201,31 @@ async def test_a_pods_log_is_the_end_of_what_its_container_wrote(kube, kubelet, 
     assert kubelet.log(gateway, "istio-proxy").endswith("xlast\n")
     assert len(kubelet.log(gateway, "")) == 2**20
     assert kubelet.log(gateway, "app") == "the application\n"
+
+
+async def test_a_pod_with_a_pre_stop_sleep_goes_on_until_it_is_over_or_nobody_waits_for_it_any_more(kube, kubelet):
+    """Callers who have not heard of its end yet are answered; who deletes it with a grace of 0 wants it gone."""
+    kubelet.start()
+    for name, seconds in (("patient", 600), ("short", 1)):
+        made = pod(name)
+        made["spec"]["containers"][0]["lifecycle"] = {"preStop": {"sleep": {"seconds": seconds}}}
+        made["spec"]["terminationGracePeriodSeconds"] = 900
+        await kube.create(made)
+        await kube.delete("Pod", "default", name)
+
+    async def left() -> list[str]:
+        return [each["metadata"]["name"] for each in await kube.list("Pod")]
+
+    assert await left() == ["patient", "short"]
+
+    async def short_is_over() -> bool:
+        return await left() == ["patient"]
+
+    await until(short_is_over)
+    await kube.delete("Pod", "default", "patient", grace=0)
+
+    async def ended() -> bool:
+        return not kubelet._taken
+
+    await until(ended)
+    assert await left() == []
