@@ -16,12 +16,7 @@ def test_create(make, seen, kind):
     seen(f"201; {shown}")
 
 
-_NO_SCHEMAS = pytest.mark.differs("the embedded API has no schemas of custom kinds, and so none of their defaults")
-
-
-@pytest.mark.parametrize(
-    "kind", ["Namespace", *(pytest.param(kind, marks=[_NO_SCHEMAS] if kind == "HTTPRoute" else []) for kind in KINDS)]
-)
+@pytest.mark.parametrize("kind", ["Namespace", *KINDS])
 def test_what_is_filled_in(api, ns, seen, make, kind):
     """What the server fills into a new {kind} outside its metadata"""
     if kind == "Namespace":

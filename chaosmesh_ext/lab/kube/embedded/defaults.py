@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from chaosmesh_ext.lab.kube.api import Obj
+from chaosmesh_ext.lab.kube.embedded import gateway_defaults
 from chaosmesh_ext.lab.kube.embedded.kinds import Kind
 
 __all__ = ["cluster_ip", "fill", "first_status"]
@@ -230,4 +231,6 @@ _FILLERS: dict[tuple[str, str], Callable[[Obj], None]] = {
     ("apps", "ReplicaSet"): _templated,
     (_RBAC, "RoleBinding"): _role_binding,
     (_RBAC, "ClusterRoleBinding"): _role_binding,
+    ("gateway.networking.k8s.io", "HTTPRoute"): gateway_defaults.http_route,
+    ("gateway.networking.k8s.io", "Gateway"): gateway_defaults.gateway,
 }
