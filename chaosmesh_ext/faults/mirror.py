@@ -83,11 +83,12 @@ class Mirror(msgspec.Struct, frozen=True):
             )
         name, space = self.subset, place.destination.namespace
         if self.host:
-            whole = fqdn(self.host, place.namespace)
-            name, space, *rest = whole.split(".")
-            if rest != ["svc", "cluster", "local"]:
+            name, _, rest = self.host.partition(".")
+            space, _, domain = (rest or f"{place.namespace}.svc").partition(".")
+            if domain not in ("svc", "svc.cluster.local"):
                 raise InvalidInput(
-                    f"mirror_host {self.host}: behind an HTTPRoute copies go to a Service of this cluster"
+                    f"mirror_host {self.host}: behind an HTTPRoute copies go to a Service of this cluster: write e.g. "
+                    "audit, or audit.shop.svc.cluster.local"
                 )
         aim: Obj = {"group": "", "kind": "Service", "name": name, "port": place.destination.port}
         if space != place.destination.namespace:

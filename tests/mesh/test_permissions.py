@@ -6,12 +6,13 @@ from typing import Any
 
 import pytest
 from leftovers import RUN
-from sorts import POLICIES, Busy, Guarded, Short, owned
+from sorts import POLICIES, Busy, Guarded, Routed, Short, http_route, owned
 
 from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import (
     CARRIED_BY,
     CARRIERS,
+    HTTPROUTE,
     INBOUND,
     ROUTED_BY,
     Client,
@@ -36,6 +37,8 @@ def _asked(method: str, where: str) -> tuple[str, str]:
     parts = where.split("/")
     for kind, known in KINDS.items():
         prefix = f"/apis/{known.group}/{known.version}/" if known.group else f"/api/{known.version}/"
+        if where == prefix.removesuffix("/"):  # what the cluster serves of it: everybody may ask
+            return "list", kind
         if where.startswith(prefix) and known.plural in parts[-2:]:
             return _VERBS.get(method, "list" if parts[-1] == known.plural else "get"), kind
     raise AssertionError(where)
@@ -70,7 +73,7 @@ SORTS = {
 }
 
 
-@pytest.mark.parametrize("carrier", CARRIERS)
+@pytest.mark.parametrize("carrier", SORTS)
 def test_a_fault_and_its_undo_ask_for_nothing_else(client, place_of, asked, carrier):
     """Of each sort; the run looks for what it wrote where delays and aborts are, and where it wrote."""
     sort, scope, made = SORTS[carrier]
@@ -87,6 +90,20 @@ def test_a_fault_and_its_undo_ask_for_nothing_else(client, place_of, asked, carr
     known = _permissions("envoyfilter" if carrier == INBOUND else carrier)
     assert asked <= known, asked - known
     assert ("create", made) in asked
+
+
+def test_an_overlay_of_an_http_route_asks_for_nothing_else(client, place_of, asked):
+    """None is made: it is read, tried out, patched and undone."""
+    before = client.create(http_route())["spec"]
+    asked.clear()
+    place = place_of(source=None, destination=DETAILS)
+    for change in CARRIERS[HTTPROUTE](Routed(), place, view(client, place)):
+        put(client, change)
+    (found,) = holdings(client, kinds=(*ROUTED_BY, "HTTPRoute"))
+    assert take_out(client, found) == ()
+    assert client.get("HTTPRoute", "default", "owned")["spec"] == before
+    assert asked >= {("patch", "HTTPRoute"), ("list", "HTTPRoute")}
+    assert asked <= _permissions(HTTPROUTE), asked - _permissions(HTTPROUTE)
 
 
 @pytest.mark.parametrize(("carrier", "kinds"), [("destinationrule", ("DestinationRule",)), ("policy", POLICIES)])

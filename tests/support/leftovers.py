@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sorts import POLICIES, Busy, Guarded
+from sorts import POLICIES, Busy, Guarded, Routed
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.faults import Abort
@@ -47,8 +47,10 @@ def fault(
 def faults(client: Client, run: str = RUN) -> list[Holding]:
     """Write what RUN would have of the other sorts: objects of each kind that is there for more than delays and aborts.
 
-    Somebody's DestinationRule for reviews is changed where there is one, and his objects that are called `owned`.
+    Somebody's DestinationRule for reviews is changed where there is one, his HTTPRoute for details, and his objects
+    that are called `owned`.
     """
+    routes = tuple(client.list("HTTPRoute", "default"))
     others = tuple(obj for kind in (*POLICIES, "DestinationRule") for obj in client.list(kind, "default"))
     changes = [
         *CARRIERS["destinationrule"](
@@ -59,6 +61,9 @@ def faults(client: Client, run: str = RUN) -> list[Holding]:
         ),
         *CARRIERS["policy"](Guarded(), _place(run, "3", "details"), View(others=others)),
     ]
+    if routes:
+        place = _place(run, "4", "details", source=None)
+        changes += CARRIERS["httproute"](Routed(), place, View(http_routes=routes))
     for change in changes:
         mesh.put(client, change)
     return [Holding(run, *change.target, isinstance(change, mesh.Create)) for change in changes]

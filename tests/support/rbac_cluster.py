@@ -17,7 +17,7 @@ import yaml
 from allowed import caller
 from free_place import free_place
 from kube_client import KubeClient
-from sorts import POLICIES, owned
+from sorts import POLICIES, http_route, owned
 
 from chaosmesh_ext.lab import parts, tools
 from chaosmesh_ext.mesh import Client, connect
@@ -103,7 +103,9 @@ class Cluster:
 
 
 def inhabitants() -> list[dict]:
-    """productpage-v1 calls details, reviews, whose VirtualService has an owner, and ratings; an istiod serves them.
+    """productpage-v1 calls details, whose HTTPRoute has an owner, reviews, whose VirtualService has one, and ratings.
+
+    An istiod serves them.
 
     Somebody has an object of each kind that a policy may change.
     """
@@ -127,6 +129,7 @@ def inhabitants() -> list[dict]:
             "metadata": {"name": "reviews", "namespace": "default"},
             "spec": {"host": "reviews", "subsets": [{"name": "v2", "labels": {"version": "v2"}}]},
         },
+        http_route("details"),
         *map(owned, POLICIES),
     ]
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 import yaml
 from leftovers import OTHER, lease
-from sorts import POLICIES, Busy, Guarded, owned
+from sorts import POLICIES, Busy, Guarded, Routed, http_route, owned
 
 from chaosmesh_ext import errors, mesh
 from chaosmesh_ext.faults import Abort
@@ -58,8 +58,9 @@ def whole_run(admin: Client, client: Client, caplog: pytest.LogCaptureFixture) -
             run.inject(Busy(), Scope("ratings", requests="all"), prove=False)
             run.inject(Busy(), Scope("reviews", requests="all"), prove=False)
             run.inject(Guarded(), Scope("ratings", source=source), prove=False)
+            run.inject(Routed(), Scope("details"), prove=False)
             [found] = [one for one in injections(client, ("default",)).runs if one.run == run.token]
-            assert (found.state, len(found.objects), len(found.locks)) == ("live", 5 + 2 * len(POLICIES) - 1, 3)
+            assert (found.state, len(found.objects), len(found.locks)) == ("live", 6 + 2 * len(POLICIES) - 1, 3)
             held = mesh.RunLease.read(client.get("Lease", "default", f"chaosmesh-run-{run.token}"))
             assert held is not None
             mesh.renew(client, held)
@@ -77,12 +78,15 @@ def whole_run(admin: Client, client: Client, caplog: pytest.LogCaptureFixture) -
 def clean(client: Client) -> bool:
     """Nothing of ours is there, and all that others have is as it was."""
     leases = client.list("Lease", "default", labels=mesh.LABEL)
-    there = {kind: client.list(kind, "default") for kind in (*POLICIES, "DestinationRule", "VirtualService")}
+    there = {
+        kind: client.list(kind, "default") for kind in (*POLICIES, "DestinationRule", "HTTPRoute", "VirtualService")
+    }
     return (
         not leases
         and not client.list("EnvoyFilter", "default")
         and all(len(objs) == 1 for objs in there.values())
         and all(there[kind][0]["spec"] == owned(kind)["spec"] for kind in POLICIES)
+        and there["HTTPRoute"][0]["spec"] == http_route()["spec"]
     )
 
 

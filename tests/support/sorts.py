@@ -12,7 +12,7 @@ from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.pointer import ABSENT, Op, look
 from chaosmesh_ext.model import Injected, Span, Trace
 
-__all__ = ["POLICIES", "Busy", "Guarded", "Short", "owned"]
+__all__ = ["POLICIES", "Busy", "Guarded", "Routed", "Short", "http_route", "owned"]
 
 _PAGE = {"matchLabels": {"app": "productpage"}}
 _RULE = {"issuer": "someone@example.com", "jwksUri": "https://example.com/keys"}
@@ -69,6 +69,32 @@ class Short(_Small, frozen=True):
 
     def for_route(self, route: dict[str, Any], place: Place) -> dict[str, Any]:
         return {**route, "timeout": "1s"}
+
+
+class Routed(_Small, frozen=True):
+    """A rule of an HTTPRoute with another timeout."""
+
+    carriers: ClassVar[tuple[str, ...]] = ("httproute",)
+
+    def for_route(self, route: dict[str, Any], place: Place) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def for_rule(self, rule: dict[str, Any], place: Place) -> dict[str, Any]:
+        return {**rule, "timeouts": {"request": "1s"}}
+
+
+def http_route(service: str = "details", name: str = "owned") -> dict[str, Any]:
+    """Somebody's HTTPRoute for SERVICE, as an API server keeps it."""
+    backend = {"group": "", "kind": "Service", "name": service, "port": 9080, "weight": 1}
+    return {
+        "apiVersion": KINDS["HTTPRoute"].api_version,
+        "kind": "HTTPRoute",
+        "metadata": {"name": name, "namespace": "default"},
+        "spec": {
+            "parentRefs": [{"group": "", "kind": "Service", "name": service}],
+            "rules": [{"matches": [{"path": {"type": "PathPrefix", "value": "/"}}], "backendRefs": [backend]}],
+        },
+    }
 
 
 class Busy(_Small, frozen=True):
