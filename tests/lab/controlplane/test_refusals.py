@@ -96,6 +96,21 @@ def dr(**policy):
     return {"host": "reviews", "trafficPolicy": policy}
 
 
+API_GATEWAY = "Gateway.gateway.networking.k8s.io"
+BACKEND = {"name": "reviews", "port": 9080}
+LISTENER = {"name": "http", "port": 80, "protocol": "HTTP"}
+
+
+def http_route(**fields):
+    parent = {"group": "", "kind": "Service", "name": "reviews"}
+    return {"parentRefs": [parent], "rules": [{"backendRefs": [BACKEND], **fields}]}
+
+
+def api_gateway(**fields):
+    address = {"type": "Hostname", "value": "gate.default.svc.cluster.local"}
+    return {"gatewayClassName": "istio", "addresses": [address], "listeners": [LISTENER], **fields}
+
+
 REFUSED = [
     ("VirtualService", vs(delegate={"name": "x"}), "spec.http[0].delegate"),
     ("VirtualService", vs(corsPolicy={}), "spec.http[0].corsPolicy"),
@@ -187,6 +202,27 @@ REFUSED = [
     ("EnvoyFilter", filter_spec(match={"context": "SIDECAR_INBOUND"}), "spec.configPatches[0].match.context"),
     ("EnvoyFilter", filter_spec(match={"context": "ANY"}), "spec.configPatches[0].match.context"),
     ("EnvoyFilter", filter_spec(targetRefs=[]), "spec.targetRefs"),
+    ("HTTPRoute", http_route(retry={"attempts": 2}), "spec.rules[0].retry"),
+    ("HTTPRoute", http_route(sessionPersistence={}), "spec.rules[0].sessionPersistence"),
+    ("HTTPRoute", http_route(filters=[{"type": "CORS", "cors": {}}]), "spec.rules[0].filters[0].type"),
+    ("HTTPRoute", http_route(filters=[{"type": "ExtensionRef"}]), "spec.rules[0].filters[0].type"),
+    ("HTTPRoute", http_route(backendRefs=[{**BACKEND, "kind": "ServiceImport"}]), "spec.rules[0].backendRefs[0].kind"),
+    (
+        "HTTPRoute",
+        http_route(backendRefs=[{**BACKEND, "filters": [{"type": "URLRewrite"}]}]),
+        "spec.rules[0].backendRefs[0].filters[0].type",
+    ),
+    ("HTTPRoute", {"parentRefs": [{"name": "set", "kind": "ListenerSet"}]}, "spec.parentRefs[0].kind"),
+    (API_GATEWAY, api_gateway(gatewayClassName="other"), "spec.gatewayClassName"),
+    (API_GATEWAY, api_gateway(addresses=[]), "spec.addresses"),
+    (API_GATEWAY, api_gateway(addresses=[{"value": "127.0.0.1"}]), "spec.addresses[0].type"),
+    (API_GATEWAY, api_gateway(tls={}), "spec.tls"),
+    (API_GATEWAY, api_gateway(listeners=[{**LISTENER, "protocol": "HTTPS"}]), "spec.listeners[0].protocol"),
+    (
+        API_GATEWAY,
+        api_gateway(listeners=[{**LISTENER, "allowedRoutes": {"namespaces": {"from": "Selector"}}}]),
+        "spec.listeners[0].allowedRoutes.namespaces.from",
+    ),
 ]
 
 
@@ -204,7 +240,6 @@ def test_each_field_that_is_not_implemented_is_refused_by_its_name(mesh, kind, s
     [
         ("networking.istio.io/v1", "WorkloadEntry"),
         ("telemetry.istio.io/v1", "Telemetry"),
-        ("gateway.networking.k8s.io/v1", "Gateway"),
     ],
 )
 def test_a_kind_that_is_not_implemented_is_refused_whole(mesh, helpers, api_version, kind):

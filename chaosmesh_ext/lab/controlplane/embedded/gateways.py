@@ -16,7 +16,10 @@ from chaosmesh_ext.lab.controlplane.embedded.snapshot import Snapshot, Workload
 from chaosmesh_ext.lab.controlplane.embedded.virtualservices import hosts_of, seen
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["Server", "ingress", "servers"]
+__all__ = ["SERVICES", "Server", "ingress", "servers"]
+
+SERVICES = "internal.istio.io/gateway-service"
+"""The annotation of a Gateway that was made of one of the Gateway API: the hosts of the Services that it is for."""
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -40,20 +43,34 @@ def servers(snapshot: Snapshot, pod: Workload) -> list[Server]:
     """The servers that Gateways open on POD."""
     out = []
     for obj in snapshot.gateways:
-        if not selects(obj["spec"].get("selector") or {}, pod.node.labels):
-            continue
         meta = obj["metadata"]
         for entry in obj["spec"]["servers"]:
             number = entry["port"]["number"]
-            out.append(
+            out += [
                 Server(
                     gateway=f"{meta['namespace']}/{meta['name']}",
-                    port=_listen_port(snapshot, pod, number),
+                    port=port,
                     number=number,
                     hosts=tuple(entry["hosts"]),
                 )
-            )
+                for port in _listen_ports(snapshot, pod, obj, number)
+            ]
     return out
+
+
+def _listen_ports(snapshot: Snapshot, pod: Workload, obj: Obj, number: int) -> list[int]:
+    """Where the Gateway OBJ lets POD listen for its port NUMBER.
+
+    One of the Gateway API is for the pods behind Services in its own namespace, and only for ports of these.
+    """
+    named = (obj["metadata"].get("annotations") or {}).get(SERVICES)
+    if named is None:
+        chosen = selects(obj["spec"].get("selector") or {}, pod.node.labels)
+        return [_listen_port(snapshot, pod, number)] if chosen else []
+    home, hosts = obj["metadata"]["namespace"], named.split(",")
+    mine = [one for one in snapshot.services_of(pod) if one.host in hosts and one.namespace == home]
+    targets = [pod.target(port) for one in mine if (port := one.port(number)) is not None]
+    return sorted({target for target in targets if target is not None})
 
 
 def _listen_port(snapshot: Snapshot, pod: Workload, number: int) -> int:

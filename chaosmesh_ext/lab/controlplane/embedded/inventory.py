@@ -7,8 +7,10 @@ from typing import Any
 
 import msgspec
 
+from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.gateways import istio_gateways, listeners
 from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.routes import virtual_services
-from chaosmesh_ext.lab.controlplane.embedded.refusal import DRY_RUN, kind_of, refusals
+from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.status import parents
+from chaosmesh_ext.lab.controlplane.embedded.refusal import API_GATEWAY, DRY_RUN, kind_of, refusals
 from chaosmesh_ext.lab.controlplane.embedded.reporter import Reporter
 from chaosmesh_ext.lab.controlplane.embedded.serviceentries import services
 from chaosmesh_ext.lab.controlplane.embedded.snapshot import Service, Snapshot, Workload, by_age, service, workload
@@ -51,9 +53,18 @@ class Inventory:
 
     def _objects(self) -> list[Obj]:
         """Every object in force in Istio's words: what the Gateway API says is said in them."""
-        routes = [obj for obj in self._good.values() if obj["kind"] == "HTTPRoute"]
-        hosts = {one.host for one in self._services.values()}
-        return [*self._good.values(), *virtual_services(routes, hosts, ())]
+        routes = self._of("HTTPRoute")
+        gateways = self._of(API_GATEWAY)
+        if not routes and not gateways:
+            return list(self._good.values())
+        hosts, parents_there = {one.host for one in self._services.values()}, listeners(gateways)
+        for one in routes:
+            self._reporter.attached(one, parents(one, hosts, parents_there))
+        said = [*istio_gateways(gateways), *virtual_services(routes, hosts, parents_there)]
+        return [*(obj for key, obj in self._good.items() if key[0] != API_GATEWAY), *said]
+
+    def _of(self, kind: str) -> list[Obj]:
+        return [obj for key, obj in self._good.items() if key[0] == kind]
 
     def pod(self, namespace: str, name: str) -> Workload | None:
         """The pod, when it is there and has an address."""
@@ -107,7 +118,7 @@ def _own(obj: Obj) -> Obj:
     Of the annotations only the one that changes what the object does.
     """
     meta = obj["metadata"]
-    kept = {key: meta[key] for key in ("name", "uid", "creationTimestamp") if key in meta}
+    kept = {key: meta[key] for key in ("name", "uid", "creationTimestamp", "generation") if key in meta}
     if DRY_RUN in (meta.get("annotations") or {}):
         kept["annotations"] = {DRY_RUN: meta["annotations"][DRY_RUN]}
     trimmed = {

@@ -9,6 +9,7 @@ from chaosmesh_ext.lab.controlplane.embedded.destinationrule_check import destin
 from chaosmesh_ext.lab.controlplane.embedded.envoyfilter_check import envoy_filter
 from chaosmesh_ext.lab.controlplane.embedded.gateway_check import gateway
 from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.check import http_route
+from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.gateway_check import api_gateway
 from chaosmesh_ext.lab.controlplane.embedded.peerauthentication_check import peer_authentication
 from chaosmesh_ext.lab.controlplane.embedded.requestauthentication_check import request_authentication
 from chaosmesh_ext.lab.controlplane.embedded.schema import Check, Refusal, invalid, not_implemented
@@ -17,7 +18,10 @@ from chaosmesh_ext.lab.controlplane.embedded.sidecar_check import sidecar
 from chaosmesh_ext.lab.controlplane.embedded.virtualservice_check import virtual_service
 from chaosmesh_ext.lab.kube.api import Obj
 
-__all__ = ["DRY_RUN", "KINDS", "OTHERS", "kind_of", "refusals"]
+__all__ = ["API_GATEWAY", "DRY_RUN", "KINDS", "OTHERS", "kind_of", "refusals"]
+
+API_GATEWAY = "Gateway.gateway.networking.k8s.io"
+"""The Gateway API's Gateway, by another name than Istio's."""
 
 KINDS: Mapping[str, Check] = {
     "VirtualService": virtual_service,
@@ -30,6 +34,7 @@ KINDS: Mapping[str, Check] = {
     "AuthorizationPolicy": authorization_policy,
     "RequestAuthentication": request_authentication,
     "HTTPRoute": http_route,
+    API_GATEWAY: api_gateway,
 }
 """The kinds that reach the proxies, Istio's and the Gateway API's, and what may stand in their `spec`."""
 
@@ -40,7 +45,6 @@ DRY_RUN = "istio.io/dry-run"
 OTHERS = (
     "WorkloadEntry",
     "Telemetry",
-    "Gateway.gateway.networking.k8s.io",
 )
 """Kinds that would reach the proxies of a real mesh; here an object of such a kind is refused whole."""
 
