@@ -15,6 +15,8 @@ __all__ = ["GONE", "GRPC_FAILURES", "Span", "Trace", "edges_of"]
 GONE = frozenset({"DC", "DR"})
 """Envoy's flags of a caller that left: DC from HTTP/1, DR from HTTP/2 and gRPC (measured)."""
 
+_HELD_BACK = frozenset({"DI"})
+
 GRPC_FAILURES = frozenset({2, 4, 12, 13, 14, 15})
 """gRPC's statuses that say that the server failed, as 5xx does: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL,
 UNAVAILABLE, DATA_LOSS. Those for which OpenTelemetry's conventions for RPC make a server's span an error;
@@ -57,8 +59,12 @@ class Span(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def gone(self) -> bool:
-        """The caller left before the answer came."""
-        return not GONE.isdisjoint(self.flags)
+        """The caller left before the answer came.
+
+        A gRPC caller that resets with NO_ERROR, as Python's grpclib does, leaves no flag of that (measured); where a
+        delay held it back, nothing else ends a call without an answer and without a flag.
+        """
+        return not GONE.isdisjoint(self.flags) or (self.proxy and self.status == 0 and self.flags == _HELD_BACK)
 
     @property
     def broken(self) -> bool:

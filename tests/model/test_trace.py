@@ -7,6 +7,23 @@ from spans import span
 
 
 @pytest.mark.parametrize(
+    ("status", "flags", "gone"),
+    [
+        (0, "DI,DC", True),
+        (0, "DI,DR", True),
+        (0, "DI", True),
+        (200, "DI", False),
+        (0, "", False),
+        (0, "DI,UT", False),
+        (504, "UT", False),
+    ],
+)
+def test_a_caller_that_left_is_told_by_a_flag_or_by_a_delay_that_nobody_saw_the_end_of(status, flags, gone):
+    """grpclib resets with NO_ERROR, of which Envoy makes no DR."""
+    assert span(1, 0, "CLIENT", "a → b", 0, 1, status=status, flags=flags).gone is gone
+
+
+@pytest.mark.parametrize(
     ("facts", "broken"),
     [
         ({}, False),

@@ -7,6 +7,7 @@ on the wire, so that any client can be told of them. Imported only by processes 
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -16,6 +17,7 @@ from grpclib.const import Cardinality, Status
 from grpclib.encoding.base import CodecBase
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
 from grpclib.metadata import Deadline
+from h2.errors import ErrorCodes
 
 from chaosmesh_ext.lab.varint import varint
 
@@ -95,8 +97,12 @@ class Channels:
         )
         try:
             async with stream:
-                await stream.send_message(b"", end=True)
-                answer = await stream.recv_message()
+                try:
+                    await stream.send_message(b"", end=True)
+                    answer = await stream.recv_message()
+                except (TimeoutError, asyncio.CancelledError):
+                    _cancel(stream)
+                    raise
         except GRPCError as error:
             if error.status in _AT_THE_DEADLINE and deadline is not None and deadline.time_remaining() < _EARLY_S:
                 raise TimeoutError from error
@@ -120,6 +126,15 @@ class Channels:
             channel._authority = f"{service}:{port}"
             self._open[key] = channel
         return self._open[key]
+
+
+def _cancel(stream: Stream[Any, Any]) -> None:
+    """Reset a call that is not waited for any more with CANCEL, as every other gRPC library does.
+
+    Left to itself grpclib sends NO_ERROR, of which Envoy makes no DR (measured).
+    """
+    if stream._send_request_done and stream._stream.closable:
+        stream._stream.reset_nowait(ErrorCodes.CANCEL)
 
 
 def message(words: bytes) -> bytes:

@@ -1,0 +1,92 @@
+"""gRPC on real sidecars: a checkout that calls prices over gRPC, with a deadline, meets every carrier's faults."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+import pytest
+from lab_under_test import LabUnderTest, start_lab, stop_lab
+from shipped_experiments import EXPERIMENTS
+
+from chaosmesh_ext import actions, errors, probes
+from chaosmesh_ext.mesh import connect
+from chaosmesh_ext.run import current_run, reset_run, runs
+
+TOPOLOGY = EXPERIMENTS / "topologies" / "grpc.yaml"
+
+
+@pytest.fixture(scope="module")
+def grpc_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabUnderTest]:
+    lab = start_lab(f"grpc-{os.getpid()}", tmp_path_factory.mktemp("state"), "--topology", str(TOPOLOGY))
+    yield lab
+    stop_lab(lab)
+
+
+@pytest.fixture
+def mesh(grpc_lab, monkeypatch) -> Iterator[LabUnderTest]:
+    """The lab, in this process' environment, with a run of its own."""
+    for name, value in grpc_lab.env.items():
+        monkeypatch.setenv(name, value)
+    reset_run()
+    yield grpc_lab
+    reset_run()
+    assert runs(connect()) == []
+
+
+def stands_in(*, marked: bool = True) -> bool:
+    """Whether checkout shows something else than a price."""
+    return probes.body_section("/", "sections.prices.default", count=2, marked=marked)
+
+
+def test_the_experiment_gives_its_answer_and_leaves_nothing(grpc_lab, tmp_path):
+    done = grpc_lab.chaos("mesh", "run", str(EXPERIMENTS / "checkout-grpc.yaml"), cwd=tmp_path)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert json.loads(grpc_lab.chaos("mesh", "runs", "--json").stdout) == [], said
+    found = json.loads((tmp_path / "reports" / "runs" / "latest" / "findings.json").read_text())["findings"]
+    (timeout,) = [one for one in found if one["rule"] == "timeout"]
+    assert (timeout["source"], timeout["destination"], timeout["who"]) == ("checkout", "prices", "application")
+    assert abs(timeout["value"] - 0.8) < 0.04
+
+
+def test_unavailable_is_met_by_marked_calls_only_and_ends_at_checkout(mesh):
+    """By the owner's kind of object; the experiment has the EnvoyFilter."""
+    proof = actions.inject_abort(
+        "prices", grpc_status="UNAVAILABLE", source="checkout-v1", url="/", carrier="virtualservice"
+    )
+    assert (proof["by"], proof["carrier"]) == ("traces", "virtualservice")
+    assert (stands_in(), stands_in(marked=False)) == (True, False)
+    actions.recover()
+    assert not stands_in()
+
+
+def test_unavailable_at_the_callees_side_meets_the_retries_of_the_callers_sidecar(mesh):
+    """Istio tries again what is UNAVAILABLE: three calls arrive for one that the application made."""
+    actions.inject_abort("prices", grpc_status="UNAVAILABLE", url="/", carrier="inbound")
+    assert (stands_in(), stands_in(marked=False)) == (True, False)
+    assert set(probes.calls_per_request("checkout", "prices")) == {1}
+    assert set(probes.arrivals_per_request("checkout", "prices")) == {3}
+    path = probes.error_path()
+    assert (path["status"], path["grpc_status"], path["flags"], path["reached"]) == (200, 14, "FI", 0)
+    with pytest.raises(errors.Inconclusive, match="failed"):
+        probes.edge_latency("checkout", "prices")
+    actions.recover()
+    assert not stands_in()
+
+
+def test_metrics_count_what_grpc_calls_a_failure(mesh):
+    """istio_requests_total has it with response_code 200, and its own label beside."""
+    if not mesh.env.get("PROMETHEUS_URL"):
+        pytest.skip("needs Prometheus")
+    actions.inject_abort("prices", grpc_status="UNAVAILABLE", source="checkout-v1", url="/")
+    current_run().send("/", 20)
+    assert probes.success_rate("prices", source="checkout-v1", window=5, wait=5) < 0.9
+    assert probes.request_rate("prices", source="checkout-v1", window=5, response_code="5..") == 0
+
+
+def test_a_status_that_grpc_has_not_is_refused_with_those_that_it_has(mesh):
+    with pytest.raises(errors.InvalidInput, match=r"'OVERLOADED' is not one of gRPC's error names: CANCELLED, UNKNOWN"):
+        actions.inject_abort("prices", grpc_status="OVERLOADED", source="checkout-v1", url="/")
+    assert runs(connect()) == []
