@@ -37,8 +37,10 @@ def inject_abort(
     prove that it is live there and nowhere else.
 
     Either `http_status` (200 to 599) or `grpc_status` (gRPC's name, e.g.
-    `UNAVAILABLE`). All other arguments, and what is returned, are those of
-    `inject_delay`.
+    `UNAVAILABLE`), which is refused where the port is declared to speak plain HTTP;
+    a gRPC client takes an `http_status` for UNAVAILABLE (429, 503, 504), UNKNOWN
+    (500 and most others), and so on, as gRPC's libraries translate. All other
+    arguments, and what is returned, are those of `inject_delay`.
     """
     with counted(configuration, secrets) as run:
         fault = Abort(http_status, grpc_status, share(percentage, requests, source, match))

@@ -219,36 +219,37 @@ def _service(scope: Scope, service: Obj) -> Destination:
     host = fqdn(meta["name"], meta["namespace"])
     spec = service.get("spec", {})
     found = _chosen(scope, host, meta["name"], meta["namespace"], spec.get("ports", []), "port")
-    return msgspec.structs.replace(found, selector=spec.get("selector") or {})
+    target = next((port.get("targetPort") for port in spec.get("ports", []) if port["port"] == found.port), None)
+    return msgspec.structs.replace(found, selector=spec.get("selector") or {}, target=target or 0)
 
 
 def _chosen(scope: Scope, host: str, service: str, namespace: str, ports: list[Obj], key: str) -> Destination:
     numbers = tuple(int(port[key]) for port in ports)
-    possible = [int(port[key]) for port in ports if _is_http(port)]
+    possible = {int(port[key]): spoken for port in ports if (spoken := _protocol(port)) in ("", *_HTTP)}
     listed = ", ".join(map(str, possible)) or "none"
+    first = next(iter(possible), 0)
     if scope.port and scope.port not in numbers:
         raise NotFound(f"{service} has no port {scope.port}: its HTTP ports are {listed}")
     if scope.port and scope.port not in possible:
         raise InvalidInput(f"port {scope.port} of {service} is not HTTP, so no HTTP fault can be injected there")
     if not scope.port and len(possible) != 1:
-        why = (
-            "has no HTTP port" if not possible else f"has several HTTP ports ({listed}): write {service}:{possible[0]}"
-        )
+        why = f"has several HTTP ports ({listed}): write {service}:{first}" if possible else "has no HTTP port"
         raise InvalidInput(f"{service} {why}")
-    return Destination(host, service, namespace, scope.port or possible[0], numbers)
+    port = scope.port or first
+    return Destination(host, service, namespace, port, numbers, protocol=possible[port])
 
 
-def _is_http(port: Obj) -> bool:
-    """As Istio decides: appProtocol, else the port's name, else it looks at the bytes (so it may be HTTP)."""
+def _protocol(port: Obj) -> str:
+    """As Istio decides: appProtocol, else the port's name, else nothing: it looks at the bytes, so it may be HTTP."""
     word = str(port.get("appProtocol") or port.get("protocol" if "number" in port else "", "")).lower()
     if not word:
         word = str(port.get("name", "")).lower()
         head = word.split("-", 1)[0]
         declared = ("http", "http2", "grpc", "tcp", "udp", "tls", "https", "mongo", "mysql", "redis")
         if head not in declared:
-            return str(port.get("protocol", "TCP")).upper() != "UDP"
+            return "udp" if str(port.get("protocol", "TCP")).upper() == "UDP" else ""
         word = head
-    return word in _HTTP
+    return word
 
 
 def _subset(client: Client, scope: Scope, destination: Destination) -> Mapping[str, str]:

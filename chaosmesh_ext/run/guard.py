@@ -17,6 +17,7 @@ from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.surroundings import ALLOW, Caller, Surroundings, under_way
 from chaosmesh_ext.run.answer_proof import Answered
 from chaosmesh_ext.run.growing import Plans
+from chaosmesh_ext.run.spoken import refuse_unspoken
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["allow", "allow_context", "allow_namespace", "allow_without_janitor", "allowed", "share"]
@@ -57,6 +58,7 @@ def allow(
     """
     around = surroundings or Surroundings(client)
     spaces = sorted({place.namespace, place.destination.namespace} - {""})
+    refuse_unspoken(fault, place.destination)
     _radius(place, fault, settings, live)
     allow_context(around, settings)
     labels = {namespace: allow_namespace(around, namespace, settings) for namespace in spaces}

@@ -112,6 +112,22 @@ def test_a_service_of_several_http_ports_needs_one_named(mesh, api, make):
         found(mesh, host="many", port=82)
 
 
+@pytest.mark.parametrize(
+    ("port", "protocol"),
+    [
+        ({"name": "http"}, "http"),
+        ({"name": "grpc-prices"}, "grpc"),
+        ({"name": "http", "appProtocol": "grpc"}, "grpc"),
+        ({"name": "web", "appProtocol": "kubernetes.io/h2c"}, "kubernetes.io/h2c"),
+        ({"name": "web"}, ""),
+    ],
+)
+def test_what_a_port_is_declared_to_speak_is_istios_to_say(mesh, api, make, port, protocol):
+    """A port of no declared protocol may speak HTTP: Istio looks at the bytes."""
+    api.apply(make.service("spoken", "default", {"port": 80, **port}))
+    assert found(mesh, host="spoken").destination.protocol == protocol
+
+
 def test_the_view_has_the_owner_of_the_routes(mesh, api, make):
     assert view(mesh, found(mesh)).owner is None
     api.apply(make.virtual_service())

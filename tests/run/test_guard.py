@@ -169,6 +169,15 @@ def test_an_owners_object_elsewhere_is_written_only_where_that_is_allowed(cluste
     ]
 
 
+def test_an_abort_in_grpcs_words_is_for_those_who_speak_it(cluster):
+    """Envoy answers plain HTTP 200 then: a fault that is injected and means nothing to anybody."""
+    grpc = Abort(grpc_status="UNAVAILABLE")
+    cluster.refuses("port 9080 of details is declared to speak http, not gRPC", fault=grpc)
+    for word in ("grpc", "http2", "anything"):
+        cluster.put({**service("details"), "spec": {"ports": [{"name": word, "port": 9080}]}})
+        cluster.allow(fault=grpc)
+
+
 @pytest.mark.parametrize("system", ["chaosmesh-system", "kube-node-lease"])
 def test_nothing_is_injected_into_a_system_namespace(cluster, system):
     cluster.put(namespace(system), service("halt", system))
