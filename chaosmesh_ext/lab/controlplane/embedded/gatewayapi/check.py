@@ -11,6 +11,7 @@ from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.filters_check import bac
 from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.names_check import (
     GROUP,
     backend,
+    by_name,
     dns_name,
     header_name,
     hostname,
@@ -19,7 +20,6 @@ from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.names_check import (
     prefix_matches,
 )
 from chaosmesh_ext.lab.controlplane.embedded.schema import (
-    Check,
     Refusal,
     each,
     fields,
@@ -55,18 +55,15 @@ def _path(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
         yield invalid(field, f"{words} for types ['Exact', 'PathPrefix']")
 
 
-def _named(name: Check) -> Check:
-    """A header or a query parameter in a match."""
-    return fields(
-        {"name": name, "value": text, "type": one_of("Exact", "RegularExpression")}, required=["name", "value"]
-    )
-
+_NAMED = fields(
+    {"name": header_name, "value": text, "type": one_of("Exact", "RegularExpression")}, required=["name", "value"]
+)
 
 _MATCH = fields(
     {
         "path": fields({"type": one_of("Exact", "PathPrefix", "RegularExpression"), "value": text}, also=_path),
-        "headers": each(_named(header_name)),
-        "queryParams": each(_named(header_name)),
+        "headers": by_name(_NAMED),
+        "queryParams": by_name(_NAMED),
         "method": one_of(*_METHODS),
     }
 )
@@ -118,17 +115,18 @@ _PARENT = fields(
 
 
 def _parents(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
-    """Several references to one parent are told apart by their sections, and by nothing else where ports are not."""
-    told: set[tuple[Any, ...]] = set()
+    """Several references to one parent are told apart by their sections alone."""
+    sections: dict[tuple[Any, ...], list[Any]] = {}
     for ref in value.get("parentRefs") or []:
-        if not isinstance(ref, dict):
-            return
-        key = tuple(ref.get(name) for name in ("group", "kind", "name", "namespace", "sectionName", "port"))
-        if key in told:
-            words = "sectionName must be unique when parentRefs includes 2 or more references to the same parent"
-            yield invalid(f"{field}.parentRefs", words)
-            return
-        told.add(key)
+        if isinstance(ref, dict):
+            key = tuple(str(ref.get(name, "")) for name in ("group", "kind", "name", "namespace"))
+            sections.setdefault(key, []).append(ref.get("sectionName"))
+    words = "when parentRefs includes 2 or more references to the same parent"
+    for told in sections.values():
+        if None in told and any(told):
+            yield invalid(f"{field}.parentRefs", f"sectionName must be specified {words}")
+        elif any(one in told[:index] for index, one in enumerate(told)):
+            yield invalid(f"{field}.parentRefs", f"sectionName must be unique {words}")
 
 
 http_route = fields(

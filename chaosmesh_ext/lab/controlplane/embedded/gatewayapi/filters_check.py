@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from chaosmesh_ext.lab.controlplane.embedded.answers import REDIRECT_CODES
-from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.names_check import backend, header_name, hostname
+from chaosmesh_ext.lab.controlplane.embedded.gatewayapi.names_check import backend, by_name, header_name, hostname
 from chaosmesh_ext.lab.controlplane.embedded.schema import (
     Check,
     Refusal,
@@ -30,7 +30,7 @@ def _printable(value: str) -> str:
     return "value contains invalid characters" if bad else ""
 
 
-_HEADERS = each(fields({"name": header_name, "value": judged(_printable)}, required=["name", "value"]))
+_HEADERS = by_name(fields({"name": header_name, "value": judged(_printable)}, required=["name", "value"]))
 _MODIFIER = fields({"set": _HEADERS, "add": _HEADERS, "remove": each(text)})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from chaosmesh_ext.lab.controlplane.embedded.schema import (
     Check,
     Refusal,
+    each,
     fields,
     integer,
     invalid,
@@ -20,6 +21,7 @@ from chaosmesh_ext.lab.controlplane.embedded.schema import (
 __all__ = [
     "GROUP",
     "backend",
+    "by_name",
     "dns_name",
     "header_name",
     "hostname",
@@ -48,6 +50,20 @@ hostname = _shaped(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 
 header_name = _shaped(r"[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+")
 """A header's name, or a query parameter's."""
+
+
+def by_name(item: Check) -> Check:
+    """A list of ITEMs with names, each of which may be there once."""
+    every = each(item)
+
+    def check(field: str, value: Any) -> Iterator[Refusal]:
+        yield from every(field, value)
+        names = [one.get("name") for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                yield invalid(f"{field}[{index}]", f'Duplicate value: {{"name":"{name}"}}')
+
+    return check
 
 
 def kind_here(*kinds: str) -> Check:
