@@ -31,7 +31,7 @@ _HEAD = """# Catalogue
 
 Every action, by what it can be carried, how a run proves that it is live, and where it was seen at work.
 `python tests/support/catalogue.py` writes this page and `experiments/README.md` from what there is; a test holds them
-against it. Pods and nodes are chaostoolkit-kubernetes' own, as it is.
+against it. Pods and nodes are chaostoolkit-kubernetes' own, as it is: `reviews-pod-killed`, `reviews-node-drained`.
 
 ## Actions
 
