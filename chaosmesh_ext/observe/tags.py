@@ -63,6 +63,7 @@ WANTED = frozenset(
         "istio.namespace",
         "node_id",
         "response_flags",
+        "rpc.grpc.status_code",
         "span.kind",
         "upstream_cluster",
         "upstream_cluster.name",
@@ -102,6 +103,8 @@ def said_by(get: Callable[[str], Value], service: str, node: str) -> Said:
     if status is None:
         status = get("http.response.status_code")
     grpc = get("grpc.status_code")
+    if grpc is None:
+        grpc = get("rpc.grpc.status_code")
     error = get("error")
     workload = _workload(
         service,

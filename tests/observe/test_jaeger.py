@@ -244,6 +244,13 @@ def test_flags_come_short_or_long(one, text, flags):
     assert one(response_flags=text).flags == flags
 
 
+@pytest.mark.parametrize("name", ["grpc__status_code", "rpc__grpc__status_code"])
+@pytest.mark.parametrize("status", ["14", 14])
+def test_grpcs_status_comes_by_envoys_name_or_opentelemetrys(one, name, status):
+    span = one(http__status_code="200", **{name: status})
+    assert (span.status, span.grpc_status, span.broken) == (200, 14, True)
+
+
 @pytest.mark.parametrize("status", ["503", 503])
 def test_a_status_may_be_text_or_a_number(one, status):
     assert one(http__status_code=status, grpc__status_code="14").status == 503
