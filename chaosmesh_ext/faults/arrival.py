@@ -20,6 +20,7 @@ __all__ = [
     "denied_call",
     "marked",
     "own",
+    "ports",
     "principals",
     "refused_call",
     "selector",
@@ -61,6 +62,37 @@ def own(kind: str, place: Place, spec: Obj) -> Obj:
         "spec": spec,
     }
     return created(obj, place.run, place.cell)
+
+
+def ports(place: Place, view: View) -> list[str]:
+    """The port of PLACE's host at its pods, as an AuthorizationPolicy says it. VIEW must hold their namespace's Pods.
+
+    A rule that denies by what requests say is for every connection to the pods' ports for TCP: it needs a port. Raises
+    InvalidInput where a port has a name that no container gives it.
+    """
+    target = place.destination.target or place.destination.port
+    if isinstance(target, int):
+        return [str(target)]
+    pods = [
+        one
+        for one in view.others
+        if one.get("kind") == "Pod"
+        and one["metadata"].get("namespace") == place.destination.namespace
+        and selects(place.destination.selector, one["metadata"].get("labels") or {})
+    ]
+    found = {
+        int(port["containerPort"])
+        for pod in pods
+        for container in (pod.get("spec") or {}).get("containers") or ()
+        for port in container.get("ports") or ()
+        if port.get("name") == target
+    }
+    if not found:
+        raise InvalidInput(
+            f"no pod of {place.destination.service} has a port named {target!r}, which its Service sends requests to: "
+            "see to that first"
+        )
+    return [str(port) for port in sorted(found)]
 
 
 def marked(marker: Marker | None) -> list[Obj]:

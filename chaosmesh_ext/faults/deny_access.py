@@ -81,8 +81,7 @@ class DenyAccess(msgspec.Struct, frozen=True):
         rule: dict[str, Any] = {}
         if source:
             rule["from"] = [{"source": source}]
-        if operation:
-            rule["to"] = [{"operation": operation}]
+        rule["to"] = [{"operation": {**operation, "ports": arrival.ports(place, view)}}]
         if when := arrival.marked(place.marker):
             rule["when"] = when
         spec = {"selector": chosen, "action": "DENY", "rules": [rule]}

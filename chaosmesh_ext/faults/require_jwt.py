@@ -53,7 +53,10 @@ class RequireJwt(msgspec.Struct, frozen=True):
         source: dict[str, Any] = {"notRequestPrincipals": [f"{self.issuer}/{SUBJECT}"]}
         if place.source is not None:
             source["principals"] = arrival.principals(place, view)
-        rule: dict[str, Any] = {"from": [{"source": source}]}
+        rule: dict[str, Any] = {
+            "from": [{"source": source}],
+            "to": [{"operation": {"ports": arrival.ports(place, view)}}],
+        }
         if when := arrival.marked(place.marker):
             rule["when"] = when
         who = {

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from places import place
 
@@ -33,9 +34,30 @@ def test_it_stands_beside_the_pods_that_enforce_it():
     assert (obj["metadata"]["name"], obj["metadata"]["namespace"]) == ("chaos-12345678-1", "shop")
     assert (obj["spec"]["selector"], obj["spec"]["action"]) == ({"matchLabels": {"app": "details"}}, "DENY")
     (rule,) = obj["spec"]["rules"]
-    assert rule["to"] == [{"operation": {"paths": ["/details/*"], "methods": ["GET"]}}]
+    assert rule["to"] == [{"operation": {"paths": ["/details/*"], "methods": ["GET"], "ports": ["9080"]}}]
     assert "from" not in rule
     assert rule["when"][0]["values"][0] == "chaosmesh=12345678-1"
+
+
+def server(port: int, namespace: str = "shop", **labels: str) -> dict:
+    meta = {"name": f"details-{port}", "namespace": namespace, "labels": {"app": "details", **labels}}
+    containers = [{"name": "app", "ports": [{"name": "admin", "containerPort": 1}, {"name": "web", "containerPort": port}]}]
+    return {"kind": "Pod", "metadata": meta, "spec": {"containers": containers}}
+
+
+def test_it_is_for_the_pods_own_port_alone():
+    """Else istiod denies every connection to their ports for TCP, where it cannot look at requests."""
+
+    def ports(target: int | str, *pods: dict) -> list[str]:
+        there = msgspec.structs.replace(DETAILS, target=target)
+        return made(DenyAccess(), *pods, destination=there)["spec"]["rules"][0]["to"][0]["operation"]["ports"]
+
+    assert ports(0) == ["9080"]
+    assert ports(8080) == ["8080"]
+    other = server(7, app="ratings")
+    assert ports("web", server(8082), server(8081), server(6, "default"), other) == ["8081", "8082"]
+    with pytest.raises(InvalidInput, match="no pod of details has a port named 'grpc'"):
+        ports("grpc", server(8081))
 
 
 def test_a_source_is_told_by_its_principal_and_a_spared_one_too():
