@@ -15,6 +15,7 @@ from shipped_experiments import EXPERIMENTS
 
 from chaosmesh_ext import actions, errors, probes
 from chaosmesh_ext.mesh import connect
+from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.run import current_run, reset_run, runs
 
 PAGE = "/productpage"
@@ -177,10 +178,62 @@ def test_the_experiment_on_egress_holds(rates, tmp_path):
     ran(rates, "prices-egress", tmp_path)
 
 
-@pytest.mark.timeout(120)
-def test_the_experiment_on_a_query_parameter_holds(tmp_path):
-    lab = start_lab("variants", tmp_path / "state", "--topology", str(EXPERIMENTS / "topologies" / "variants.yaml"))
+@pytest.fixture(scope="module")
+def variants(tmp_path_factory) -> Iterator[LabUnderTest]:
+    """A lab whose frontend calls a catalogue in two versions, each of which is a Service of its own too."""
+    topology = EXPERIMENTS / "topologies" / "variants.yaml"
+    lab = start_lab("variants", tmp_path_factory.mktemp("variants") / "state", "--topology", str(topology))
     try:
-        ran(lab, "catalog-preview", tmp_path)
+        yield lab
     finally:
         stop_lab(lab)
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ["catalog-preview", "catalog-httproute"])
+def test_the_experiments_on_versions_of_the_catalogue_hold(variants, tmp_path, name):
+    ran(variants, name, tmp_path)
+
+
+@pytest.fixture
+def http_route(variants, monkeypatch) -> Iterator[dict]:
+    """Somebody's HTTPRoute for the catalogue, with a timeout of its own; it ends as it began."""
+    with run_on(variants, monkeypatch):
+        client = connect()
+        spec = {
+            "parentRefs": [{"group": "", "kind": "Service", "name": "catalog"}],
+            "rules": [{"backendRefs": [{"name": "catalog-v1", "port": 9080}], "timeouts": {"request": "9s"}}],
+        }
+        meta = {"name": "catalog", "namespace": "default"}
+        obj = client.create(
+            {"apiVersion": KINDS["HTTPRoute"].api_version, "kind": "HTTPRoute", "metadata": meta} | {"spec": spec}
+        )
+        yield obj
+        after = client.get("HTTPRoute", "default", "catalog")
+        client.delete("HTTPRoute", "default", "catalog", uid=obj["metadata"]["uid"])
+        assert after["spec"] == obj["spec"]
+        assert not {"labels", "annotations"} & after["metadata"].keys()
+
+
+@pytest.mark.timeout(60)
+def test_a_timeout_beside_an_http_routes_own_ends_slow_calls_of_the_run_alone(http_route):
+    """The delay is where calls arrive, behind the timeout; both are met by the run's requests."""
+    shown = actions.set_timeout("catalog", timeout=0.3, requests="run", url="/")
+    assert (shown["carrier"], shown["objects"]) == ("httproute", ["HTTPRoute default/catalog"])
+    late = actions.inject_delay("catalog-v1", 1.0, carrier="inbound", requests="run", url="/")
+    assert late["carrier"] == "inbound"
+    assert probes.status("/") == 502
+    assert probes.response_time("/", quantile=0.5, expected_status=502) < 0.9
+    assert probes.status("/", marked=False) == 200
+    actions.recover()
+
+
+def test_behind_an_http_route_what_it_cannot_say_is_refused_and_nothing_is_written(http_route):
+    before = connect().get("HTTPRoute", "default", "catalog")
+    with pytest.raises(errors.InvalidInput, match="tells no callers apart"):
+        actions.set_timeout("catalog", timeout=0.3, source="frontend-v1", url="/")
+    with pytest.raises(errors.NotFound, match="no Service v2"):
+        actions.shift_traffic("catalog", {"v2": 1}, url="/")
+    with pytest.raises(errors.InvalidInput, match="use the EnvoyFilter carrier"):
+        actions.inject_abort("catalog", 503, source="frontend-v1", carrier="virtualservice", url="/")
+    assert connect().get("HTTPRoute", "default", "catalog")["metadata"] == before["metadata"]
