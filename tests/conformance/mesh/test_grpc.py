@@ -52,7 +52,7 @@ def echo(mesh, servers) -> dict[str, Server]:
     """Its servers, well."""
     for server in servers.values():
         server.reset()
-    until(lambda: ask(mesh).status == "OK", "echo answers")
+    until(lambda: all(ask(mesh, 0.2, **marks()).status == "OK" for _ in range(WARM)), "echo answers, and soon")
     for server in servers.values():
         server.reset()
     return servers
@@ -242,7 +242,7 @@ def test_a_delay_within_the_deadline(mesh, seen, echo):
     """A delay that is shorter than the client's deadline"""
     inject(mesh, object_of(Delay(0.3), "echo"))
     got, tags = traced(mesh, 5, **marks())
-    assert got.took >= 0.28
+    assert 0.28 <= got.took < 0.8
     assert (got.status, tags["response_flags"]) == ("OK", "DI")
     seen(f"{got.status} after the delay; span {shows(tags)}")
 
