@@ -41,6 +41,9 @@ def mirror_traffic(
     all. `source`, `namespace`, `match`, `requests` and `url` are those of
     `inject_delay`.
 
+    Behind an HTTPRoute `mirror_subset` and `serving_subset` are Services beside
+    the destination, as in `shift_traffic`.
+
     Copies are in no trace, since Istio has Envoy not sample them, and their Host
     has no `-shadow`: count them where they arrive (`request_rate` or `metric`,
     by destination). That a mirror is live is proven by where the calls

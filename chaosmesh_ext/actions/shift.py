@@ -32,7 +32,10 @@ def shift_traffic(
     `weights`, e.g. `{v1: 15, v2: 25, v3: 60}`, and prove that they arrive so.
 
     A named route in front of each of the owner's in the VirtualService, or one
-    of ours where nobody has one. For A/B, `match` says whose calls: an Istio
+    of ours where nobody has one. Where an HTTPRoute of Gateway API routes the
+    destination, a rule of ours beside each of its; there are no subsets, so
+    `weights` name Services beside it (`{reviews-v1: 15, reviews-v2: 85}`), and
+    no `source`, for it tells no callers apart. For A/B, `match` says whose calls: an Istio
     HTTPMatchRequest by a header that the caller forwards (`end-user`, `cookie`,
     `user-agent`), by queryParams, uri or method, each exact, prefix or regex;
     `request_headers` are what the proof's requests carry beside it.

@@ -176,7 +176,7 @@ def test_what_carries_a_delay_and_what_carries_other_faults_are_two_lines(
     assert found["default: carrier"]["found"].startswith(carrier)
     others = found["default: other faults"]
     if lack[1] == "EnvoyFilter":
-        assert (others["ok"], others["found"]) == (True, "destinationrule, policy: all that they need")
+        assert (others["ok"], others["found"]) == (True, "httproute, destinationrule, policy: all that they need")
     else:
         assert others["ok"] is None
         assert " ".join(lack) in others["found"]
