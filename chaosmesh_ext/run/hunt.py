@@ -115,9 +115,13 @@ class Hunt:
             for answer in self._done[-2:]
         )
 
+    def land(self) -> None:
+        """Wait for the answers to the requests under way."""
+        self._took([(future, future.result()) for future in self._open])
+
     def finish(self) -> None:
         """Wait for the requests under way, and for their traces as long as is usual."""
-        self._took([(future, future.result()) for future in self._open])
+        self.land()
         lacking = [answer for answer in self._done if answer.trace_id not in self.traces]
         self.traces.update(gather(self._store, lacking, timeout=2.0).traces)
         self._look()

@@ -103,7 +103,7 @@ class ShareProver:
             start, weight = latest([version for _, version in found], self._shares, self._before)
             if weight >= SURE and len(found) - start >= need:
                 break
-        hunt.finish()
+        hunt.land()
         versions = [version for _, version in found[start:]]
         if not found:
             raise NotProven(f"no call {self._watched} was seen in {hunt.sent} requests to {self._errand.url}")
