@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chance import likely
-from echo_mesh import PORT, abort, http_abort, http_fault, marked, marker
+from echo_mesh import PORT
 from gateway_routes import TAG, attach, backend, rule, to_service
 
 HOST = "reviews:9080"
@@ -248,24 +248,6 @@ def test_hostnames(mesh, seen):
     seen(found)
 
 
-def test_an_older_virtual_service(mesh, guest, seen):
-    """An older VirtualService for the host beside an HTTPRoute in the Service's namespace"""
-    mesh.route("reviews", {"fault": abort(507)}, name="a")
-    attach(mesh, rule(tag="ruled"))
-    found = [mesh.call(source, FAR).status for source in ("sleep-v1", guest)]
-    assert found == [200, 507]
-    seen(f"callers of that namespace have the HTTPRoute ({found[0]}), others the VirtualService ({found[1]})")
-
-
-def test_a_younger_virtual_service(mesh, guest, seen):
-    """A younger VirtualService for the host beside an HTTPRoute in the Service's namespace"""
-    attach(mesh, rule(tag="ruled"))
-    mesh.route("reviews", {"fault": abort(507)}, name="z")
-    found = [mesh.call(source, FAR).status for source in ("sleep-v1", guest)]
-    assert found == [200, 200]
-    seen("every caller has the HTTPRoute")
-
-
 def test_a_changed_route(mesh, seen):
     """A change and the end of an HTTPRoute"""
     found = []
@@ -276,70 +258,3 @@ def test_a_changed_route(mesh, seen):
     found.append(mesh.call("sleep-v1", HOST).headers.get(TAG))
     assert found == ["one", "two", None]
     seen("in force at once, and gone at once")
-
-
-def patch(apply_to, operation, value, **vhost):
-    match = {"context": "SIDECAR_OUTBOUND", "routeConfiguration": {"vhost": {"name": FAR, **vhost}}}
-    change = {"operation": operation, "value": value}
-    return {"configPatches": [{"applyTo": apply_to, "match": match, "patch": change}]}
-
-
-def test_an_inserted_route(mesh, seen):
-    """An EnvoyFilter's route in front of an HTTPRoute's"""
-    attach(mesh, rule(timeouts={"request": "300ms"}, tag="owner's"))
-    value = {
-        "name": "chaos",
-        "match": {"prefix": "/", "headers": [marker("c1")]},
-        "route": {"cluster": f"outbound|9080||{WHOLE}"},
-        "typed_per_filter_config": http_fault(**http_abort(507)),
-    }
-    mesh.apply("EnvoyFilter", "chaos", patch("HTTP_ROUTE", "INSERT_FIRST", value))
-    found = [mesh.call("sleep-v1", HOST, headers=marked(one)).status for one in ("c1", "c2")]
-    mesh.apps["reviews-v1"].delay = mesh.apps["reviews-v2"].delay = 0.6
-    found.append(mesh.call("sleep-v1", HOST).status)
-    assert found == [507, 200, 504]
-    seen(f"marked {found[0]}, others {found[1]}, and the owner's timeout stays in force: {found[2]}")
-
-
-def test_a_merged_host(mesh, seen):
-    """An EnvoyFilter's settings merged into the virtual host of an HTTPRoute"""
-    attach(mesh, rule(tag="owner's"))
-    fault = http_fault(**http_abort(507), headers=[marker("c1")])
-    mesh.apply("EnvoyFilter", "chaos", patch("VIRTUAL_HOST", "MERGE", {"typed_per_filter_config": fault}))
-    found = [mesh.call("sleep-v1", HOST, headers=marked(one)) for one in ("c1", "c2")]
-    assert [one.status for one in found] == [507, 200]
-    assert found[1].headers[TAG] == "owner's"
-    seen(f"marked {found[0].status}, others {found[1].status} by the owner's rule")
-
-
-NAMES = [("of its own", "mine", "mine"), ("that istiod gives it", None, "default.route.0")]
-
-
-@pytest.mark.parametrize(("case", "given", "name"), NAMES, ids=[one[0] for one in NAMES])
-def test_a_name(mesh, seen, case, given, name):
-    """An EnvoyFilter finds a rule by the name {case}"""
-    attach(mesh, rule(tag="owner's", **({"name": given} if given else {})))
-    value = {"typed_per_filter_config": http_fault(**http_abort(507))}
-    mesh.apply("EnvoyFilter", "chaos", patch("HTTP_ROUTE", "MERGE", value, route={"name": name}))
-    found = mesh.call("sleep-v1", HOST).status
-    assert found == 507
-    seen(f"{name}: {found}")
-
-
-SPANS = [
-    ("one backend", [backend()], f"{WHOLE}:9080/*"),
-    ("several", [backend(), backend("details")], f"default~{WHOLE}:9080/*"),
-    ("one that is not there", [backend("gone")], "gone.default.svc.cluster.local:9080/*"),
-    ("none", [], f"default~{WHOLE}:9080/*"),
-]
-
-
-@pytest.mark.parametrize(("case", "refs", "name"), SPANS, ids=[one[0] for one in SPANS])
-def test_spans(mesh, seen, case, refs, name):
-    """The caller's span of a rule with backends: {case}"""
-    attach(mesh, rule(backendRefs=refs))
-    headers = marked("c1")
-    mesh.call("sleep-v1", HOST, headers=headers)
-    span = mesh.span(headers["traceparent"].split("-")[1], kind=3)
-    assert span["name"] == name
-    seen(f"{span['name']}, {span['tags']['http.status_code']} {span['tags']['response_flags']}")

@@ -121,3 +121,30 @@ def test_it_is_refused_in_other_words(mesh, seen, case, spec):
     """{case}"""
     assert refused(mesh, "HTTPRoute", "refused", spec)
     seen("refused")
+
+
+@pytest.mark.differs("what the lab's control plane does not know it refuses; an API server drops what has no schema")
+def test_a_field_of_the_experimental_channel(mesh, seen):
+    """retry in a rule, which the standard channel's definition has not"""
+    spec = route(retry={"attempts": 1})
+    if mesh.control_plane == "embedded":
+        assert "not implemented" in refused(mesh, "HTTPRoute", "refused", spec)
+        seen("refused, as not implemented")
+    else:
+        mesh.apply("HTTPRoute", "dropped", spec)
+        assert "retry" not in mesh.get("HTTPRoute", "dropped")["spec"]["rules"][0]
+        seen("taken without it")
+
+
+@pytest.mark.differs("the lab's control plane does not implement CORS")
+def test_cors(mesh, seen):
+    """The filter CORS"""
+    spec = route(filters=[{"type": "CORS", "cors": {"allowOrigins": ["http://a.com"]}}])
+    if mesh.control_plane == "embedded":
+        assert "not implemented" in refused(mesh, "HTTPRoute", "refused", spec)
+        seen("refused, as not implemented")
+    else:
+        mesh.apply("HTTPRoute", "taken", spec)
+        headers = {"origin": "http://a.com"}
+        assert mesh.call("sleep-v1", "reviews:9080", headers=headers).status == 200
+        seen("taken")
