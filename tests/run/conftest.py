@@ -16,6 +16,8 @@ import pytest
 import yaml
 from allowed import as_lab, caller
 from end_watchdogs import end_watchdogs
+from janitors import Cluster
+from leftovers import owner as owners
 
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 from chaosmesh_ext.mesh import connect
@@ -242,3 +244,12 @@ def owner() -> dict:
         "metadata": {"name": "details", "namespace": "default"},
         "spec": {"hosts": ["details"], "http": [{"route": [{"destination": {"host": "details"}}]}]},
     }
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch) -> Iterator[Cluster]:
+    """What janitors look after; with somebody's VirtualService for details."""
+    there = Cluster(tmp_path, monkeypatch)
+    there.client.create(owners())
+    yield there
+    there.close()

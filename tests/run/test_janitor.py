@@ -2,116 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import cycle
 
 import pytest
-import yaml
-from api_server import ApiServer
+from janitors import DURATION, janitor, leads, remains, renewed, until
 from leftovers import OTHER, RUN, baked_in, fault, faults, held, lease, lock, owner
-from numbered_api import NumberedApi, answering, half, hanging, reset
+from numbered_api import answering, half, reset
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.mesh import Client, RunLease, connect, janitor_alive
-from chaosmesh_ext.run.janitor import Janitor, Swept, sweep
-
-SYSTEM = "chaosmesh-system"
-DURATION = 1.0
-
-
-class Cluster:
-    """A Kubernetes API behind a proxy that can fail. client: goes past the proxy."""
-
-    def __init__(self, folder, monkeypatch) -> None:
-        self.api = ApiServer()
-        self.proxy = NumberedApi(self.api.kube.kubeconfig()["clusters"][0]["cluster"]["server"])
-        self.api.call(self.proxy.start())
-        self.client = self._client(folder / "direct", self.proxy.upstream, monkeypatch)
-        self._client(folder / "proxied", self.proxy.url, monkeypatch)
-
-    def _client(self, file, url: str, monkeypatch) -> Client:
-        config = self.api.kube.kubeconfig()
-        config["clusters"][0]["cluster"]["server"] = url
-        file.write_text(yaml.safe_dump(config))
-        monkeypatch.setenv("KUBECONFIG", str(file))
-        return connect()
-
-    def close(self) -> None:
-        self.api.call(self.proxy.stop())
-        self.api.stop()
-
-
-@pytest.fixture
-def cluster(tmp_path, monkeypatch) -> Iterator[Cluster]:
-    there = Cluster(tmp_path, monkeypatch)
-    there.client.create(owner())
-    yield there
-    there.close()
-
-
-@contextmanager
-def janitor(told: list[Swept] | None = None) -> Iterator[Callable[[], None]]:
-    """One that watches; what it yields lets it end."""
-    stop = threading.Event()
-    one = Janitor(connect, system=SYSTEM, duration=DURATION, tell=(told if told is not None else []).append)
-    thread = threading.Thread(target=one.watch, args=(stop,))
-    thread.start()
-
-    def end() -> None:
-        stop.set()
-        thread.join(10)
-        assert not thread.is_alive()
-
-    try:
-        yield end
-    finally:
-        end()
-
-
-@contextmanager
-def renewed(client: Client, kept: RunLease) -> Iterator[None]:
-    """A runner that renews its Lease."""
-    stop = threading.Event()
-
-    def renew() -> None:
-        lease = kept
-        while not stop.wait(DURATION / 3):
-            lease = mesh.renew(client, lease)
-
-    thread = threading.Thread(target=renew)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join()
-
-
-def until(condition: Callable[[], object], seconds: float = 8.0) -> float:
-    """Wait for it; how long it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "it never came"
-        time.sleep(0.02)
-    return time.monotonic() - began
-
-
-def leads(client: Client) -> str:
-    obj = client.find("Lease", SYSTEM, mesh.JANITOR)
-    return obj["spec"]["holderIdentity"] if obj else ""
-
-
-def remains(client: Client) -> Callable[[], bool]:
-    return lambda: not held(client)
-
+from chaosmesh_ext.run.janitor import Swept, sweep
 
 # --- one shot ---------------------------------------------------------------------------------------------------------
 
@@ -248,70 +150,6 @@ def test_routes_that_an_owner_baked_in_are_found_by_name(cluster):
         until(lambda: client.get("VirtualService", "default", "details")["spec"] == owner()["spec"])
 
 
-# --- several janitors -------------------------------------------------------------------------------------------------
-
-
-def test_one_leads_and_another_follows_at_once_when_it_ends(cluster):
-    client = cluster.client
-    with janitor() as first:
-        until(lambda: leads(client))
-        one = leads(client)
-        with janitor():
-            time.sleep(2 * DURATION)
-            assert leads(client) == one
-            assert janitor_alive(client, SYSTEM) == ""
-            first()
-            until(lambda: leads(client) not in ("", one), seconds=DURATION)
-        assert client.get("Lease", SYSTEM, mesh.JANITOR)["spec"]["leaseTransitions"] == 1
-    assert leads(client) == ""
-    assert "it was stopped" in janitor_alive(client, SYSTEM)
-
-
-def test_another_takes_over_from_one_that_died(cluster):
-    """Nobody gives the Lease up; it is over when it has not changed for its duration."""
-    client = cluster.client
-    dead = mesh.Leadership(SYSTEM, "dead@desk:1", DURATION)
-    assert dead.keep(client)
-    began = time.monotonic()
-    with janitor():
-        until(lambda: leads(client) != "dead@desk:1")
-        assert time.monotonic() - began > DURATION
-        assert not dead.held()
-        assert not dead.keep(client)
-        lease(client, duration=DURATION)
-        fault(client)
-        until(remains(client))
-
-
-def test_of_many_that_begin_at_once_one_leads(cluster):
-    client = cluster.client
-    found: list[bool] = []
-    together = threading.Barrier(5)
-
-    def one(number: int) -> None:
-        candidate = mesh.Leadership(SYSTEM, f"janitor-{number}", 15)
-        own = connect()
-        together.wait()
-        found.append(candidate.keep(own))
-
-    threads = [threading.Thread(target=one, args=(number,)) for number in range(5)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(found) == [False] * 4 + [True]
-    assert leads(client).startswith("janitor-")
-
-
-def test_whoever_asks_hears_whether_a_janitor_lives(cluster):
-    client = cluster.client
-    assert "there is none" in janitor_alive(client, SYSTEM)
-    leadership = mesh.Leadership(SYSTEM, "one@desk:1", DURATION)
-    leadership.keep(client)
-    assert janitor_alive(client, SYSTEM) == ""
-    until(lambda: "one@desk:1 has not renewed" in janitor_alive(client, SYSTEM))
-
-
 # --- what fails -------------------------------------------------------------------------------------------------------
 
 
@@ -410,57 +248,3 @@ def test_it_asks_little(cluster):
     assert len(asked) <= 3 * (6 + 2 * 4 + 2 * 4) + 4 * others
     assert 1 <= sum(exchange.path.endswith("/sidecars") for exchange in asked) <= 4
     assert all("labelSelector" in exchange.target for exchange in asked if exchange.path.endswith("services"))
-
-
-# --- as a process -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def process(cluster, tmp_path) -> Iterator[subprocess.Popen[str]]:
-    """`chaos mesh janitor --watch`, whose clock tells the year 2096."""
-    program = "import sys, time; real = time.time; time.time = lambda: real() + 2.2e9\nfrom chaosmesh_ext.cli import mesh; mesh(sys.argv[1:])"
-    started = subprocess.Popen(
-        [sys.executable, "-c", program, "janitor", "--watch"],
-        env={**os.environ, "CHAOSMESH_LEASE_DURATION": "1"},
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    yield started
-    if started.poll() is None:
-        started.kill()
-    started.communicate()
-
-
-def test_a_sigterm_ends_it_cleanly_and_a_wrong_clock_is_no_matter(cluster, process):
-    client = cluster.client
-    until(lambda: leads(client), 20)
-    kept = lease(client, OTHER, duration=DURATION, deadline=600)
-    fault(client, OTHER)
-    with renewed(client, kept):
-        lease(client, duration=DURATION)
-        fault(client, host="ratings")
-        until(lambda: len(held(client)) == 2)
-        time.sleep(DURATION)
-        assert held(client) == {f"EnvoyFilter chaos-{OTHER}-1", f"Lease chaosmesh-run-{OTHER}"}
-        assert janitor_alive(client, SYSTEM) == ""
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=10)
-    assert (process.returncode, err) == (0, "")
-    assert out == (
-        f"ended {RUN}: sre@desk:1 has not renewed it for 1 s; clean again: EnvoyFilter default/chaos-{RUN}-1\n"
-    )
-    assert leads(client) == ""
-
-
-def test_a_sigterm_ends_it_while_the_api_hangs(cluster, process):
-    client = cluster.client
-    until(lambda: leads(client), 20)
-    cluster.proxy.treat = lambda exchange: hanging
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    began = time.monotonic()
-    process.communicate(timeout=25)
-    assert process.returncode == 0
-    assert time.monotonic() - began < 10
