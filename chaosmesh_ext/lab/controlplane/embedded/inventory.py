@@ -52,7 +52,7 @@ class Inventory:
         return last
 
     def _objects(self) -> list[Obj]:
-        """Every object in force in Istio's words: what the Gateway API says is said in them."""
+        """Every object in force in Istio's words, the Gateway API's too, whose owners are told what became of them."""
         routes = self._of("HTTPRoute")
         gateways = self._of(API_GATEWAY)
         if not routes and not gateways:

@@ -1,4 +1,4 @@
-"""Tells an object's owner, on the object itself, that it was not taken and why."""
+"""Tells an object's owner, on the object itself, that it was not taken and why; a route's, what became of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class _Parents(msgspec.Struct, frozen=True):
 class Reporter:
     """Writes the condition ``Reconciled`` and Events, one after the other and in the order of what happened.
 
-    An object that was never in trouble gets neither: a write to its status would only be in its owner's way.
+    An object that was never in trouble gets neither: a write to its status would only be in its owner's way. But every
+    HTTPRoute of the Gateway API has its parents told, as istiod does it.
     """
 
     def __init__(self, kube: Kube) -> None:
