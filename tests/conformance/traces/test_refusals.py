@@ -149,7 +149,7 @@ def test_two_slashes(store, seen, path):
 
 @pytest.mark.differs("Nothing that reads the lab's traces asks for these; the embedded store says so")
 @pytest.mark.parametrize(
-    "path", ["/api/v3/services", "/api/deep-dependencies?service=x", "/api/quality-metrics?service=x"]
+    "path", ["/api/v3/operations?service=x", "/api/deep-dependencies?service=x", "/api/quality-metrics?service=x"]
 )
 def test_other_calls(store, seen, path):
     """GET {path}"""

@@ -21,6 +21,7 @@ __all__ = [
     "duration",
     "parent",
     "parent_reference",
+    "plain",
     "process_tags",
     "service_name",
     "texts",
@@ -145,7 +146,7 @@ def texts(key: str, span: Span, scope: InstrumentationScope, resource: Resource)
 
 
 def _values(key: str, attributes: Any) -> Iterator[str]:
-    return (_said(_plain(attribute.value)) for attribute in attributes if attribute.key == key)
+    return (_said(plain(attribute.value)) for attribute in attributes if attribute.key == key)
 
 
 def _said(value: Any) -> str:
@@ -179,7 +180,7 @@ def _tag(key: str, value: AnyValue) -> Json:
             encoded = base64.b64encode(value.bytes_value).decode()
             return {"key": key, "type": "binary", "value": encoded or None}
         case _:
-            return _text_tag(key, _plain(value))
+            return _text_tag(key, plain(value))
 
 
 def _number(value: float) -> float | int:
@@ -188,7 +189,7 @@ def _number(value: float) -> float | int:
     return int(value) if value.is_integer() and abs(value) < 2**63 else value
 
 
-def _plain(value: AnyValue) -> Any:
+def plain(value: AnyValue) -> Any:
     """A tag's value, lists and maps as JSON; empty where JSON cannot hold them, as Jaeger has it."""
     kind = value.WhichOneof("value")
     if kind not in ("array_value", "kvlist_value", None):

@@ -61,6 +61,8 @@ class EmbeddedTraces:
                 web.get("/api/traces", self._traces, allow_head=False),
                 web.get("/api/traces/{id}", self._trace, allow_head=False),
                 web.get("/api/dependencies", self._dependencies, allow_head=False),
+                web.get("/api/v3/services", self._v3_services, allow_head=False),
+                web.route("*", "/api/v3/services", _not_allowed),
                 web.get("/api/v3/traces", self._v3_traces, allow_head=False),
                 web.get("/api/v3/traces/{id}", self._v3_trace, allow_head=False),
                 web.route("*", "/api/{call:(metrics|archive|v3)}/{rest:.+}", _not_here),
@@ -140,6 +142,11 @@ class EmbeddedTraces:
         v3.raw_only(_asked(request), "raw_traces", ["raw_traces"])
         return await _v3_written([self._store.trace(trace_id(_segment(request, -1))) or []])
 
+    async def _v3_services(self, request: web.Request) -> web.Response:
+        del request
+        names = self._store.services()
+        return _otlp({"services": names} if names else {})
+
     async def _v3_traces(self, request: web.Request) -> web.Response:
         return await _v3_written(self._store.search(v3.search_query(_asked(request))))
 
@@ -184,7 +191,11 @@ async def _v3_written(traces: list[list[Stored]]) -> web.Response:
         return web.Response(status=404, text=body.decode() + "\n", content_type="text/plain")
     few = len(spans) <= _FEW_SPANS
     found = v3.result(spans) if few else await asyncio.to_thread(v3.result, spans)
-    return web.Response(text=msgspec.json.encode(found).decode(), content_type="text/plain")
+    return _otlp(found)
+
+
+def _otlp(document: Any) -> web.Response:
+    return web.Response(text=msgspec.json.encode(document).decode(), content_type="text/plain")
 
 
 def _envelope(request: web.Request, data: Any, *, total: int = 0, errors: Any = None) -> web.Response:
@@ -203,6 +214,10 @@ def _failure(status: int, message: str) -> web.Response:
 
 def _plain(status: int, text: str) -> web.Response:
     return web.Response(status=status, body=text.encode(), headers={"content-type": "text/plain"})
+
+
+async def _not_allowed(request: web.Request) -> web.Response:
+    raise web.HTTPMethodNotAllowed(request.method, ["GET"])
 
 
 async def _not_here(request: web.Request) -> web.Response:

@@ -6,6 +6,7 @@ Anything else of it is refused: events, links and the scope are not written, so 
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from multidict import MultiMapping
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 
 from chaosmesh_ext.lab.traces.embedded import golang
-from chaosmesh_ext.lab.traces.embedded.convert import duration, parent
+from chaosmesh_ext.lab.traces.embedded.convert import duration, parent, plain
 from chaosmesh_ext.lab.traces.embedded.store import NO_TRACE, Query, Stored
 
 __all__ = ["NotHere", "raw_only", "result", "search_query"]
@@ -96,19 +97,24 @@ def _span(item: Stored) -> dict[str, Any]:
 
 
 def _attribute(key: str, value: AnyValue) -> dict[str, Any]:
+    return {"key": key, "value": _value(value)}
+
+
+def _value(value: AnyValue) -> dict[str, Any]:
+    """OTLP's; lists and maps are stored as texts."""
     match value.WhichOneof("value"):
         case "string_value":
-            written: dict[str, Any] = {"stringValue": value.string_value}
+            return {"stringValue": value.string_value}
         case "bool_value":
-            written = {"boolValue": value.bool_value}
+            return {"boolValue": value.bool_value}
         case "int_value":
-            written = {"intValue": str(value.int_value)}
+            return {"intValue": str(value.int_value)}
         case "double_value":
             number = value.double_value
-            written = {"doubleValue": number if math.isfinite(number) else _word(number)}
-        case kind:
-            raise NotHere(f"an attribute of kind {kind} in /api/v3 ({key})")
-    return {"key": key, "value": written}
+            return {"doubleValue": number if math.isfinite(number) else _word(number)}
+        case "bytes_value":
+            return {"bytesValue": b64encode(value.bytes_value).decode()}
+    return {"stringValue": plain(value)}
 
 
 def _word(number: float) -> str:
