@@ -1,22 +1,17 @@
-"""Probes against real sockets: answers, traces by hand, and Prometheus' words."""
+"""Probes against real sockets: what users get, and Prometheus' words."""
 
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
 from chaosmesh_ext import probes
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable, Weakness
-from chaosmesh_ext.findings import registry
-from chaosmesh_ext.model import Span, Trace, Workload
-from chaosmesh_ext.probes import edges, expectations
 from chaosmesh_ext.run import current_run, reset_run
 
 PAGE = b"<html><body><h1>Shop</h1><h4>Book Details</h4><p>200 pages</p><h4>Book Reviews</h4><p>good</p></body></html>"
@@ -161,83 +156,6 @@ def test_body_section_says_whether_it_is_there(application):
     assert probes.body_section(f"{application.url}/", "Stars") is False
 
 
-# --- traces -----------------------------------------------------------------------------------------------------------
-
-
-def span(
-    number: int, start: float, duration: float, *, kind="CLIENT", parent="a", flags=(), status=200, **more
-) -> Span:
-    version = more.pop("version", "v1")
-    return Span(
-        trace_id=more.pop("trace", "1" * 32),
-        span_id=f"{number:016x}",
-        parent_id=parent,
-        kind=kind,
-        operation="call",
-        start=start,
-        duration=duration,
-        workload=Workload(more.pop("service", "reviews"), version),
-        peer=more.pop("peer", "ratings"),
-        method=more.pop("method", "GET"),
-        url=more.pop("url", "http://ratings:9080/ratings/0"),
-        status=status,
-        flags=frozenset(flags),
-    )
-
-
-def traces(*spans: Span) -> list[Trace]:
-    ids = dict.fromkeys(each.trace_id for each in spans)
-    return [Trace(trace_id, tuple(each for each in spans if each.trace_id == trace_id)) for trace_id in ids]
-
-
-def test_calls_are_found_by_workload_and_by_service():
-    found = traces(span(1, 2.0, 0.1), span(2, 1.0, 0.2, version="v2"), span(3, 0.0, 1.0, peer="details"))
-    assert [each.duration for each in edges.calls(found, "reviews", "ratings")] == [0.2, 0.1]
-    assert [each.duration for each in edges.calls(found, "reviews-v2", "ratings")] == [0.2]
-
-
-def test_no_call_is_no_data():
-    """Nothing seen is not "no retries"."""
-    with pytest.raises(Inconclusive, match="no data"):
-        edges.calls(traces(span(1, 0, 1)), "reviews", "details")
-    with pytest.raises(Inconclusive, match="no data"):
-        edges.most_retries([], "reviews", "ratings")
-
-
-def test_a_call_after_a_failed_one_is_a_retry():
-    failed = {"status": 503}
-    assert edges.most_retries(traces(span(1, 0, 1, **failed), span(2, 1.0, 1, **failed)), "reviews", "ratings") == 1
-
-
-def test_calls_that_are_no_retries():
-    """Two calls at once, two after a success, two of different requests, and two to different paths."""
-    failed = {"status": 503}
-    at_once = traces(span(1, 0, 1, **failed), span(2, 0.5, 1, **failed))
-    after_success = traces(span(1, 0, 1), span(2, 1.5, 1))
-    other_request = traces(span(1, 0, 1, **failed), span(2, 1.5, 1, trace="2" * 32))
-    other_path = traces(span(1, 0, 1, **failed), span(2, 1.5, 1, url="http://ratings:9080/health"))
-    for found in (at_once, after_success, other_request, other_path):
-        assert edges.most_retries(found, "reviews", "ratings") == 0
-
-
-def test_a_call_that_its_caller_gave_up_was_a_failure():
-    given_up = span(1, 0, 2.5, flags=("DI", "DC"), status=0)
-    assert (
-        edges.most_retries(traces(given_up, span(2, 2.51, 2.5, flags=("DI", "DC"), status=0)), "reviews", "ratings")
-        == 1
-    )
-
-
-def test_without_a_trace_store_a_probe_says_so():
-    with pytest.raises(Inconclusive, match="JAEGER_URL"):
-        probes.call_durations("reviews-v2", "ratings")
-
-
-def test_a_cell_and_a_lookback_together_are_refused():
-    with pytest.raises(InvalidInput, match="lookback"):
-        probes.call_flags("reviews-v2", "ratings", cell="1", lookback=60)
-
-
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 
@@ -275,90 +193,3 @@ def test_a_change_needs_both_ends(application):
 def test_a_change_looks_back(application, before):
     with pytest.raises(InvalidInput, match="before"):
         probes.metric_change("rising", before=before, prometheus_url=application.url)
-
-
-# --- findings ---------------------------------------------------------------------------------------------------------
-
-TIMEOUT = {
-    "rule": "timeout",
-    "source": "productpage",
-    "destination": "details",
-    "condition": "slow",
-    "value": 3.004,
-    "summary": "productpage gives up on details after 3.0 s",
-}
-
-
-def expected(**words) -> list[str]:
-    return expectations.unmet(expectations.parse([words]), [TIMEOUT])
-
-
-def test_an_expectation_is_met_by_a_finding():
-    assert expected(rule="timeout") == []
-    assert expected(rule="timeout", source="productpage", destination="details", value=3.0, within=0.05) == []
-
-
-def test_a_weakness_that_nobody_expected_is_told_beside_those_that_were():
-    """A list of what is known must not hide what is new."""
-    known = {**TIMEOUT, "rule": "missing-fallback", "severity": "warning", "summary": "the section is lost"}
-    new = {**known, "destination": "reviews", "severity": "critical", "summary": "the page is lost"}
-    wanted = expectations.parse([{"rule": "missing-fallback", "destination": known["destination"]}])
-    assert expectations.unmet(wanted, [known, new]) == ["the page is lost"]
-    assert expectations.unmet([], [known, TIMEOUT]) == ["the section is lost"]
-
-
-def test_an_unmet_expectation_says_what_was_found_instead():
-    (line,) = expected(rule="timeout", source="productpage", destination="details", value=2.5, within=0.05)
-    assert line.startswith("expected timeout productpage → details = 2.5 within 0.05 of it, found ")
-    assert line.endswith("productpage gives up on details after 3.0 s")
-    assert expected(rule="retry", source="productpage", destination="reviews") == [
-        "expected retry productpage → reviews, found timeout productpage → details"
-    ]
-    assert expectations.unmet(expectations.parse([{"rule": "retry"}]), []) == ["expected retry, found nothing"]
-
-
-def test_a_value_that_is_not_there_is_not_the_value():
-    wanted = expectations.parse([{"rule": "timeout", "value": 0}])
-    assert expectations.unmet(wanted, [{**TIMEOUT, "value": None}])
-
-
-@pytest.mark.parametrize(
-    ("item", "words"),
-    [
-        ({"source": "a"}, "rule"),
-        ({"rule": "timeout", "sorce": "a"}, "sorce"),
-        ({"rule": "timeout", "value": "3 s"}, "float"),
-        ({"rule": "timeout", "within": -1}, "within"),
-        ({"rule": "timeout", "within": float("nan")}, "within"),
-        ({"rule": "timeout", "within": float("inf")}, "within"),
-        ({"rule": "timeout", "value": float("nan")}, "value is nan, not a number"),
-        ({"rule": "nope"}, "no rule 'nope', but timeout, missing-timeout, retry, hedge, fallback, missing-fallback"),
-        ({"rule": "missing_timeout"}, "no rule 'missing_timeout'"),
-        ({"rule": "timeout", "severity": "grave"}, "severity"),
-        ({"rule": "timeout", "condition": "tired"}, "condition"),
-        ({"rule": "timeout", "who": "me"}, "who"),
-        ("timeout", "object"),
-    ],
-)
-def test_a_misspelt_expectation_is_refused(item, words):
-    """An expectation that can never be met, or always is, would say nothing."""
-    with pytest.raises(InvalidInput, match=words):
-        expectations.parse([item])
-
-
-def test_every_rule_of_a_finding_can_be_expected():
-    """What a rule calls its findings stands in its file as a text."""
-    files = Path(registry.__file__).parent.glob("*.py")
-    said = {
-        word
-        for file in files
-        for line in file.read_text().splitlines()
-        if re.match(r"\s*rule ?= ?", line)
-        for word in re.findall(r'"([a-z-]+)"', line)
-    }
-    assert said == set(registry.NAMES)
-
-
-def test_findings_refuses_its_input_before_it_waits_for_traces():
-    with pytest.raises(InvalidInput, match="sorce"):
-        probes.findings(expect=[{"rule": "timeout", "sorce": "a"}])
