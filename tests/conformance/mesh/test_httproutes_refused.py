@@ -148,3 +148,17 @@ def test_cors(mesh, seen):
         headers = {"origin": "http://a.com"}
         assert mesh.call("sleep-v1", "reviews:9080", headers=headers).status == 200
         seen("taken")
+
+
+@pytest.mark.differs("what has no effect the lab's control plane refuses, so that nothing is ignored in silence")
+@pytest.mark.parametrize("group", ["core", "gateway.networking.k8s.io"])
+def test_a_service_of_another_group(mesh, seen, group):
+    """A parent of kind Service and group {group}"""
+    spec = {"parentRefs": [to_service(group=group)], "rules": [rule(backendRefs=[])]}
+    if mesh.control_plane == "embedded":
+        assert "istiod ignores" in refused(mesh, "HTTPRoute", "refused", spec)
+        seen("refused")
+    else:
+        mesh.apply("HTTPRoute", "ignored", spec)
+        assert mesh.call("sleep-v1", "reviews:9080").status == 200
+        seen("taken, and ignored")

@@ -101,9 +101,19 @@ _RULE = fields(
     also=_rule,
 )
 
+_GROUPS = {"Gateway": GROUP, "Service": ""}
+
+
+def _group(field: str, value: Mapping[str, Any]) -> Iterator[Refusal]:
+    """A parent of another group is somebody else's to istiod, which takes no notice of it."""
+    kind, group = value.get("kind", "Gateway"), value.get("group", GROUP)
+    if _GROUPS.get(kind, group) != group:
+        yield invalid(f"{field}.group", f"istiod ignores a {kind} of group {group!r}: its group is {_GROUPS[kind]!r}")
+
+
 _PARENT = fields(
     {
-        "group": one_of(GROUP, "", elsewhere=["networking.istio.io"]),
+        "group": text,
         "kind": kind_here("Gateway", "Service"),
         "name": text,
         "namespace": label,
@@ -111,6 +121,7 @@ _PARENT = fields(
         "sectionName": dns_name,
     },
     required=["name"],
+    also=_group,
 )
 
 
