@@ -237,3 +237,9 @@ def test_behind_an_http_route_what_it_cannot_say_is_refused_and_nothing_is_writt
     with pytest.raises(errors.InvalidInput, match="use the EnvoyFilter carrier"):
         actions.inject_abort("catalog", 503, source="frontend-v1", carrier="virtualservice", url="/")
     assert connect().get("HTTPRoute", "default", "catalog")["metadata"] == before["metadata"]
+
+
+def test_what_istiod_says_against_an_http_route_rolls_the_change_back(http_route):
+    """The lab's control plane has no `retry`; a cluster with Gateway API's standard channel does not even keep it."""
+    with pytest.raises(errors.NotProven, match=r"does not take HTTPRoute default/catalog: spec.rules\[0\].retry"):
+        actions.set_retries("catalog", attempts=3, retry_on="503", url="/")

@@ -328,6 +328,7 @@ def test_ambient_callers_need_a_waypoint_and_then_only_it_sees_their_requests(cl
     cluster.refuses("the waypoint default/waypoint tells no callers apart")
     cluster.refuses("use carrier: virtualservice without source", SCOPE, carrier="virtualservice")
     cluster.allow(EVERYBODY, carrier="virtualservice")
+    cluster.allow(EVERYBODY, carrier="httproute")
 
 
 def test_a_pod_that_ztunnel_serves_is_ambient_whatever_its_namespace_says(cluster):
