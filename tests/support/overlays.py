@@ -6,10 +6,24 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from chaosmesh_ext.mesh import Destination, Place, Source
+from chaosmesh_ext.mesh import Destination, Edit, Fault, Place, Source, View, ledger
+from chaosmesh_ext.mesh.overlay import plan
+from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.model import Marker, Workload
 
-__all__ = ["EVERYBODY", "FAULTS", "RUN", "http_routes", "names", "place", "places", "source", "virtual_services"]
+__all__ = [
+    "EVERYBODY",
+    "FAULTS",
+    "RUN",
+    "http_routes",
+    "lay",
+    "lift",
+    "names",
+    "place",
+    "places",
+    "source",
+    "virtual_services",
+]
 
 RUN = "0badcafe"
 EVERYBODY: dict[str, Any] = {"source": None, "marker": None}
@@ -215,3 +229,19 @@ def places(namespace: str = "default", cell: str = "1", ports: tuple[int, ...] =
         st.sampled_from(matches),
         st.sampled_from(["", "", "v1"]),
     )
+
+
+def lay(owner: dict[str, Any], fault: Fault, where: Place, view: View | None = None) -> dict[str, Any]:
+    """OWNER with FAULT over it."""
+    (change,) = plan(fault, where, view or View(owner=owner))
+    assert isinstance(change, Edit)
+    return apply(owner, change.compute(owner))
+
+
+def lift(
+    obj: dict[str, Any], cell: str | None = None, run: str = RUN, **how: Any
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """OBJ without what RUN, or one CELL of it, has in it, and the conflicts that were told."""
+    undone = ledger.undo(obj, run, cell, **how)
+    assert not undone.delete
+    return apply(obj, undone.ops), undone.conflicts
