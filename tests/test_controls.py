@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 
 import pytest
 from bench import OURS, Bench, activity, guarded, probe, touched
@@ -166,6 +167,21 @@ def test_a_signal_ends_the_experiment_and_a_second_one_does_not_break_its_rollba
     assert not bench.exists("never")
     section = json.loads((bench.directory / "journal.json").read_text())["chaosmesh-ext"]
     assert (section["verdict"], section["exit_code"]) == ("aborted", 4)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_moment_before_a_pause_does_not_wait_for_its_end(bench, number):
+    """Python runs handlers between two steps of the main thread: without help, after the pause."""
+    began = time.monotonic()
+    _, journal, output = bench.run(
+        method=[activity("work", "late", number=number, ended=bench.path("never"), seconds=20)],
+        rollbacks=[activity("back", "touch", path=bench.path("back"))],
+        runtime={"rollbacks": {"strategy": "always"}},
+    )
+    assert not bench.exists("never"), output
+    assert bench.exists("back")
+    assert journal["chaosmesh-ext"]["verdict"] == "aborted"
+    assert time.monotonic() - began < 15
 
 
 def test_a_signal_in_the_rollbacks_of_a_whole_run_does_not_break_them(bench):

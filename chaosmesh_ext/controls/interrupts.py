@@ -13,6 +13,8 @@ import time
 from types import FrameType
 from typing import Any, Final
 
+from chaosmesh_ext.controls.waking import Waking
+
 __all__ = ["Interrupts"]
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -37,6 +39,7 @@ class Interrupts:
         self._ours = False
         self._repeat: threading.Timer | None = None
         self._before: dict[signal.Signals, Any] = {}
+        self._waking = Waking()
 
     def install(self) -> None:
         """Take the signals over. Those that are ignored (nohup) stay ignored; elsewhere than in the main thread
@@ -47,12 +50,14 @@ class Interrupts:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
+        self._waking.start(self._before)
 
     def restore(self) -> None:
         """Give the signals back."""
         self.defer()
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._waking.stop()
         self._before = {}
 
     def allow(self) -> None:
@@ -76,6 +81,7 @@ class Interrupts:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        self._waking.handled()
         name = signal.Signals(number).name
         ours = self._ours
         if self._ours and number == signal.SIGTERM:

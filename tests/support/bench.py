@@ -32,6 +32,16 @@ def raising(error, words):
     from chaosmesh_ext import errors
     raise getattr(errors, error)(words)
 
+def late(number, ended, seconds):
+    # as a signal that comes in the moment before the pause: it is there, and no handler in Python runs
+    import signal, threading
+    def send():
+        time.sleep(0.3)
+        signal.pthread_kill(threading.get_ident(), number)
+    threading.Thread(target=send).start()
+    time.sleep(seconds)
+    pathlib.Path(ended).write_text("x")
+
 def wait(begun, ended, seconds):
     pathlib.Path(begun).write_text("x")
     time.sleep(seconds)
