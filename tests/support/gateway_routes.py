@@ -38,8 +38,14 @@ def rule(*matches: dict[str, Any], tag: str = "", **fields: Any) -> dict[str, An
 
 
 def attach(
-    mesh: Mesh, *rules: dict[str, Any], name: str = "route", namespace: str = "default", parent: Any = None, **spec: Any
+    mesh: Mesh,
+    *rules: dict[str, Any],
+    name: str = "route",
+    namespace: str = "default",
+    parent: Any = None,
+    wait: bool = True,
+    **spec: Any,
 ) -> Any:
-    """Write an HTTPRoute of RULES for PARENT, the Service reviews where none is given."""
+    """Write an HTTPRoute of RULES for PARENT, the Service reviews where none is given; WAIT until Envoys have it."""
     parents = [parent or to_service()]
-    return mesh.apply("HTTPRoute", name, {"parentRefs": parents, "rules": list(rules), **spec}, namespace)
+    return mesh.apply("HTTPRoute", name, {"parentRefs": parents, "rules": list(rules), **spec}, namespace, wait=wait)

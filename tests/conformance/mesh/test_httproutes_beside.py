@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import abort, http_abort, http_fault, marked, marker
+from echo_mesh import abort, http_abort, http_fault, marked, marker, until
 from gateway_routes import TAG, attach, backend, rule, to_service
 
 HOST = "reviews:9080"
@@ -128,3 +128,25 @@ def test_a_backend_that_no_sidecar_imports(mesh, guest, seen):
     reply = mesh.call("sleep-v1", HOST)
     assert (reply.status, reply.json["name"].startswith("guest")) == (200, True)
     seen(f"{reply.status}: it is reached")
+
+
+def test_what_envoy_refuses(mesh, seen):
+    """A RegularExpression that is none, which Envoy refuses: what was before stays in force until it is mended"""
+    bad = {"path": {"type": "RegularExpression", "value": "/a("}}
+    good = {"path": {"type": "PathPrefix", "value": "/"}}
+    attach(mesh, rule(good, tag="before"))
+    found = [mesh.call("sleep-v1", HOST).headers.get(TAG)]
+    before = refusals(mesh)
+    attach(mesh, rule(bad, tag="after"), wait=False)
+    until(lambda: refusals(mesh) > before, "Envoy refuses it")
+    found.append(mesh.call("sleep-v1", HOST).headers.get(TAG))
+    attach(mesh, rule(good, tag="mended"))
+    found.append(mesh.call("sleep-v1", HOST).headers.get(TAG))
+    assert found == ["before", "before", "mended"]
+    seen(", ".join(found))
+
+
+def refusals(mesh):
+    """How many route configurations for the port the Envoy of sleep has refused."""
+    stats = mesh.stats("sleep-v1", "/stats?filter=rds.9080.update_rejected")
+    return sum(int(line.rpartition(":")[2]) for line in stats.splitlines() if line.strip())
