@@ -93,7 +93,7 @@ def _add(groups: list[_Merged], exported: frozenset[str], obj: Obj) -> None:
     """Merge OBJ into the groups whose reach it has, or more; else it stands alone, and the last one counts.
 
     One with a selector and one without are merged as well, where they are exported alike: the younger is then for
-    whom the older is for, as in istiod.
+    whom the older is for, as in istiod (whose proxies get the clusters of that without endpoints, and wait for ever).
     """
     apart = True
     for one in groups:
