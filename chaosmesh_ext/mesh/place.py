@@ -155,9 +155,8 @@ class Source(msgspec.Struct, frozen=True):
 class Destination(msgspec.Struct, frozen=True):
     """The host that is called. host: its whole name. ports: all of the host's; port: the one that is meant. selector:
     the labels of the pods behind it, those of the subset that is meant among them; empty for a host outside. target:
-    the port at these pods, by its number or its name; 0 where it is the same. target:
-    the port at these pods, by its number or its name; 0 where it is the same. protocol:
-    what the port is declared to speak, in Istio's words, e.g. ``http`` or ``grpc``; empty where Istio finds out itself.
+    the port at these pods, by its number or its name; 0 where it is the same. protocol: what the port is declared to
+    speak, in Istio's words, e.g. ``http`` or ``grpc``; empty where Istio finds out itself.
     """
 
     host: str
@@ -166,7 +165,6 @@ class Destination(msgspec.Struct, frozen=True):
     port: int
     ports: tuple[int, ...]
     selector: Mapping[str, str] = {}
-    target: int | str = 0
     target: int | str = 0
     protocol: str = ""
 

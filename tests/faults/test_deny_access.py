@@ -41,7 +41,9 @@ def test_it_stands_beside_the_pods_that_enforce_it():
 
 def server(port: int, namespace: str = "shop", **labels: str) -> dict:
     meta = {"name": f"details-{port}", "namespace": namespace, "labels": {"app": "details", **labels}}
-    containers = [{"name": "app", "ports": [{"name": "admin", "containerPort": 1}, {"name": "web", "containerPort": port}]}]
+    containers = [
+        {"name": "app", "ports": [{"name": "admin", "containerPort": 1}, {"name": "web", "containerPort": port}]}
+    ]
     return {"kind": "Pod", "metadata": meta, "spec": {"containers": containers}}
 
 
