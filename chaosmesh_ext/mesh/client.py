@@ -33,13 +33,18 @@ class Client(Connection):
     def list(self, kind: str, namespace: str = "", *, labels: str = "") -> list[Obj]:
         """All objects of KIND, of one NAMESPACE or of all; LABELS is a label selector.
 
-        A kind that the cluster does not serve has no objects. Raises Unreachable where a kind that it serves is not
-        found: somebody between us and the server may have said so, and nothing must be overlooked for that.
+        A kind that the cluster does not serve has no objects, for an account without permission too, to whom it would
+        say Forbidden. Raises Unreachable where a kind that it serves is not found: somebody between us and the server
+        may have said so, and nothing must be overlooked for that.
         """
         query = [("labelSelector", labels)] if labels else []
         what = f"{kind}s of {namespace or 'all namespaces'}"
         try:
             answer = self._call("GET", path(kind, namespace), what, query=query)
+        except errors.Forbidden:
+            if not self.serves(kind, afresh=True):
+                return []
+            raise
         except errors.NotFound as error:
             if not self.serves(kind):
                 return []

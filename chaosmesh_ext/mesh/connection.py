@@ -111,11 +111,16 @@ class Connection:
         """What the server says of its own version."""
         return self._call("GET", "/version", "its version")
 
-    def serves(self, kind: str) -> bool:
-        """Whether the cluster serves KIND: what every API server has, and what it says of the kind's group."""
+    def serves(self, kind: str, *, afresh: bool = False) -> bool:
+        """Whether the cluster serves KIND: what every API server has, and what it says of the kind's group.
+
+        AFRESH: it is asked again, for a kind may come to be served later.
+        """
         where = KINDS[kind]
         if where.group in _EVERYWHERE:
             return True
+        if afresh:
+            self._served.pop(where.api_version, None)
         if where.api_version not in self._served:
             try:
                 found = self._call("GET", f"/apis/{where.api_version}", f"what it serves of {where.api_version}")

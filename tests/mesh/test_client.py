@@ -70,6 +70,35 @@ def test_a_kind_that_is_not_served_has_no_objects(client):
     assert not client.serves("Rollout")
 
 
+@pytest.mark.parametrize(("kind", "served"), [("Rollout", False), ("HTTPRoute", True)])
+def test_who_may_not_list_a_kind_hears_so_only_where_it_is_served(client, kind, served, monkeypatch):
+    """RBAC answers first: a cluster without Gateway API says 403 of its kinds, and there is nothing to overlook."""
+    call = Client._call
+
+    def forbidden(self, method, where, what, **named):
+        if what.startswith(f"{kind}s of"):
+            raise errors.Forbidden(f"GET {what}: 403", status=403, reason="Forbidden")
+        return call(self, method, where, what, **named)
+
+    monkeypatch.setattr(Client, "_call", forbidden)
+    if not served:
+        assert client.list(kind) == []
+        return
+    with pytest.raises(errors.Forbidden):
+        client.list(kind)
+
+
+def test_a_dry_run_says_what_would_be_and_changes_nothing(client, make):
+    created = client.create(make.virtual_service())
+    label = [{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]
+    version = created["metadata"]["resourceVersion"]
+    tried = client.json_patch("VirtualService", "default", "details", label, version=version, dry_run=True)
+    assert tried["metadata"]["labels"] == {"a": "b"}
+    assert client.get("VirtualService", "default", "details") == created
+    with pytest.raises(errors.Conflict):
+        client.json_patch("VirtualService", "default", "details", label, version="1", dry_run=True)
+
+
 @pytest.mark.parametrize("kind", ["Lease", "VirtualService", "EnvoyFilter"])
 def test_a_list_of_what_is_served_that_is_not_found_is_not_taken_for_nothing(client, kind, monkeypatch):
     """Whoever undoes a run would leave what it did not see."""

@@ -48,6 +48,14 @@ def test_the_runners_role_is_enough_for_all_that_a_run_does(cluster, janitor, ca
     assert clean(cluster.admin)
 
 
+def test_a_kind_that_the_cluster_does_not_serve_is_missed_by_nobody(cluster, janitor):
+    """To whoever has no permission it is 403, as if there were some."""
+    client, _ = cluster.account("chaosmesh-janitor", SYSTEM)
+    with pytest.raises(errors.Forbidden):
+        client._call("GET", "/apis/argoproj.io/v1alpha1/rollouts", "Rollouts")
+    assert client.list("Rollout") == []
+
+
 def test_the_runners_role_is_enough_to_recover_what_others_left(cluster, caplog):
     client, _ = cluster.account("chaosmesh-runner")
     fault(cluster.admin)
