@@ -179,6 +179,16 @@ def test_a_virtual_services_destination(mesh, seen):
     seen(f"details is answered by {name}; reviews itself 502")
 
 
+def test_a_virtual_service_written_later(mesh, seen):
+    """A VirtualService that is written after the Sidecar leads to what is not imported"""
+    sidecar(mesh, ["./details.default.svc.cluster.local"], labels=SLEEP)
+    reached(mesh, "200 502 502 502")
+    mesh.route("details", {"route": [{"destination": {"host": "reviews"}}]})
+    reply = mesh.call("sleep-v1", f"details:{PORT}")
+    assert reply.status == 200
+    seen(f"details is answered by {reply.json['name'].partition('-')[0]}")
+
+
 def test_a_virtual_service_that_is_not_imported(mesh, seen, guest):
     """A VirtualService in a namespace that is not imported has no effect"""
     spec = {"hosts": ["details.default.svc.cluster.local"]}

@@ -143,7 +143,7 @@ class EmbeddedControlPlane:
     def _flush(self) -> None:
         changed, self._changed = self._changed, []
         self._snapshot = self._inventory.snapshot()
-        kinds = affected(obj["kind"] for obj in changed)
+        kinds = affected((obj["kind"] for obj in changed), narrowed=bool(self._snapshot.sidecars))
         causes = [obj for obj in changed if obj["kind"] in KINDS]
         for connection in self._server:
             for kind in kinds:

@@ -27,6 +27,7 @@ Resources = dict[str, Encoded]
 _NAME = {CDS: "name", EDS: "cluster_name", LDS: "name", RDS: "name"}
 _AFFECTED = {
     "VirtualService": (RDS,),
+    "HTTPRoute": (RDS,),
     "EnvoyFilter": (LDS, RDS),
     "DestinationRule": (CDS, EDS),
     "Gateway": (LDS, RDS),
@@ -36,9 +37,18 @@ _AFFECTED = {
 }
 
 
-def affected(kinds: Iterable[str]) -> tuple[str, ...]:
-    """The types of resources that may change when objects of KINDS do; Pods and Services may change all."""
-    touched = {kind for name in kinds for kind in _AFFECTED.get(name, KINDS)}
+_ROUTES = ("VirtualService", "HTTPRoute")
+
+
+def affected(kinds: Iterable[str], *, narrowed: bool = False) -> tuple[str, ...]:
+    """The types of resources that may change when objects of KINDS do; Pods and Services may change all.
+
+    narrowed: there are Sidecars; a proxy then knows those clusters, too, that its routes lead to.
+    """
+    found = set(kinds)
+    touched = {kind for name in found for kind in _AFFECTED.get(name, KINDS)}
+    if narrowed and found.intersection(_ROUTES):
+        touched |= {CDS, EDS}
     return tuple(kind for kind in KINDS if kind in touched)
 
 
