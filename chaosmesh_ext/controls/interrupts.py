@@ -10,6 +10,7 @@ import os
 import signal
 import threading
 import time
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Final
 
@@ -37,7 +38,8 @@ class Interrupts:
         self._pending: int | None = None
         self._raised = 0.0
         self._ours = False
-        self._repeat: threading.Timer | None = None
+        self._repeats: SimpleQueue[tuple[int, bool, int] | None] = SimpleQueue()
+        self._turn = 0
         self._before: dict[signal.Signals, Any] = {}
         self._waking = Waking()
 
@@ -50,7 +52,9 @@ class Interrupts:
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._handle)
-        self._waking.start(self._before)
+        if self._before:
+            threading.Thread(target=self._repeat, name="chaosmesh-signals", daemon=True).start()
+            self._waking.start(self._before)
 
     def restore(self) -> None:
         """Give the signals back."""
@@ -58,6 +62,8 @@ class Interrupts:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._waking.stop()
+        if self._before:
+            self._repeats.put(None)
         self._before = {}
 
     def allow(self) -> None:
@@ -70,9 +76,7 @@ class Interrupts:
     def defer(self) -> None:
         """From here on a signal only waits for the next `allow`."""
         self._open = False
-        if self._repeat is not None:
-            self._repeat.cancel()
-            self._repeat = None
+        self._turn += 1
 
     def stop(self) -> None:
         """End what runs as a SIGTERM would, from another thread; where signals were not taken over, nothing."""
@@ -97,16 +101,18 @@ class Interrupts:
 
     def _raise(self, number: int, *, ours: bool = False) -> None:
         self._raised = time.monotonic()
-        # Python activities swallow it, and Chaos Toolkit would then go on, with the pause after the activity first
-        self._repeat = threading.Timer(_AGAIN + 0.1, self._again, (number, ours))
-        self._repeat.daemon = True
-        self._repeat.start()
+        # Python activities swallow it, and Chaos Toolkit would then go on, with the pause after the activity first. No
+        # Timer: a handler may have interrupted the start of a thread, and its own would wait for that one's lock
+        self._repeats.put((number, ours, self._turn))
         if number == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(_ROLL_BACK)
 
-    def _again(self, number: int, ours: bool) -> None:
-        """Nothing ended because of the signal NUMBER: send it once more; OURS: it was `stop`."""
-        if self._open and number in self._before:
-            self._ours = ours
-            signal.pthread_kill(threading.main_thread().ident or 0, number)
+    def _repeat(self) -> None:
+        """Send a signal once more when nothing ended because of it."""
+        while (one := self._repeats.get()) is not None:
+            number, ours, turn = one
+            time.sleep(_AGAIN + 0.1)
+            if turn == self._turn and self._open and number in self._before:
+                self._ours = ours
+                signal.pthread_kill(threading.main_thread().ident or 0, number)
