@@ -22,10 +22,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "field": {"destination": "reviews", "requests": "all", "percentage": 100, "carrier": "virtualservice"},
     "way": {"func": "set_timeout", "destination": "reviews", "source": "productpage-v1", "timeout": 2, "prove": False},
     "policy": {"func": "deny_access", "destination": "details", "prove": False},
+    "rule": {"func": "set_timeout", "destination": "ratings", "timeout": 2, "prove": False},
 }
 """By what carries the fault, a delay where nothing else is said: an object of ours (two kinds), a route in the owner's
-object, fields of it. Two that this mesh cannot show, so that they are not proven: a route that does something else, a
-policy of another kind of object.
+object, fields of it. Three that this mesh cannot show, so that they are not proven: a route that does something else, a
+policy of another kind of object, a rule in the owner's HTTPRoute.
 """
 
 

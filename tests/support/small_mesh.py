@@ -19,6 +19,7 @@ import loops
 from aiohttp import web
 from allowed import as_lab, caller
 from numbered_api import NumberedApi
+from sorts import http_route
 
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 
@@ -63,7 +64,7 @@ def _to(host: str, weight: int = 100, **rest: Any) -> dict[str, Any]:
 
 
 def _owners() -> list[dict[str, Any]]:
-    """What is there before any run: productpage-v1 calls details, whose routes nobody owns, and reviews."""
+    """What is there before any run: productpage-v1 calls details, whose routes nobody owns, reviews, and ratings."""
     service = {"selector": {"app": "x"}, "ports": [{"name": "http", "port": 9080}]}
     routes = [
         {
@@ -82,7 +83,8 @@ def _owners() -> list[dict[str, Any]]:
         *as_lab(),
         caller("productpage-v1-x", _LABELS),
         caller("called-x", {"app": "x"}),
-        *(_obj("Service", "v1", name, spec=service) for name in ("productpage", "details", "reviews")),
+        *(_obj("Service", "v1", name, spec=service) for name in ("productpage", "details", "reviews", "ratings")),
+        http_route("ratings"),
         _obj(
             "Deployment",
             "apps/v1",
