@@ -184,23 +184,6 @@ def test_a_signal_in_the_moment_before_a_pause_does_not_wait_for_its_end(bench, 
     assert time.monotonic() - began < 15
 
 
-def test_a_signal_that_interrupts_the_start_of_a_thread_ends_the_experiment_too(bench):
-    """The handler must not wait for a lock that the interrupted code holds: it would wait for ever."""
-    process = bench.start(
-        method=[activity("work", "starting", begun=bench.path("begun"), ended=bench.path("never"), seconds=15)],
-        rollbacks=[activity("back", "touch", path=bench.path("back"))],
-        runtime={"rollbacks": {"strategy": "always"}},
-    )
-    bench.until("begun", process)
-    process.send_signal(signal.SIGINT)
-    try:
-        output, _ = process.communicate(timeout=20)
-    finally:
-        process.kill()
-    assert bench.exists("back"), output
-    assert not bench.exists("never")
-
-
 def test_a_signal_in_the_rollbacks_of_a_whole_run_does_not_break_them(bench):
     process = bench.start(
         method=[probe("a", 1, 1)],

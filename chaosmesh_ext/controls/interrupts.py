@@ -102,7 +102,7 @@ class Interrupts:
     def _raise(self, number: int, *, ours: bool = False) -> None:
         self._raised = time.monotonic()
         # Python activities swallow it, and Chaos Toolkit would then go on, with the pause after the activity first. No
-        # Timer: a handler may have interrupted the start of a thread, and its own would wait for that one's lock
+        # Timer: a handler starts no threads, for it may have interrupted the start of one
         self._repeats.put((number, ours, self._turn))
         if number == signal.SIGINT:
             raise KeyboardInterrupt

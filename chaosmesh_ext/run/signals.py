@@ -26,8 +26,8 @@ _PATIENCE: Final = 20.0
 class Signals:
     """Stands in front of the handlers that are there: removes the faults, then lets them do what they did.
 
-    A handler may have interrupted anything, and takes no lock that is not its own: the thread that removes waits from
-    the start, since starting one takes a lock of Python's, which the interrupted code may hold.
+    A handler may have interrupted anything: the thread that removes waits from the start, since a new one waits for a
+    lock of Python's, which the interrupted code holds while it starts a thread itself.
     """
 
     def __init__(self, remove: Callable[[], None]) -> None:

@@ -39,7 +39,7 @@ def test_faults_go_before_the_handler_that_was_there(before: list[int]) -> None:
 
 
 def test_a_signal_in_the_start_of_a_thread_does_not_wait_for_that(before: list[int]) -> None:
-    """Else the faults would stay in for ever, in the hands of a process that lives."""
+    """Else the faults stay in for as long as the handler has patience, 20 s."""
     removed = threading.Event()
     signals = Signals(lambda: (threading.current_thread(), removed.set())[0])
     signals.install()

@@ -42,12 +42,6 @@ def late(number, ended, seconds):
     time.sleep(seconds)
     pathlib.Path(ended).write_text("x")
 
-def starting(begun, ended, seconds):
-    # as a signal that comes while a thread is started
-    import threading
-    with threading._active_limbo_lock:
-        wait(begun, ended, seconds)
-
 def wait(begun, ended, seconds):
     pathlib.Path(begun).write_text("x")
     time.sleep(seconds)
