@@ -203,7 +203,8 @@ class _Overlay:
                     pass  # whether they overlap, no match can say: they may
                 raise InvalidInput(
                     f"{what}: the rule {name} of this run takes these requests before another could: recover it first, "
-                    "or inject it for its own requests only (requests: marked)"
+                    "inject it for its own requests only (requests: marked), or, for retries and a timeout at once, "
+                    "give set_retries the timeout"
                 )
 
 

@@ -73,11 +73,14 @@ def test_retries_take_the_owners_place():
 
 def test_retries_and_a_timeout_for_the_same_calls_are_one_change():
     """Of two routes for the same requests Istio takes the first: both must be in one."""
-    both = Retries(3, "5xx", 0.25, timeout=2)
+    both, both_of_a_rule = Retries(3, "5xx", 0.25, timeout=2), Retries(3, "503", 0.25, timeout=2)
     words = {"attempts": 3, "retryOn": "5xx", "perTryTimeout": "0.25s"}
     assert both.for_route(ROUTE, place()) == {**ROUTE, "retries": words, "timeout": "2s"}
     assert "timeout" not in Retries(3, timeout=0).for_route(ROUTE, place())
     assert Retries(3).for_route(ROUTE, place())["timeout"] == ROUTE["timeout"]
+    rule = both_of_a_rule.for_rule({"matches": [], "timeouts": {"request": "9s"}}, place())
+    assert rule["timeouts"] == {"request": "2s", "backendRequest": "250ms"}
+    assert rule["retry"] == {"attempts": 3, "codes": [503]}
     assert both.shows_in(*trace(arrivals=2))
     assert both.shows_in(*trace(flags=["UT"], status=504, duration=2.01))
     assert not both.shows_in(*trace(flags=["UT"], status=504, duration=0.5)), "another timeout's"
