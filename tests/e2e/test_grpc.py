@@ -14,6 +14,7 @@ from chaosmesh_ext import actions, probes
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.run import current_run, reset_run, runs
 
+EXPERIMENT = "checkout-grpc"
 TOPOLOGY = EXPERIMENTS / "topologies" / "grpc.yaml"
 
 
@@ -43,7 +44,7 @@ def stands_in(*, marked: bool = True) -> bool:
 
 
 def test_the_experiment_gives_its_answer_and_leaves_nothing(mesh, tmp_path):
-    done = mesh.chaos("mesh", "run", str(EXPERIMENTS / "checkout-grpc.yaml"), cwd=tmp_path)
+    done = mesh.chaos("mesh", "run", str(EXPERIMENTS / f"{EXPERIMENT}.yaml"), cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert runs(connect()) == []
     found = json.loads((tmp_path / "reports" / "runs" / "latest" / "findings.json").read_text())["findings"]
