@@ -7,6 +7,7 @@ and nothing new came for a while.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -116,7 +117,8 @@ def gather(
     in all; by default 10 s and twice the delay, since a caller may try a slow call again. clock: seconds since the
     epoch, the clock of `Answer.started`.
 
-    A trace that holds everything expected, and in which nobody gave up or failed, is not waited for any longer.
+    A trace that holds everything expected, and in which nobody gave up or failed, is not waited for any longer. One
+    that ended long ago is quiet already: what came within the last QUIET seconds ended no earlier than FLUSH before.
     Raises Unreachable when the store does not answer.
     """
     delay = injected.delay if injected else 0.0
@@ -135,7 +137,9 @@ def gather(
                 reasons[trace_id] = "the trace store has no span of it"
                 continue
             before = traces.get(trace_id)
-            if before is None or len(before.spans) != len(trace.spans):
+            if before is None:
+                changed[trace_id], pause = min(now, _ended(trace, answer) + flush), _FIRST_PAUSE
+            elif len(before.spans) != len(trace.spans):
                 changed[trace_id], pause = now, _FIRST_PAUSE
             traces[trace_id] = trace
             reason = missing(trace, answer, now, injected=injected, expected=expected, flush=flush)
@@ -195,6 +199,17 @@ def missing(
                 if _failed(last) and now < last.end + offset + min(last.duration, delay) + flush:
                     return f"{edge.source}, which nobody waits for any more, may be calling {edge.destination} again"
     return ""
+
+
+def _ended(trace: Trace, answer: Answer) -> float:
+    """When the last of TRACE's spans that are known ended, or its request, on our clock as in `missing`; infinite where
+    that cannot be told.
+    """
+    starts = [span.start for span in trace.roots if span.kind == "SERVER"]
+    if not starts:
+        return math.inf
+    offset = answer.started - min(starts)
+    return max(answer.started + answer.duration, max(span.end for span in trace.spans) + offset)
 
 
 def calls_of(trace: Trace) -> dict[str, list[Span]]:

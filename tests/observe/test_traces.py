@@ -77,12 +77,13 @@ def replaced(spans: list[Span], **new: Span) -> list[Span]:
     return [new.pop(s.span_id) if s.span_id in new else s for s in spans] + list(new.values())
 
 
-def wait(*spans: Span, injected: Injected | None = None, expected: Expected | None = EXPECTED, **more):
+def wait(*spans: Span, injected: Injected | None = None, expected: Expected | None = EXPECTED, later=0.0, **more):
     clock = Clock()
+    clock.now += later
     found = gather(
         Growing(clock, *spans), [ANSWER], injected=injected, expected=expected, clock=clock, sleep=clock.sleep, **more
     )
-    return found, clock.now - 100
+    return found, clock.now - 100 - later
 
 
 def test_the_control_says_what_to_expect():
@@ -104,6 +105,19 @@ def test_without_a_control_a_trace_must_have_been_quiet():
     found, took = wait(*healthy(), expected=None, quiet=0.5)
     assert not found.incomplete
     assert 0.5 <= took < 0.9
+
+
+@pytest.mark.parametrize(("later", "waits"), [(1.5, True), (2.1, False)])
+def test_what_ended_long_ago_is_quiet_already(later, waits):
+    """Every probe reads all traces of its cell again: a second for each would be most of what an experiment takes."""
+    _, took = wait(*healthy(), expected=None, later=later, flush=1.0, quiet=1.0)
+    assert (took > 0.4) is waits
+
+
+def test_a_long_trace_is_quiet_by_its_last_span_and_not_by_its_answer():
+    late = span("b", "gc", RATINGS, 0, 9)
+    _, took = wait(*healthy(), late, expected=None, later=9.1)
+    assert took > 0.9
 
 
 def test_what_an_abandoned_caller_leaves_behind_is_waited_for():
