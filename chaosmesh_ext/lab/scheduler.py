@@ -11,6 +11,7 @@ from typing import Any
 from chaosmesh_ext.errors import ChaosMeshError
 from chaosmesh_ext.lab.kube.api import Kube, Obj
 from chaosmesh_ext.lab.nodes import ready
+from chaosmesh_ext.lab.stand_in import is_mirror
 
 __all__ = ["Scheduler", "choose", "why_not"]
 
@@ -174,8 +175,12 @@ class Scheduler:
             _LOG.exception("Node %s could not be made ready", node["metadata"]["name"])
 
     async def _forget(self, name: str) -> None:
-        """Delete the Pods of a Node that is gone, as Kubernetes' Pod collector does, only sooner."""
-        for pod in [pod for pod in self._bound.values() if pod["spec"]["nodeName"] == name]:
+        """Delete the Pods of a Node that is gone, as Kubernetes' Pod collector does, only sooner.
+
+        What the Node ran by itself stays: the lab's control plane does.
+        """
+        lost = [pod for pod in self._bound.values() if pod["spec"]["nodeName"] == name and not is_mirror(pod)]
+        for pod in lost:
             meta = pod["metadata"]
             try:
                 await self._kube.delete("Pod", meta["namespace"], meta["name"], grace=0, uid=meta["uid"])
