@@ -74,7 +74,8 @@ def http_routes(
 ) -> tuple[Obj, ...]:
     """The HTTPRoutes that are bound to SERVICE and its PORT for callers in NAMESPACE.
 
-    Those in the service's own namespace are for every caller; those elsewhere for the callers of their own namespace,
+    A parent is a Service only where its group is the empty one: istiod ignores it where the group is left out, which is
+    Gateway API's own. Those in the service's own namespace are for every caller; those elsewhere for the callers of their own namespace,
     who then meet no others (istiod makes a VirtualService of them that is private to it).
     """
     found: dict[str, list[Obj]] = {}
@@ -83,8 +84,8 @@ def http_routes(
         if own not in (service_namespace, namespace):
             continue
         for parent in route.get("spec", {}).get("parentRefs", []):
-            target = (parent.get("kind"), parent.get("name"), parent.get("namespace", own))
-            if target == ("Service", service, service_namespace) and parent.get("port", port) in (port, 0):
+            target = (parent.get("group"), parent.get("kind"), parent.get("name"), parent.get("namespace", own))
+            if target == ("", "Service", service, service_namespace) and parent.get("port", port) in (port, 0):
                 found.setdefault(own, []).append(route)
                 break
     return tuple(found.get(namespace) or found.get(service_namespace) or ())

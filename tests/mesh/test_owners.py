@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import pytest
+
 from chaosmesh_ext.mesh.owners import http_routes, owner
 
 HOST = "details.default.svc.cluster.local"
@@ -70,3 +72,14 @@ def test_of_two_that_were_made_in_one_second_the_first_by_name_rules_as_in_istio
     for obj in (early, late):
         obj["metadata"]["creationTimestamp"] = "2024-01-01T00:00:00Z"
     assert name(owner([late, early], HOST, "default")) == "a"
+
+
+@pytest.mark.parametrize("group", [None, "core", "gateway.networking.k8s.io"])
+def test_a_parent_of_another_group_is_no_service(group):
+    """As istiod has it, which ignores such a route: nobody owns the service then."""
+    mine = {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute"}
+    parent = {"kind": "Service", "name": "details"} | ({} if group is None else {"group": group})
+    route = {**mine, "metadata": {"namespace": "default", "name": "r"}, "spec": {"parentRefs": [parent]}}
+    assert http_routes([route], "details", "default", "default") == ()
+    parent["group"] = ""
+    assert http_routes([route], "details", "default", "default") == (route,)
