@@ -136,7 +136,12 @@ class Requests:
             begun = self._begun.get(cell.id, [])
             service = cell.place.destination.service
             fault = cell.fault.facts(service, cell.place.sources, cell.place.subset, "")
-            looked_at = [Answer(one.trace_id, "", one.started, 0.0, 0) for one in begun[-_LOOKED_AT:]]
+            unheard = _unheard(cell)
+            looked_at = [
+                Answer(one.trace_id, "", one.started, 0.0, 0)
+                for one in begun[-_LOOKED_AT:]
+                if one.trace_id not in unheard
+            ]
             timeout = _at_most(10.0 + 2 * fault.delay, end)
             seen = gather(store, looked_at, injected=fault, expected=expected, timeout=timeout)
             whole = {one: trace for one, trace in seen.traces.items() if one not in seen.incomplete}
@@ -154,6 +159,13 @@ class Requests:
         if self.traces is None:
             self.traces = store_of(self._settings())
         return self.traces
+
+
+def _unheard(cell: Growing) -> set[str]:
+    """The traces of requests that ended before HTTP began: a handshake that is refused is in no trace."""
+    if not getattr(cell.fault, "plain", False):
+        return set()
+    return {answer.trace_id for answer in cell.answers if answer.status == 0}
 
 
 def _at_most(seconds: float, end: float) -> float:
