@@ -75,8 +75,8 @@ def http_routes(
     """The HTTPRoutes that are bound to SERVICE and its PORT for callers in NAMESPACE.
 
     A parent is a Service only where its group is the empty one: istiod ignores it where the group is left out, which is
-    Gateway API's own. Those in the service's own namespace are for every caller; those elsewhere for the callers of their own namespace,
-    who then meet no others (istiod makes a VirtualService of them that is private to it).
+    Gateway API's own. Those in the service's own namespace are for every caller; those elsewhere for the callers of
+    their own namespace, who then meet no others (istiod makes a VirtualService of them that is private to it).
     """
     found: dict[str, list[Obj]] = {}
     for route in routes:
