@@ -129,7 +129,7 @@ class AnswerProver:
     def _in_a_row(self, wanted: Callable[[Answer], bool], began: float, what: str) -> list[Answer]:
         """Ask until `IN_A_ROW` answers one after the other are WANTED: all of them. Raises NotProven, saying WHAT."""
         answers: list[Answer] = []
-        pauses = pace(_SLOWEST)
+        pauses = pace(lambda: _SLOWEST)
         row = 0
         while row < IN_A_ROW:
             if self._stopped():

@@ -56,7 +56,7 @@ def answered(
     errand = msgspec.structs.replace(errand, headers={**errand.headers, **case.headers})
     end = time.time() + timeout
     row, last = 0, "not seen"
-    pauses = pace(_SLOWEST)
+    pauses = pace(lambda: _SLOWEST)
     while row < IN_A_ROW:
         if stopped():
             raise NotProven("the run was stopped before the proof was complete")

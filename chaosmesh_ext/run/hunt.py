@@ -80,12 +80,22 @@ class Hunt:
             and not self._shows(trace)
         ]
 
+    @property
+    def reach(self) -> float:
+        """The share of the requests so far that led to a watched call, as far as their traces came: above 0, at most 1.
+
+        Other versions of a caller may have got the rest.
+        """
+        told = [self.traces[answer.trace_id] for answer in self._done if answer.trace_id in self.traces]
+        return (sum(bool(self._watched.calls(trace)) for trace in told) + 1) / (len(told) + 1)
+
     def rounds(
-        self, deadline: float, slowest: float, *, spare: int, stopped: Callable[[], bool] = lambda: False
+        self, deadline: float, slowest: Callable[[], float], *, spare: int, stopped: Callable[[], bool] = lambda: False
     ) -> Iterator[None]:
         """Send until DEADLINE, then wait for what is under way and its traces; one look at it all after the other.
 
-        SPARE: places in the budget to leave free. STOPPED: give up now.
+        SLOWEST: the longest pause between two requests, in seconds, as it is known by now. SPARE: places in the budget
+        to leave free. STOPPED: give up now.
         """
         pauses, due = pace(slowest), self._began
         room = max(self._traffic.budget - spare, self._burst)

@@ -126,7 +126,7 @@ class MetricsProver:
     ) -> Iterator[None]:
         """Send what shows a fault for certain, spread until LAST_SENT, and look until END."""
         most = max(MOST, enough(self._fault.percentage))
-        pauses, due = pace(self._timeout / most), 0.0
+        pauses, due = pace(lambda: self._timeout / most), 0.0
         while (now := time.time()) < end:
             if stopped():
                 raise NotProven("the run was stopped before the proof was complete")

@@ -37,6 +37,9 @@ _FEWEST: Final = 10
 _CONTROLS: Final = 10
 """Control requests sent while the fault is live."""
 
+_BEAT: Final = 0.03
+"""Seconds between two requests."""
+
 
 class ShareProver:
     """Proof by where the calls of marked requests arrive."""
@@ -92,7 +95,7 @@ class ShareProver:
         found: list[tuple[float, str]] = []
         start, weight = 0, 0.0
         controls: list[Future[Answer]] = []
-        for number, _ in enumerate(hunt.rounds(written + self._timeout, 0.03, spare=0, stopped=self._stopped)):
+        for number, _ in enumerate(hunt.rounds(written + self._timeout, lambda: _BEAT, spare=0, stopped=self._stopped)):
             if not self._everybody and number % 4 == 0 and len(controls) < _CONTROLS:
                 controls.append(self._traffic.send(self._errand, self._control))
             found = self._arrived(hunt)
@@ -133,7 +136,7 @@ class ShareProver:
         hunt = self._hunt(began)
         found: list[tuple[float, str]] = []
         weight = 0.0
-        for _ in hunt.rounds(began + self._timeout, 0.03, spare=0):
+        for _ in hunt.rounds(began + self._timeout, lambda: _BEAT, spare=0):
             found = self._arrived(hunt)
             self.met_late = Counter({self._watched.destination: hunt.sent})
             start, weight = latest([version for _, version in found], self._before, self._shares)

@@ -36,6 +36,9 @@ _NOBODY: Final = 10
 _GLIMPSE: Final = 2.0
 """Seconds during which a fault that is met rarely is looked for in requests of our own."""
 
+_BRISK: Final = 0.01
+"""Seconds between two requests: a hundred in a second are enough for an application that serves others too."""
+
 _CONTROLS: Final = 3
 """Control requests that must be clean while the fault is live."""
 
@@ -98,8 +101,13 @@ class TraceProver:
         nobody = self._fault.percentage == 0
         shown: list[Answer] = []
         controls: list[Future[Answer]] = []
-        slowest = min(0.25, self._timeout / max(enough(self._fault.percentage), _NOBODY * 4))
-        beat = pace(0.5)
+        need = enough(self._fault.percentage)
+
+        def slowest() -> float:
+            """Often enough that as many calls as are needed to meet a share of them are made in time."""
+            return max(min(0.25, self._timeout / max(need / hunt.reach, _NOBODY * 4)), _BRISK)
+
+        beat = pace(lambda: 0.5)
         next_control = written
         spare = 0 if self._everybody else 1
         patience = self._timeout if self._taken is None else min(_GLIMPSE, self._timeout)
@@ -234,7 +242,7 @@ class TraceProver:
         need = max(IN_A_ROW if self._lingers else _CLEAN, min(enough(self._fault.percentage), MOST))
         still: dict[str, str] = {}
         last = 0.0
-        for _ in hunt.rounds(began + self._timeout, min(0.1, self._timeout / need / 8), spare=0):
+        for _ in hunt.rounds(began + self._timeout, lambda: min(0.1, self._timeout / need / 8), spare=0):
             for answer in hunt.answers():
                 trace = hunt.traces.get(answer.trace_id)
                 for span in met(self._watched, [trace] if trace else [], self._shown):

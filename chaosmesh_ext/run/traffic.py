@@ -101,9 +101,9 @@ class Traffic:
         return answer
 
 
-def pace(slowest: float) -> Iterator[float]:
+def pace(slowest: Callable[[], float]) -> Iterator[float]:
     """Seconds between requests that look for a change: soon at first, then less and less often, down to SLOWEST."""
-    pause = min(0.02, slowest)
+    pause = 0.02
     while True:
-        yield pause
-        pause = min(pause * 1.5, slowest)
+        yield (pause := min(pause, slowest()))
+        pause *= 1.5

@@ -237,7 +237,10 @@ def test_a_shipped_experiment_is_safe_below_plain_chaos_run(name):
     assert "chaosmesh_ext.controls" in {control["provider"]["module"] for control in loaded["controls"]}
     variables = [entry for entry in loaded["configuration"].values() if isinstance(entry, dict)]
     assert all("default" in entry for entry in variables if entry.get("type") == "env")
-    assert loaded["rollbacks"][-1]["provider"]["func"] == "recover"
+    undone = [one["provider"]["func"] for one in loaded["rollbacks"]]
+    assert "recover" in undone
+    # what a fault was laid over goes after the fault
+    assert not any(func.startswith("delete") for func in undone[: undone.index("recover")])
 
 
 class _Files(http.server.BaseHTTPRequestHandler):

@@ -8,7 +8,8 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from chaosmesh_ext.errors import LabError
@@ -39,32 +40,48 @@ def run(
     """
     started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as file:
-        try:
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=env,
-                cwd=cwd,
-                start_new_session=True,
-                preexec_fn=_politely,  # noqa: PLW1509 - there are no threads here
-            )
-        except OSError as error:
-            raise LabError(f"{command[0]} could not be started: {error.strerror}") from error
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with log.open("wb") as file, _undisturbed() as mask:
+            try:
+                process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env=env,
+                    cwd=cwd,
+                    start_new_session=True,
+                    preexec_fn=partial(_politely, mask),  # noqa: PLW1509 - there are no threads here
+                )
+            except OSError as error:
+                raise LabError(f"{command[0]} could not be started: {error.strerror}") from error
         while True:
             try:
                 return process.wait(timeout=every) == 0
             except subprocess.TimeoutExpired:
                 tick(time.monotonic() - started)
     except BaseException:
-        _end(process)
+        if process is not None:
+            _end(process)
         raise
 
 
-def _politely() -> None:
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[set[signal.Signals]]:
+    """Let signals wait while a program is started: one that came before we know its number would leave its children.
+
+    Gives the signals that were blocked before.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield {one for one in before if isinstance(one, signal.Signals)}
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _politely(mask: set[signal.Signals]) -> None:
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     die_with_parent()
     os.nice(19)
 
