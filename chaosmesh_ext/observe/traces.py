@@ -86,6 +86,9 @@ class Expected(msgspec.Struct, frozen=True):
                     answered.add(edge)
         return cls(frozenset(entries), frozenset(edges), frozenset(answered))
 
+    def __or__(self, other: Expected) -> Expected:
+        return Expected(self.entries | other.entries, self.edges | other.edges, self.answered | other.answered)
+
     def from_workload(self, workload: Workload) -> list[Edge]:
         """The calls that WORKLOAD makes."""
         return [edge for edge in self.edges if edge.source == workload]

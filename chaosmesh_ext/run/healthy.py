@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, MutableMapping
 
 import msgspec
 
@@ -29,17 +29,24 @@ class Healthy(msgspec.Struct, frozen=True):
 
 
 def healthy(
-    store: TraceSource, traffic: Traffic, errand: Errand, control: Marker, watched: Watched, shown: Shows
+    store: TraceSource,
+    traffic: Traffic,
+    errand: Errand,
+    control: Marker,
+    watched: Watched,
+    shown: Shows,
+    known: MutableMapping[str, Expected],
 ) -> Healthy:
     """Send requests of the CONTROL on ERRAND, twice as many each time, until a call that is WATCHED is seen.
 
-    SHOWN: how the fault shows in a call. Raises NotProven where none is seen, where one meets a fault already, or where
-    there are no answers or no traces; InvalidInput where calls are seen that the scope does not match.
+    SHOWN: how the fault shows in a call. KNOWN: by URL, what the run's earlier control requests left in their traces;
+    those that hold it are not waited for any longer. Raises NotProven where none is seen, where one meets a fault
+    already, or where there are no answers or no traces; InvalidInput where calls are seen that the scope does not fit.
     """
     answers: list[Answer] = []
     traces: dict[str, Trace] = {}
     seen: list[Span] = []
-    expected = Expected()
+    expected = known.get(errand.url, Expected())
     size = 1
     while len(answers) < MOST:
         batch = [traffic.send(errand, control) for _ in range(min(size, MOST - len(answers)))]
@@ -47,9 +54,10 @@ def healthy(
         _refuse_deaf(new, errand)
         answers += new
         traces.update(gather(store, new, expected=expected, timeout=LATEST).traces)
-        expected = Expected.of(traces.values())
+        expected |= Expected.of(traces.values())
         seen = [span for trace in traces.values() for span in watched.calls(trace)]
         if any(map(watched.could_match, seen)):
+            known[errand.url] = expected
             _refuse_faulted(traces.values(), watched, shown)
             foreign = frozenset(elsewhere(traces.values(), (), shown))
             return Healthy(tuple(answers), expected, frozenset(span.status for span in seen), foreign)
@@ -58,7 +66,7 @@ def healthy(
                 f"the trace store has none of {len(answers)} marked requests to {errand.url}: is it this "
                 "mesh's (JAEGER_URL), and does the mesh trace?"
             )
-        size *= 2
+        size = size * 2 if traces else 3  # nobody should wait long to hear that the store is another mesh's
     if seen:
         calls = ", ".join(sorted({f"{span.method} {span.path}" for span in seen}))
         raise InvalidInput(

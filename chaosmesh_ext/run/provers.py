@@ -78,6 +78,7 @@ def prover_for(
             lingers=(carrier == INBOUND and not place.subset and fault.percentage == 100)
             or isinstance(fault, Answered),
             cases=cases,
+            known=requests.expected,
         )
         if isinstance(fault, Divided) and fault.shares and taken:
             from chaosmesh_ext.run.share_proof import ShareProver

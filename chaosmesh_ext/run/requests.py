@@ -49,12 +49,13 @@ class Requests:
     """A run's requests.
 
     traces: where their traces are; by default the settings' Jaeger, from the first time that it is asked. control:
-    what those got that no fault was meant for.
+    what those got that no fault was meant for. expected: by URL, what traces of those hold, as far as is known.
     """
 
     def __init__(self, settings: Callable[[], Settings], traces: TraceSource | None) -> None:
         self.traces = traces
         self.control: list[Answer] = []
+        self.expected: dict[str, Expected] = {}
         self._settings = settings
         self._traffic: Traffic | None = None
         self._begun: dict[str, list[Begun]] = {}

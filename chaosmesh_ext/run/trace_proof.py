@@ -7,7 +7,7 @@ call that was meant, and none on any other call.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from typing import Final
@@ -63,12 +63,13 @@ class TraceProver:
         stopped: Callable[[], bool] = lambda: False,
         lingers: bool = False,
         cases: Sequence[Case] = (),
+        known: MutableMapping[str, Expected] | None = None,
     ) -> None:
         """EVERYBODY: requests of the control meet the fault too. TIMEOUT: seconds. SHOWS: how the fault shows in a
         call, where not as it says itself. BESIDE: calls on which the run's requests may meet other faults of it. TAKEN:
         for a fault that is met rarely: sees that every sidecar took what was written then, or raises NotProven.
         STOPPED: give up now. LINGERS: a request on a warm connection may meet what was before. CASES: what else must be
-        answered.
+        answered. KNOWN: see `healthy`.
         """
         self._lingers, self._cases = lingers, cases
         self._beside, self._taken = beside, taken
@@ -78,7 +79,7 @@ class TraceProver:
         self._cell = marker
         self._control = Marker(marker.run, CONTROL)
         self._everybody, self._timeout, self._stopped = everybody, timeout, stopped
-        self._healthy = Healthy()
+        self._healthy, self._known = Healthy(), {} if known is None else known
         self._callers: frozenset[str] = frozenset()
 
     @property
@@ -90,7 +91,9 @@ class TraceProver:
 
     def before(self) -> tuple[Answer, ...]:
         """Send control requests until the call is seen; see `Prover`."""
-        self._healthy = healthy(self._store, self._traffic, self._errand, self._control, self._watched, self._shown)
+        self._healthy = healthy(
+            self._store, self._traffic, self._errand, self._control, self._watched, self._shown, self._known
+        )
         return self._healthy.answers
 
     # --- live ---------------------------------------------------------------------------------------------------------
