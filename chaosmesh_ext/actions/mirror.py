@@ -28,6 +28,7 @@ def mirror_traffic(
     url: str = None,
     request_headers: Dict[str, str] = None,
     prove: bool = True,
+    gateway: str = None,
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> Dict[str, Any]:
@@ -43,6 +44,10 @@ def mirror_traffic(
 
     Behind an HTTPRoute `mirror_subset` and `serving_subset` are Services beside
     the destination, as in `shift_traffic`.
+
+    `gateway` instead of `source`: what comes in by that Gateway of Gateway API's
+    (`entry`, or with its namespace before a slash) by the one HTTPRoute there
+    with rules that send to `destination`; only these rules get one of ours.
 
     Copies are in no trace, since Istio has Envoy not sample them, and their Host
     has no `-shadow`: count them where they arrive (`request_rate` or `metric`,
@@ -60,5 +65,17 @@ def mirror_traffic(
             share(percentage, requests, source, match),
         )
         return inject(
-            run, fault, destination, source, None, namespace, match, requests, url, request_headers, None, prove
+            run,
+            fault,
+            destination,
+            source,
+            None,
+            namespace,
+            match,
+            requests,
+            url,
+            request_headers,
+            None,
+            prove,
+            gateway=gateway,
         )

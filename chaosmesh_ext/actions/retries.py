@@ -28,6 +28,7 @@ def set_retries(
     url: str = None,
     request_headers: Dict[str, str] = None,
     prove: bool = True,
+    gateway: str = None,
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> Dict[str, Any]:
@@ -50,11 +51,27 @@ def set_retries(
     it within 2 s, that every sidecar took it is asked of istiod, and the proof
     says `by: sync`.
 
+    `gateway` instead of `source`: what comes in by that Gateway of Gateway API's
+    (`entry`, or with its namespace before a slash) by the one HTTPRoute there
+    with rules that send to `destination`; only these rules get one of ours.
+
     All other arguments, and what is returned, are those of `inject_delay`.
     """
     with counted(configuration, secrets) as run:
         whole = None if timeout is None else seconds_of(timeout, "timeout")
         fault = Retries(attempts, retry_on or "", seconds_of(per_try_timeout or 0, "per_try_timeout"), whole)
         return inject(
-            run, fault, destination, source, subset, namespace, match, requests, url, request_headers, None, prove
+            run,
+            fault,
+            destination,
+            source,
+            subset,
+            namespace,
+            match,
+            requests,
+            url,
+            request_headers,
+            None,
+            prove,
+            gateway=gateway,
         )

@@ -24,6 +24,7 @@ def shift_traffic(
     url: str = None,
     request_headers: Dict[str, str] = None,
     prove: bool = True,
+    gateway: str = None,
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> Dict[str, Any]:
@@ -40,6 +41,10 @@ def shift_traffic(
     `user-agent`), by queryParams, uri or method, each exact, prefix or regex;
     `request_headers` are what the proof's requests carry beside it.
 
+    `gateway` instead of `source`: what comes in by that Gateway of Gateway API's
+    (`entry`, or with its namespace before a slash) by the one HTTPRoute there
+    with rules that send to `destination`; only these rules get one of ours.
+
     `source`, `namespace`, `requests` and `url` are those of `inject_delay`. The
     proof counts in traces at which version calls arrive: within the binomial
     bounds of the weights, far from what control requests meet; shares that are
@@ -50,7 +55,19 @@ def shift_traffic(
     with counted(configuration, secrets) as run:
         fault = Shift({subset: _whole(weight) for subset, weight in weights.items()})
         return inject(
-            run, fault, destination, source, None, namespace, match, requests, url, request_headers, None, prove
+            run,
+            fault,
+            destination,
+            source,
+            None,
+            namespace,
+            match,
+            requests,
+            url,
+            request_headers,
+            None,
+            prove,
+            gateway=gateway,
         )
 
 

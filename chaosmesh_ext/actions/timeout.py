@@ -25,6 +25,7 @@ def set_timeout(
     url: str = None,
     request_headers: Dict[str, str] = None,
     prove: bool = True,
+    gateway: str = None,
     configuration: Configuration = None,
     secrets: Secrets = None,
 ) -> Dict[str, Any]:
@@ -41,10 +42,26 @@ def set_timeout(
     `by: sync`. For a timeout and retries of the same calls at once take
     `set_retries` with its `timeout`.
 
+    `gateway` instead of `source`: what comes in by that Gateway of Gateway API's
+    (`entry`, or with its namespace before a slash) by the one HTTPRoute there
+    with rules that send to `destination`; only these rules get one of ours.
+
     All other arguments, and what is returned, are those of `inject_delay`.
     """
     with counted(configuration, secrets) as run:
         fault = Timeout(seconds_of(timeout, "timeout"))
         return inject(
-            run, fault, destination, source, subset, namespace, match, requests, url, request_headers, None, prove
+            run,
+            fault,
+            destination,
+            source,
+            subset,
+            namespace,
+            match,
+            requests,
+            url,
+            request_headers,
+            None,
+            prove,
+            gateway=gateway,
         )

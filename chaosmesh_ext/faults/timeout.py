@@ -70,10 +70,9 @@ class Timeout(msgspec.Struct, frozen=True):
 
     def shows_in(self, span: Span, trace: Trace) -> bool:
         """Whether SPAN's call ended by this timeout: Envoy's UT, at its time. One that was removed shows in nothing."""
-        del trace
         return bool(
             self.timeout
-            and "UT" in span.flags
+            and "UT" in _flags(span, trace)
             and self.timeout - _EARLY <= span.duration <= self.timeout * 1.05 + _LATE
         )
 
@@ -87,3 +86,13 @@ class Timeout(msgspec.Struct, frozen=True):
             subset=subset,
             carrier=carrier,
         )
+
+
+def _flags(span: Span, trace: Trace) -> frozenset[str]:
+    """Envoy's of the call SPAN. A gateway reports those of what it sent on, whose span has no URL, where it received
+    it.
+    """
+    above = None if span.url else trace.parent(span)
+    if above is None or above.kind != "SERVER" or above.workload != span.workload:
+        return span.flags
+    return span.flags | above.flags

@@ -12,7 +12,8 @@ from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh import match as matches
 from chaosmesh_ext.mesh.client import Client, Obj
-from chaosmesh_ext.mesh.gateways import gateway
+from chaosmesh_ext.mesh.entering import at_gateways, entering
+from chaosmesh_ext.mesh.gateways import gateway, routed_beside
 from chaosmesh_ext.mesh.owners import bound, delegates, http_routes, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
@@ -37,6 +38,8 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
     matches.check(scope.match)
     check_label("namespace", scope.namespace)
     _refuse_system(scope.namespace, scope.source)
+    if scope.source and scope.gateway:
+        raise InvalidInput("calls are those of a source or what comes in by a gateway: leave one of them out")
     source = _source(client, scope.source, scope.namespace) if scope.source else None
     if scope.gateway:
         source = gateway(client, scope.gateway, scope.namespace)
@@ -62,7 +65,8 @@ def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
     spaces = {place.namespace, place.destination.namespace} - {""}
     by_gateway = place.source.gateway if place.source else ""
     services = everywhere(client, "VirtualService", spaces)
-    mine = owner(services, place.destination.host, place.namespace)
+    at_gateway = place.source is not None and place.source.gateway_api
+    mine = None if at_gateway else owner(services, place.destination.host, place.namespace)
     routes = routes_to(client, place)
     drivable = next(filter(None, (mine, *routes)), None)
     return View(
@@ -73,16 +77,33 @@ def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
         rollouts=tuple(_rollouts(client, drivable["metadata"]["namespace"])) if drivable else (),
         delegates=delegates(services, mine) if mine else (),
         others=tuple(obj for kind in kinds for obj in _others(client, kind, spaces)),
-        bound=bound(services, place.destination.host, by_gateway) if by_gateway else (),
+        bound=bound(services, place.destination.host, by_gateway) if by_gateway and not at_gateway else (),
+        beside=_beside(client, place, place.source, services, routes) if place.source and at_gateway else (),
     )
 
 
+def _beside(
+    client: Client, place: Place, source: Source, services: Iterable[Obj], owners: Iterable[Obj]
+) -> tuple[Obj, ...]:
+    """What the proxies of PLACE's Gateway, its SOURCE, may route by, less the OWNERS; of all Gateways' HTTPRoutes, for
+    one proxy may serve several.
+    """
+    spaces = {place.namespace, place.destination.namespace, place.proxies_in}
+    mine = {(one["metadata"]["namespace"], one["metadata"]["name"]) for one in owners}
+    routes = at_gateways(everywhere(client, "HTTPRoute", spaces))
+    gateways = everywhere(client, "Gateway.networking.istio.io", spaces)
+    others = (one for one in routes if (one["metadata"]["namespace"], one["metadata"]["name"]) not in mine)
+    return (*others, *routed_beside(client, source, gateways, services))
+
+
 def routes_to(client: Client, place: Place) -> tuple[Obj, ...]:
-    """The HTTPRoutes that own PLACE's destination."""
+    """The HTTPRoutes that own PLACE's destination, at its Gateway or in the mesh."""
     there = place.destination
     if not there.namespace:
         return ()
     routes = everywhere(client, "HTTPRoute", {place.namespace, there.namespace})
+    if place.source and place.source.gateway:
+        return entering(routes, place) if place.source.gateway_api else ()
     return http_routes(routes, there.service, there.namespace, place.namespace, there.port)
 
 

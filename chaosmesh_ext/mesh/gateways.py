@@ -1,39 +1,84 @@
-"""Istio's Gateways: the proxies by which requests come into the mesh."""
+"""Gateways, Istio's and Gateway API's: the proxies by which requests come into the mesh."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+
 from chaosmesh_ext.errors import Forbidden, InvalidInput, NotFound
+from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.place import Source
 from chaosmesh_ext.model import Workload
 
-__all__ = ["gateway"]
+__all__ = ["gateway", "routed_beside"]
 
 _KIND = "Gateway.networking.istio.io"
+_API = "Gateway"
+_DEPLOYED = "gateway.networking.k8s.io/gateway-name"
+"""The label of the pods that istiod deploys for a Gateway of Gateway API without addresses."""
 _NAME = "service.istio.io/canonical-name"
 
 
 def gateway(client: Client, name: str, namespace: str) -> Source:
     """The proxies of the Gateway NAME (with its namespace before a slash, or NAMESPACE's) as a source.
 
-    Raises NotFound where there is no such Gateway, and InvalidInput where no pod serves it.
+    Istio's goes before Gateway API's of the same name. Raises NotFound where there is no such Gateway, and InvalidInput
+    where no pod serves it.
     """
     space, _, short = name.rpartition("/")
     space = space or namespace
-    obj = client.find(_KIND, space, short)
-    if obj is None:
-        known = sorted(one["metadata"]["name"] for one in client.list(_KIND, space))
+    if (obj := client.find(_KIND, space, short)) is not None:
+        labels = obj.get("spec", {}).get("selector") or {}
+        pods = _pods(client, labels, space) if labels else []
+    elif (obj := client.find(_API, space, short)) is not None:
+        home, labels = _served(client, obj)
+        pods = client.list("Pod", home, labels=_selector(labels)) if labels else []
+    else:
+        known = sorted(one["metadata"]["name"] for kind in (_KIND, _API) for one in client.list(kind, space))
         raise NotFound(f"no Gateway {short} in namespace {space}: there are {', '.join(known) or 'none'}")
-    labels = obj.get("spec", {}).get("selector") or {}
-    pods = _pods(client, labels, space)
-    if not labels or not pods:
+    if not pods:
         raise InvalidInput(f"no pod serves the Gateway {space}/{short} (selector {labels}): see `kubectl get pods -A`")
     workloads = tuple(sorted({_workload(pod) for pod in pods}))
-    return Source(short, pods[0]["metadata"]["namespace"], labels, workloads, f"{space}/{short}")
+    of_api = not obj.get("apiVersion", "").startswith("networking.istio.io/")
+    return Source(short, pods[0]["metadata"]["namespace"], labels, workloads, f"{space}/{short}", of_api)
+
+
+def _served(client: Client, obj: Obj) -> tuple[str, Mapping[str, str]]:
+    """The namespace and the labels of the pods that serve OBJ, a Gateway of Gateway API: those of the Service that its
+    address names, or those that istiod deployed for it.
+    """
+    meta = obj["metadata"]
+    named = [
+        one.get("value", "") for one in obj.get("spec", {}).get("addresses") or () if one.get("type") == "Hostname"
+    ]
+    if not named:
+        return meta["namespace"], {_DEPLOYED: meta["name"]}
+    name, _, rest = named[0].partition(".")
+    home = rest.partition(".")[0] or meta["namespace"]
+    service = client.find("Service", home, name) or {}
+    return home, service.get("spec", {}).get("selector") or {}
+
+
+def routed_beside(client: Client, source: Source, gateways: Iterable[Obj], services: Iterable[Obj]) -> list[Obj]:
+    """Of Istio's GATEWAYS those that the pods of SOURCE serve, and of SERVICES the VirtualServices bound to them."""
+    pods = client.list("Pod", source.namespace, labels=_selector(source.labels))
+    bearing = [pod["metadata"].get("labels") or {} for pod in pods]
+    found = [one for one in gateways if any(selects(one["spec"].get("selector") or {}, its) for its in bearing)]
+    names = {f"{one['metadata']['namespace']}/{one['metadata']['name']}" for one in found}
+    for one in services:
+        own = one["metadata"]["namespace"]
+        bound = one.get("spec", {}).get("gateways") or ()
+        if names & {name if "/" in name else f"{own}/{name}" for name in bound}:
+            found.append(one)
+    return found
+
+
+def _selector(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def _pods(client: Client, labels: Obj, namespace: str) -> list[Obj]:
-    selector = ",".join(f"{key}={value}" for key, value in labels.items())
+    selector = _selector(labels)
     try:
         return client.list("Pod", labels=selector)
     except Forbidden:

@@ -8,20 +8,21 @@ pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
+from chaosmesh_ext.mesh.entering import beside, leads, refuse_shared
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, enter, refuse_others, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap
 from chaosmesh_ext.mesh.notes import marked, run_of
 from chaosmesh_ext.mesh.picking import free_names, without
 from chaosmesh_ext.mesh.place import Change, Divided, Edit, Fault, Filtered, Narrowing, Place, RuleChange, View
 from chaosmesh_ext.mesh.pointer import Op
-from chaosmesh_ext.mesh.rules import matches_of, overtaken, scope_of, together
+from chaosmesh_ext.mesh.rules import matches_of, overtaken, scope_of, specificity_at_gateways, together
 
 __all__ = ["NAME", "plan"]
 
@@ -48,11 +49,13 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
         raise InvalidInput("the routes of an HTTPRoute are not taken away: only those of a VirtualService are")
     if not isinstance(fault, RuleChange):
         raise InvalidInput(f"{type(fault).__name__} is no change of routes: leave out carrier: {NAME}")
-    if place.source and place.source.gateway:
-        raise InvalidInput(
-            "the rules of an HTTPRoute at a gateway are not changed: only those for calls in the mesh are"
-        )
+    at_gateway = place.source is not None and place.source.gateway_api
     if not view.http_routes:
+        if place.source and place.source.gateway:
+            raise InvalidInput(
+                f"no HTTPRoute of the Gateway {place.source.gateway} has a rule that leads to {service}: name a "
+                "Service and a port that one sends to"
+            )
         raise InvalidInput(f"no HTTPRoute owns {service}: leave out carrier: {NAME}")
     if view.owner is not None:
         meta = view.owner["metadata"]
@@ -78,7 +81,7 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
             f"HTTPRoute {_name(owner)} is in another namespace than {service}, to whose versions it may not send: "
             f"in {place.destination.namespace} one may"
         )
-    overlay = _Overlay(fault, place)
+    overlay = _Overlay(fault, place, view.beside if at_gateway else None)
     overlay.compute(owner)
     return [Edit("HTTPRoute", meta["namespace"], meta["name"], overlay.compute, overlay.stored)]
 
@@ -90,8 +93,9 @@ def _name(obj: Obj) -> str:
 class _Overlay:
     """FAULT laid over the rules of an HTTPRoute, for the requests in PLACE."""
 
-    def __init__(self, fault: RuleChange, place: Place) -> None:
-        self._fault, self._place = fault, place
+    def __init__(self, fault: RuleChange, place: Place, beside: Sequence[Obj] | None = None) -> None:
+        """BESIDE: what else requests at the place's Gateway may be routed by; None in the mesh."""
+        self._fault, self._place, self._beside = fault, place, beside
         self._scope = scope_of(place)
         self._copies: list[Obj] = []
 
@@ -107,8 +111,10 @@ class _Overlay:
             )
         if self._place.subset:
             raise InvalidInput(f"{what} routes to Services and to no subset: leave out subset")
+        if self._beside is not None:
+            refuse_shared(owner, self._place, self._beside)
         rules = owner.get("spec", {}).get("rules") or []
-        picked = self._pick(what, rules)
+        picked = self._pick(what, owner, rules)
         names = free_names(run, rules)
         copies: dict[int, Obj] = {}
         for index, matches in picked.items():
@@ -140,7 +146,7 @@ class _Overlay:
             if lost := _lost(copy, kept):
                 raise _pruned(lost, "so the API server left it out")
 
-    def _pick(self, what: str, rules: list[Obj]) -> dict[int, list[Obj]]:
+    def _pick(self, what: str, owner: Obj, rules: list[Obj]) -> dict[int, list[Obj]]:
         """The rules that take the fault, by index, each with the matches of its copy."""
         picked: dict[int, list[Obj]] = {}
         met: list[tuple[int, Obj, Obj | None]] = []
@@ -150,28 +156,36 @@ class _Overlay:
                 continue
             label = f"rule {rule.get('name') or index}"
             answers = _answers(rule)
+            away = self._beside is not None and not leads(rule, owner, self._place)
             for match in matches_of(rule):
                 try:
                     both = together(match, self._scope, f"{what}: {label}")
                 except NoOverlap as error:
                     reasons.append(f"{label}: {error}")
                     continue
-                if answers:
-                    reasons.append(f"{label} answers by itself")
+                if answers or away:
+                    reasons.append(f"{label} {'answers by itself' if answers else 'leads elsewhere'}")
                 else:
+                    if self._beside is not None:
+                        leads(rule, owner, self._place, self._fault)
                     picked.setdefault(index, []).append(both)
-                met.append((index, match, None if answers else both))
+                met.append((index, match, None if answers or away else both))
         if not picked:
             why = "; ".join(dict.fromkeys(reasons)) or "it has no rules"
             raise InvalidInput(f"{what}: no rule can take the fault {self._place}: {why}")
 
         def refuse(one: int, other: int) -> InvalidInput:
+            theirs = f"rule {other}" if 0 <= other < len(rules) else "a rule of another HTTPRoute for its hosts"
             return InvalidInput(
-                f"{what}: with the scope, a copy of rule {one} would be tried before rule {other}, which goes before "
+                f"{what}: with the scope, a copy of rule {one} would be tried before {theirs}, which goes before "
                 "it now: leave out match, or match by fewer things"
             )
 
-        overtaken(met, refuse)
+        if self._beside is None:
+            overtaken(met, refuse)
+        else:
+            others = [(index, match, None) for index, match in beside(owner, self._beside, len(rules))]
+            overtaken([*met, *others], refuse, specificity_at_gateways)
         return picked
 
     def _refuse_idle(self, what: str, rules: list[Obj], copies: Mapping[int, Obj]) -> None:

@@ -48,6 +48,8 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
     if isinstance(fault, Narrowing):
         return narrowing.plan(fault, place, view)
     instead = INSTEAD if isinstance(fault, Filtered) else NONE
+    if place.source and place.source.gateway:
+        raise InvalidInput("the routes of a VirtualService at a gateway are narrowed and nothing else")
     if view.owner is None:
         return [Create(_own(fault, place, view, instead))]
     owner = view.owner

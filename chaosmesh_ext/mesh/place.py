@@ -142,7 +142,7 @@ class Policy(Fault, Protocol):
 
 class Source(msgspec.Struct, frozen=True):
     """The calling workload. labels: what selects exactly its pods. workloads: as its spans name it. gateway: namespace
-    and name of the Gateway that they serve, where it is not their own calls that are meant.
+    and name of the Gateway that they serve, where it is not their own calls that are meant; gateway_api: not Istio's.
     """
 
     name: str
@@ -150,6 +150,7 @@ class Source(msgspec.Struct, frozen=True):
     labels: Mapping[str, str]
     workloads: tuple[Workload, ...]
     gateway: str = ""
+    gateway_api: bool = False
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -193,6 +194,11 @@ class Place(msgspec.Struct, frozen=True):
         return f"chaos-{self.run}-{self.cell}"
 
     @property
+    def proxies_in(self) -> str:
+        """The namespace of the proxies that call."""
+        return self.source.namespace if self.source and self.source.gateway else self.namespace
+
+    @property
     def scoped(self) -> bool:
         """Whether it is for some requests only."""
         return self.source is not None or self.marker is not None or bool(self.match)
@@ -218,6 +224,7 @@ class View(msgspec.Struct, frozen=True):
 
     owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
     HTTPRoute that owns the host, or empty; http_routes: all that do. filters: EnvoyFilters of the callers' namespace.
+    beside: what else requests may be routed by at the place's Gateway, where that is of Gateway API.
     rollouts: Argo Rollouts. delegates: the VirtualServices to which the owner's routes delegate. bound: those of the
     place's Gateway that route to the host. others: objects of the kinds that the fault asked for, in the callers' and
     the destination's namespaces, or wherever they may be read.
@@ -231,6 +238,7 @@ class View(msgspec.Struct, frozen=True):
     delegates: tuple[Obj, ...] = ()
     others: tuple[Obj, ...] = ()
     bound: tuple[Obj, ...] = ()
+    beside: tuple[Obj, ...] = ()
 
     def without(self, run: str, cell: str) -> View:
         """As it will be once what a CELL of RUN put into it is out again."""
@@ -247,6 +255,7 @@ class View(msgspec.Struct, frozen=True):
             self.delegates if owner else (),
             _without(self.others, run, cell),
             _without(self.bound, run, cell),
+            self.beside,
         )
 
 

@@ -15,7 +15,7 @@ from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.match import Match, NoOverlap, conjunction
 from chaosmesh_ext.mesh.place import Place
 
-__all__ = ["MATCHES", "matches_of", "overtaken", "scope_of", "specificity", "together"]
+__all__ = ["MATCHES", "matches_of", "overtaken", "scope_of", "specificity", "specificity_at_gateways", "together"]
 
 MATCHES: Final[list[Obj]] = [{"path": {"type": "PathPrefix", "value": "/"}}]
 """Those of a rule that names none."""
@@ -40,12 +40,21 @@ def specificity(match: Obj) -> tuple[int, ...]:
     return (_KINDS.get(kind, 0), len(value), int("method" in match), *counts)
 
 
+def specificity_at_gateways(match: Obj) -> tuple[int, ...]:
+    """As `specificity`, at a gateway, where istiod puts what takes everything behind all others (`SortVHostRoutes`)."""
+    path = match.get("path") or {}
+    known = (path.get("type", "PathPrefix"), path.get("value", "/"))
+    everything = known in (("PathPrefix", "/"), ("RegularExpression", ".*"))
+    narrow = not everything or any(match.get(key) for key in ("headers", "queryParams", "method"))
+    return (int(narrow), *specificity(match))
+
+
 def scope_of(place: Place) -> dict[str, Any]:
     """The requests in PLACE, as far as an HTTPRouteMatch can say it, in Istio's words; empty for all.
 
     Raises InvalidInput for what it cannot, or what would have its rules tried in another order.
     """
-    if place.source:
+    if place.source and not place.source.gateway_api:
         raise InvalidInput(
             f"an HTTPRoute tells no callers apart, so {place.source.name} cannot be named: leave out source, and with "
             "requests: marked nobody but our own requests meets it"
@@ -110,26 +119,30 @@ def together(match: Obj, scope: Mapping[str, Any], what: str) -> Obj:
     return found
 
 
-def overtaken(rules: Sequence[tuple[int, Obj, Obj | None]], refuse: Callable[[int, int], InvalidInput]) -> None:
+def overtaken(
+    rules: Sequence[tuple[int, Obj, Obj | None]],
+    refuse: Callable[[int, int], InvalidInput],
+    order: Callable[[Obj], tuple[int, ...]] = specificity,
+) -> None:
     """Raise what REFUSE makes of two indices where a copy would be tried before a rule that goes before its own.
 
     RULES: by index of the owner's rule, each of its matches that meets the scope, and the copy's, None where the rule
-    has none.
+    has none. ORDER: what matches are tried by.
     """
+
+    def first(mine: Obj, index: int, theirs: Obj, behind: int) -> bool:
+        """Whether MINE, of the rule INDEX, is tried before THEIRS, of the rule BEHIND."""
+        one, other = order(mine), order(theirs)
+        return one > other or (one == other and index < behind)
+
     for one, mine, copy in rules:
         if copy is None:
             continue
         for other, theirs, theirs_too in rules:
-            if other == one or not _first(theirs, other, mine, one) or not _meet(mine, theirs):
+            if other == one or not first(theirs, other, mine, one) or not _meet(mine, theirs):
                 continue
-            if not _first(theirs_too or theirs, other, copy, one):
+            if not first(theirs_too or theirs, other, copy, one):
                 raise refuse(one, other)
-
-
-def _first(one: Obj, index: int, other: Obj, behind: int) -> bool:
-    """Whether ONE, of the rule INDEX, is tried before OTHER, of the rule BEHIND."""
-    mine, theirs = specificity(one), specificity(other)
-    return mine > theirs or (mine == theirs and index < behind)
 
 
 def _meet(one: Obj, other: Obj) -> bool:

@@ -25,7 +25,8 @@ def versions_of(client: Client, place: Place, names: Iterable[str]) -> dict[str,
     """
     there = place.destination
     routes = routes_to(client, place)
-    if routes and owner(_virtual_services(client, place), there.host, place.namespace) is None:
+    at_gateway = place.source is not None and place.source.gateway_api
+    if at_gateway or (routes and owner(_virtual_services(client, place), there.host, place.namespace) is None):
         return _versions(client, place, names, _of_services(client, place), "Service")
     return _versions(client, place, names, _of_rules(client, place), "subset")
 

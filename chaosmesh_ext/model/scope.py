@@ -18,8 +18,8 @@ class Scope(msgspec.Struct, frozen=True):
     requests: ``marked`` for this fault's own requests, ``run`` for all of this run's but the control's (so that they
     meet it together with another fault), ``all`` for everybody's. match: an Istio HTTPMatchRequest
     (uri, method, headers, withoutHeaders, queryParams …) that narrows it further. port: of the service, 0 for its
-    only one. gateway: of Istio's, ``bookinfo-gateway`` or with its namespace before a slash: requests that come in by
-    it, and no source.
+    only one. gateway: of Istio's or of Gateway API's, ``bookinfo-gateway`` or with its namespace before a slash:
+    requests that come in by it, and no source.
     """
 
     host: str

@@ -21,7 +21,7 @@ class Watched(msgspec.Struct, frozen=True):
     """The calls that a fault is meant for. gateway: the sources are gateways, whose calls are what came in by them.
 
     sources: the callers, empty for all of `namespace`. destination: the service's name. match: an Istio
-    HTTPMatchRequest that narrows them.
+    HTTPMatchRequest that narrows them. instead: services to which these calls may go in its stead, as spans say.
     """
 
     sources: tuple[Workload, ...]
@@ -29,11 +29,15 @@ class Watched(msgspec.Struct, frozen=True):
     namespace: str
     match: Mapping[str, Any] = {}
     gateway: bool = False
+    instead: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, place: Place) -> Watched:
         """The calls of a PLACE."""
         source = place.source
+        if source and source.gateway_api:  # what came in by it is sent on, to whom its rules say
+            instead = frozenset(place.versions)
+            return cls(source.workloads, place.destination.service, source.namespace, place.match, instead=instead)
         return cls(
             source.workloads if source else (),
             place.destination.service,
@@ -53,7 +57,9 @@ class Watched(msgspec.Struct, frozen=True):
         if self.gateway:
             where = {(source.service, source.namespace) for source in self.sources}
             return span.kind == "SERVER" and (span.workload.service, span.workload.namespace) in where
-        if (span.kind, span.peer, span.workload.namespace) != ("CLIENT", self.destination, self.namespace):
+        if (span.kind, span.workload.namespace) != ("CLIENT", self.namespace):
+            return False
+        if span.peer != self.destination and span.peer not in self.instead:
             return False
         return not self.sources or any(
             span.workload.service == source.service and span.workload.version in (source.version, "")

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chaosmesh_ext.errors import Forbidden, InvalidInput
-from chaosmesh_ext.mesh import HTTPROUTE, INBOUND, Change, Client, Fault, Narrowing, Place, overlay
+from chaosmesh_ext.mesh import HTTPROUTE, INBOUND, Change, Client, Fault, Place, overlay
 from chaosmesh_ext.mesh.discovery import SYSTEM_NAMESPACES
+from chaosmesh_ext.mesh.entering import refuse_at_gateway
 from chaosmesh_ext.mesh.janitor import janitor_alive
 from chaosmesh_ext.mesh.surroundings import ALLOW, Caller, Surroundings, under_way
 from chaosmesh_ext.run.answer_proof import Answered
@@ -64,8 +65,7 @@ def allow(
     labels = {namespace: allow_namespace(around, namespace, settings) for namespace in spaces}
     allow_without_janitor(around, settings)
     _control_plane(place, around, settings, carrier, labels[place.namespace])
-    if place.source and place.source.gateway and not isinstance(fault, Narrowing):
-        raise InvalidInput(f"{place.source.name} is a gateway, where routes can be narrowed and nothing else")
+    refuse_at_gateway(place, fault)
     if isinstance(fault, Answered) or carrier == INBOUND:
         _called(place, around, labels[place.destination.namespace])
     else:

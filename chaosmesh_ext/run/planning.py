@@ -60,7 +60,7 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     for cell in replaced:
         view = view.without(place.run, cell)
     found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
-    for name in _carriers(fault, view) if carrier == "auto" else (carrier,):
+    for name in _carriers(fault, place, view) if carrier == "auto" else (carrier,):
         try:
             found.append((name, mesh.CARRIERS[name](fault, place, view)))
         except InvalidInput as error:
@@ -71,8 +71,12 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     return found
 
 
-def _carriers(fault: Fault, view: mesh.View) -> Sequence[str]:
-    """Those of FAULT: what changes an HTTPRoute goes first where one owns the host, and is none where none does."""
+def _carriers(fault: Fault, place: Place, view: mesh.View) -> Sequence[str]:
+    """Those of FAULT: what changes an HTTPRoute goes first where one owns the host, and is none where none does. At a
+    Gateway of Gateway API's there is no other.
+    """
+    if place.source and place.source.gateway_api:
+        return (mesh.HTTPROUTE,)
     if not view.http_routes:
         return [name for name in fault.carriers if name != mesh.HTTPROUTE]
     return sorted(fault.carriers, key=lambda name: name != mesh.HTTPROUTE or view.owner is not None)

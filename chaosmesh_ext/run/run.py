@@ -306,8 +306,8 @@ class Run:
 
     def _taken(self, place: Place, written: float) -> None:
         """See that every sidecar took what was written for PLACE."""
-        timeout = self.settings.proof_timeout
-        accepted(self.client, self._cells.holdings(place.cell), place.namespace, written, timeout, lambda: self.stopped)
+        timeout, holdings = self.settings.proof_timeout, self._cells.holdings(place.cell)
+        accepted(self.client, holdings, place.proxies_in, written, timeout, lambda: self.stopped)
 
     def _undo(self, cells: Sequence[Growing], *, sweep: bool = False) -> Undone:
         return self._cells.undo(self.client, cells, self._opened, sweep=sweep) if cells or sweep else Undone()

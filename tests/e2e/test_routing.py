@@ -243,3 +243,58 @@ def test_what_istiod_says_against_an_http_route_rolls_the_change_back(http_route
     """The lab's control plane has no `retry`; a cluster with Gateway API's standard channel does not even keep it."""
     with pytest.raises(errors.NotProven, match=r"does not take HTTPRoute default/catalog: spec.rules\[0\].retry"):
         actions.set_retries("catalog", attempts=3, retry_on="503", url="/")
+
+
+@pytest.fixture
+def entrance(variants, monkeypatch) -> Iterator[dict]:
+    """Somebody's Gateway of Gateway API with an HTTPRoute: the shop, and an old address that leads to one version."""
+    with run_on(variants, monkeypatch):
+        client = connect()
+        address = {"type": "Hostname", "value": "istio-ingressgateway.istio-system.svc.cluster.local"}
+        listener = {"name": "http", "port": 8080, "protocol": "HTTP", "allowedRoutes": {"namespaces": {"from": "All"}}}
+        entry = written(
+            "Gateway",
+            {"name": "entry", "namespace": "istio-system"},
+            {"gatewayClassName": "istio", "addresses": [address], "listeners": [listener]},
+        )
+        old = {"matches": [{"path": {"type": "PathPrefix", "value": "/old"}}]}
+        spec = {
+            "parentRefs": [{"name": "entry", "namespace": "istio-system"}],
+            "hostnames": ["shop.example"],
+            "rules": [
+                {**old, "backendRefs": [{"name": "catalog-v1", "port": 9080}]},
+                {"backendRefs": [{"name": "frontend", "port": 9080}], "timeouts": {"request": "9s"}},
+            ],
+        }
+        obj = written("HTTPRoute", {"name": "shop", "namespace": "default"}, spec)
+        yield obj
+        after = client.get("HTTPRoute", "default", "shop")
+        client.delete("HTTPRoute", "default", "shop", uid=obj["metadata"]["uid"])
+        client.delete("Gateway", "istio-system", "entry", uid=entry["metadata"]["uid"])
+        assert after["spec"] == obj["spec"]
+        assert not {"labels", "annotations"} & after["metadata"].keys()
+
+
+def written(kind: str, meta: dict, spec: dict) -> dict:
+    obj = {"apiVersion": KINDS[kind].api_version, "kind": kind, "metadata": meta, "spec": spec}
+    found: dict = connect().create(obj)
+    return found
+
+
+@pytest.mark.timeout(60)
+def test_what_comes_in_by_a_gateway_of_gateway_api_meets_a_timeout_beside_its_routes_own(entrance):
+    """The shop waits for a late catalogue, and the gateway no longer for the shop; the other rule is left alone."""
+    shop = {"host": "shop.example"}
+    actions.inject_delay("catalog", 1.0, source="frontend-v1", requests="run", url="/", request_headers=shop)
+    shown = actions.set_timeout(
+        "frontend", 0.3, gateway="istio-system/entry", requests="run", url="/", request_headers=shop
+    )
+    assert (shown["carrier"], shown["objects"], shown["by"]) == ("httproute", ["HTTPRoute default/shop"], "traces")
+    rules = connect().get("HTTPRoute", "default", "shop")["spec"]["rules"]
+    assert [rule.get("timeouts") for rule in rules] == [None, {"request": "300ms"}, {"request": "9s"}]
+    run = current_run()
+    assert [one.status for one in run.send("/", headers=shop)] == [504]
+    assert [one.status for one in run.send("/", headers=shop, control=True)] == [200]
+    actions.recover()
+    with pytest.raises(errors.InvalidInput, match="no HTTPRoute of the Gateway istio-system/entry has a rule"):
+        actions.set_timeout("catalog", 0.3, gateway="istio-system/entry", url="/", request_headers=shop)
