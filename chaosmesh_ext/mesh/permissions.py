@@ -58,8 +58,8 @@ _LEASE = "get list create patch delete"
 _OPTIONAL = {
     "Canary": "list",
     "Event": "create",
-    "Gateway": "get",
-    "Gateway.networking.istio.io": "get list",  # where a fault is at a gateway
+    "Gateway": "get list",  # where a fault is at a gateway, and whether a waypoint is there
+    "Gateway.networking.istio.io": "get list",
     "Rollout": "list",
 }
 

@@ -97,8 +97,7 @@ def test_the_runners_role_allows_what_a_run_asks_and_no_more(watched, caplog):
         ("apps", "deployments", "list", "istio-system"),
     }
     inside = {one[:3] for one in asked if one[3] in ("", "default")}
-    ambient = {("gateway.networking.k8s.io", "gateways", "get")}  # waypoints; there are none here
-    assert inside == set(verbs("runner")) - ambient
+    assert inside == set(verbs("runner"))
 
 
 def test_the_readers_role_writes_nothing_and_reads_what_a_run_reads():

@@ -118,7 +118,7 @@ def _bound(name: str, rules: list[dict]) -> list[dict]:
     ]
 
 
-SILENT = {("argoproj.io", "rollouts"), ("flagger.app", "canaries"), ("gateway.networking.k8s.io", "gateways")}
+SILENT = {("argoproj.io", "rollouts"), ("flagger.app", "canaries")}
 """What only helps to refuse early: a run goes on without, and `chaos mesh check` says so."""
 
 
