@@ -51,7 +51,8 @@ def test_one_connection_and_one_pending_request(mesh, seen):
     replies = burst(mesh, 5)
     assert statuses(replies) == "2 × 200, 3 × 503"
     assert all(reply.took < SLOW for reply in overflown(replies))
-    assert max(reply.took for reply in replies) >= 2 * SLOW
+    # the second is sent when the first is answered, which may have been asked a little earlier than it
+    assert max(reply.took for reply in replies) >= 1.5 * SLOW
     seen(f"{statuses(replies)}; the overflown at once")
 
 
