@@ -27,7 +27,7 @@ from chaosmesh_ext.mesh.place import (
     TrafficPolicy,
     View,
 )
-from chaosmesh_ext.mesh.subsets import versions_of
+from chaosmesh_ext.mesh.subsets import Copying, check_copies, versions_of
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
 from chaosmesh_ext.mesh.watchdog import Watchdog
@@ -45,6 +45,7 @@ __all__ = [
     "ROUTED_BY",
     "Change",
     "Client",
+    "Copying",
     "Create",
     "Destination",
     "Disturbed",
@@ -74,6 +75,7 @@ __all__ = [
     "Witness",
     "announce",
     "beside",
+    "check_copies",
     "connect",
     "disturbed",
     "end",

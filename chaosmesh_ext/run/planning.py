@@ -44,6 +44,8 @@ def plan(
     place = mesh.place(client, scope, run=cells.run, cell=str(len(cells.every) + 1))
     if isinstance(fault, mesh.Divided):
         place = msgspec.structs.replace(place, versions=mesh.versions_of(client, place, fault.subsets))
+    if isinstance(fault, mesh.Copying):
+        mesh.check_copies(client, place, fault)
     replaced = cells.replaced(fault, place, carrier)
     stays = [cell.place for cell in cells.live if cell not in replaced]
     guard.allow(client, place, fault, settings=settings, live=stays, carrier=carrier, surroundings=around)

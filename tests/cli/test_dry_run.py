@@ -80,6 +80,7 @@ def writes(monkeypatch) -> list[str]:
 
 def inject(name: str, func: str = "inject_abort", **arguments: Any) -> dict[str, Any]:
     arguments = {"source": "productpage-v1", "http_status": 503} | arguments
+    arguments = {name: value for name, value in arguments.items() if value is not None}
     provider = {"type": "python", "module": "chaosmesh_ext.actions", "func": func, "arguments": arguments}
     return {"type": "action", "name": name, "provider": provider}
 
@@ -156,6 +157,15 @@ def test_what_would_be_refused_is_refused_with_its_exit_code(api, tmp_path, writ
     assert "# method: break: REFUSED: the namespace default does not allow faults" in done.output
     done = rehearse(tmp_path, inject("gone", destination="nothing"), words=("--json",))
     assert (done.exit_code, json.loads(done.output)["steps"][0]["exit_code"]) == (2, 2)
+    assert writes == []
+
+
+def test_copies_for_a_service_that_is_not_there_are_refused_before_anything_is_written(api, tmp_path, writes):
+    done = rehearse(
+        tmp_path, inject("copy", "mirror_traffic", http_status=None, destination="details", mirror_host="nosuch")
+    )
+    assert done.exit_code == 2, done.output
+    assert "REFUSED: mirror_host nosuch: no service nosuch in namespace default: there are details" in done.output
     assert writes == []
 
 
