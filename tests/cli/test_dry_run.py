@@ -160,6 +160,13 @@ def test_what_would_be_refused_is_refused_with_its_exit_code(api, tmp_path, writ
     assert writes == []
 
 
+def test_that_nobody_would_meet_a_fault_is_said(api, tmp_path):
+    done = rehearse(tmp_path, inject("break", destination="details", percentage=0))
+    assert done.exit_code == 0, done.output
+    assert "\n# nobody meets the abort with 503, 0 %, on calls of details: percentage is 0" in done.output
+    assert "nobody" not in rehearse(tmp_path, inject("break", destination="details", percentage=1)).output
+
+
 def test_copies_for_a_service_that_is_not_there_are_refused_before_anything_is_written(api, tmp_path, writes):
     done = rehearse(
         tmp_path, inject("copy", "mirror_traffic", http_status=None, destination="details", mirror_host="nosuch")
