@@ -84,7 +84,7 @@ def ports(place: Place, view: View) -> list[str]:
 
 
 def declared(place: Place, view: View, name: str = "") -> set[int]:
-    """The ports that the containers of the pods behind PLACE's host declare, or those with NAME; the sidecars' are none.
+    """The ports that containers of the pods behind PLACE's host declare, or those with NAME; the sidecars' are none.
 
     VIEW must hold their namespace's Pods.
     """
