@@ -176,6 +176,19 @@ def test_copies_for_a_service_that_is_not_there_are_refused_before_anything_is_w
     assert writes == []
 
 
+def test_a_route_that_leads_elsewhere_is_said_where_the_fault_would_stand_at_the_destination(api, tmp_path, writes):
+    pod = caller("reviews-1", {"app": "reviews"})
+    api.apply(
+        pod, {**OWNER, "spec": {"hosts": ["details"], "http": [{"route": [{"destination": {"host": "reviews"}}]}]}}
+    )
+    api.call(api.kube.patch_status(pod, pod["status"]))
+    for func, rest in (("inject_abort", {"carrier": "inbound"}), ("make_pod_fail", {})):
+        done = rehearse(tmp_path, inject("break", func, destination="details", source=None, **rest))
+        assert done.exit_code == 2, done.output
+        assert "REFUSED: VirtualService default/details sends the calls for details to reviews" in done.output
+    assert writes == []
+
+
 def test_a_halted_cluster_refuses_a_rehearsal_too(api, tmp_path):
     system = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "chaosmesh-system"}}
     halt = {"name": "chaosmesh-halt", "namespace": "chaosmesh-system"}
