@@ -44,11 +44,29 @@ _TRUTH: Final = {"true": True, "false": False}
 """Texts that variables give where a truth belongs."""
 
 
-def checked(activity: Callable[P, R], *, failed: Callable[[ChaosMeshError], None] | None = None) -> Callable[P, R]:
+_MAY_BE_EMPTY: Final = frozenset({"url", "carrier", "request_headers", "configuration", "secrets"})
+"""Arguments of actions that say nothing of where a fault goes: empty is the same as left out."""
+
+_INSTEAD: Final = {
+    "source": "name a workload, e.g. productpage-v1",
+    "subset": "name a subset of a DestinationRule",
+    "namespace": "name a namespace",
+    "gateway": "name a Gateway",
+    "pod": "name a pod or its workload",
+    "run": "give a run's token, or all",
+    "match": "say which requests, e.g. {headers: {end-user: {exact: jason}}}",
+}
+
+
+def checked(
+    activity: Callable[P, R], *, failed: Callable[[ChaosMeshError], None] | None = None, empty: bool = True
+) -> Callable[P, R]:
     """ACTIVITY, called with arguments that its signature allows only; FAILED hears of those that it does not.
 
     It raises InvalidInput for an argument of another kind than its annotation's, and for a number that is none; of what
     nobody foresaw it makes Inconclusive, in one line and without secrets. None means left out, where that is allowed.
+    EMPTY: False refuses a text, list or mapping without anything in it where the argument may be left out: a variable
+    that is not set must not make a fault everybody's.
     """
     signature = inspect.signature(activity, eval_str=True)
 
@@ -63,6 +81,8 @@ def checked(activity: Callable[P, R], *, failed: Callable[[ChaosMeshError], None
                 parameter = signature.parameters[name]
                 if name not in ("configuration", "secrets") and (value is not None or parameter.default is not None):
                     bound.arguments[name] = _read(name, value, parameter.annotation)
+                    if not empty and parameter.default is not inspect.Parameter.empty:
+                        _refuse_empty(name, value)
         except InvalidInput as error:
             raise _heard(error, failed) from None
         try:
@@ -102,6 +122,17 @@ def _read(name: str, value: Any, kind: Any) -> Any:
         if name in _MOST and abs(value) > _MOST[name]:
             raise InvalidInput(f"{name} is {_shown(value)}: give {_MOST[name]} at most")
     return value
+
+
+def _refuse_empty(name: str, value: Any) -> None:
+    """Raise InvalidInput where VALUE of the argument NAME says nothing, or has a text that does."""
+    if name in _MAY_BE_EMPTY or not isinstance(value, str | list | tuple | Mapping):
+        return
+    instead = _INSTEAD.get(name, "say what is meant")
+    if not value:
+        raise InvalidInput(f"{name} is empty: leave it out, or {instead}")
+    if isinstance(value, list | tuple) and "" in value:
+        raise InvalidInput(f"{name} has an empty text in it: leave that out, or {instead}")
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -58,6 +58,9 @@ def test_chaos_discover_shows_every_argument_with_its_type():
         (lambda: actions.inject_abort("details", 503, "UNAVAILABLE"), "exactly one status"),
         (lambda: actions.inject_abort("details", 99), "200–599"),
         (lambda: actions.inject_abort("details", grpc_status="BROKEN"), "gRPC's error names"),
+        (lambda: actions.set_retries("details", 1, per_try_timeout=0), "per_try_timeout 0 s .*: leave it out for none"),
+        (lambda: actions.set_retries("details", 1, per_try_timeout="0s"), "leave it out for none"),
+        (lambda: actions.set_retries("details", 1, retry_on=""), "retry_on is empty: leave it out"),
         (lambda: actions.inject_abort("details", 503), "KUBECONFIG=.*names no file"),
     ],
 )

@@ -143,6 +143,40 @@ def test_an_action_that_was_refused_so_is_remembered_with_its_exit_code():
     assert [one.exit_code for one in current_run().problems] == [2]
 
 
+SAME_AS_ABSENT = {"url", "carrier", "request_headers"}
+
+
+def optional() -> Iterator[Any]:
+    """Every argument of an action that may be left out, and what is empty of its kind."""
+    for name in actions.__all__:
+        for parameter in inspect.signature(getattr(actions, name)).parameters.values():
+            kind = typing.get_origin(parameter.annotation) or parameter.annotation
+            given = parameter.default is not inspect.Parameter.empty
+            if given and kind in (str, list, dict) and parameter.name not in {"configuration", "secrets"}:
+                yield pytest.param(getattr(actions, name), parameter.name, kind(), id=f"{name}.{parameter.name}")
+
+
+@pytest.mark.parametrize(("action", "name", "value"), list(optional()))
+def test_an_empty_argument_never_widens_a_fault(action, name, value, monkeypatch, tmp_path):
+    """A variable that is not set gives an empty text: `source: ""` was every caller."""
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
+    required = {
+        one.name: RIGHT.get(typing.get_origin(one.annotation) or one.annotation, "x")
+        for one in inspect.signature(action).parameters.values()
+        if one.default is inspect.Parameter.empty
+    }
+    with pytest.raises(InvalidInput) as raised:
+        action(**{**required, name: value})
+    assert ("is empty: leave it out, or" in str(raised.value)) == (name not in SAME_AS_ABSENT)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["paths", "methods", "principals", "namespaces", "except_sources"])
+def test_an_empty_text_in_a_list_is_refused(name):
+    with pytest.raises(InvalidInput, match=f"^{name} has an empty text in it"):
+        actions.deny_access("details", **{name: ["", "/a"]})
+
+
 @pytest.mark.parametrize(
     "destination", ["details:\u00b2", "details:\uff19\uff10\uff18\uff10", "details:0", "details:" + "9" * 5000]
 )

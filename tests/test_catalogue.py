@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from catalogue import CATALOGUE, README, answered, carriers_of, catalogue, faults_of, readme
+from catalogue import CATALOGUE, README, answered, carriers_of, catalogue, faults_of, not_on_the_lab, readme
 from shipped_experiments import Experiment, shipped
 
 from chaosmesh_ext import actions, mesh
@@ -27,6 +27,13 @@ def test_every_action_makes_a_fault_and_every_fault_has_an_action():
     assert {name for name, words in made.items() if not words} == {"recover"}
     assert set().union(*made.values()) == set(FAULTS)
     assert all(set(carriers_of(fault)) <= set(mesh.CARRIERS) and carriers_of(fault) for fault in FAULTS.values())
+
+
+def test_a_carrier_that_the_lab_does_not_take_is_said():
+    """Retries under an HTTPRoute are refused there, although the lab has retries in a VirtualService."""
+    assert [word for word, fault in FAULTS.items() if not_on_the_lab(fault)] == ["retries"]
+    row = next(line for line in CATALOGUE.read_text().splitlines() if line.startswith("| `set_retries`"))
+    assert "| virtualservice, httproute (not on the lab) |" in row
 
 
 def test_what_was_seen_on_istiod_stays_until_it_is_seen_again():

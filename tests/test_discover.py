@@ -76,6 +76,14 @@ def test_plain_arguments_have_their_types(discovery):
     assert found["one_of"]["values"] == "list"
 
 
+def test_no_default_is_shown_that_is_always_refused(discovery):
+    """What limits callers is for every request: `marked` was the default, and could not be had."""
+    found = {one["name"]: {arg["name"]: arg for arg in one["arguments"]} for one in discovery["activities"]}
+    for name in ("limit_connections", "eject_outliers"):
+        assert found[name]["requests"].get("default") is None
+    assert found["inject_delay"]["requests"]["default"] == "marked"
+
+
 def test_every_activity_says_what_it_returns(discovery):
     kinds = {each["name"]: each.get("return_type") for each in discovery["activities"]}
     assert kinds["status"] == "integer"

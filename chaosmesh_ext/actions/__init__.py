@@ -44,4 +44,4 @@ __all__ = [
 ]
 
 for _name in __all__:  # what an experiment gives is held against their signatures
-    globals()[_name] = helped(checked(globals()[_name], failed=refused))
+    globals()[_name] = helped(checked(globals()[_name], failed=refused, empty=False))

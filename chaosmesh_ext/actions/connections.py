@@ -24,7 +24,7 @@ def limit_connections(
     source: str = None,
     subset: str = None,
     namespace: str = None,
-    requests: str = "marked",
+    requests: str = None,
     url: str = None,
     request_headers: Dict[str, str] = None,
     prove: bool = True,
@@ -43,7 +43,7 @@ def limit_connections(
     seconds, or a text such as `250ms`. One of them at least; what is not given
     stays as it is.
 
-    No request can be told from another here, so say `requests: all`. In a
+    No request can be told from another here, so `requests: all` must be said. In a
     DestinationRule of somebody's the limits are for every caller; where nobody
     has one, it is made, for callers in `namespace` or for the `source` alone.
     `subset` limits calls to that subset only.

@@ -28,8 +28,9 @@ def block_egress(
     """
     Keep the workload `source` from the host `destination` outside the mesh, one
     that a ServiceEntry declares (e.g. `api.example.com` or
-    `api.example.com:443`, plain HTTP as its sidecar sees it), or, with
-    `everything`, from every host outside; all other workloads go on.
+    `api.example.com:443`, plain HTTP as its sidecar sees it); all other workloads
+    go on. With `everything`, from every other host outside too; `destination` is
+    then the one whose calls the proof looks at.
 
     By a Sidecar with REGISTRY_ONLY for that workload alone, which says
     otherwise what the one in force for it says: one of ours, or, where it has

@@ -31,7 +31,7 @@ def inject(
     subset: str | None,
     namespace: str | None,
     match: Dict[str, Any] | None,
-    requests: str,
+    requests: str | None,
     url: str | None,
     request_headers: Mapping[str, str] | None,
     carrier: str | None,
@@ -41,11 +41,13 @@ def inject(
 ) -> Dict[str, Any]:
     """Inject FAULT in the current RUN where the other arguments, an action's own, say; the proof, for the journal.
 
-    CASES: what else must be answered, for the proof. GATEWAY: see `Scope`.
+    REQUESTS: None where it was not said, which is `marked`. CASES: what else must be answered, for the proof. GATEWAY:
+    see `Scope`.
 
     Raises InvalidInput for what is no such argument, and what `Run.inject` raises.
     """
     host, port = _host(destination)
+    requests = "marked" if requests is None else requests
     texts = {"source": source, "subset": subset, "namespace": namespace, "url": url, "carrier": carrier}
     texts["gateway"] = gateway
     for name, value in texts.items():

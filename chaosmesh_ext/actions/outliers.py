@@ -25,7 +25,7 @@ def eject_outliers(
     source: str = None,
     subset: str = None,
     namespace: str = None,
-    requests: str = "marked",
+    requests: str = None,
     url: str = None,
     request_headers: Dict[str, str] = None,
     prove: bool = True,
@@ -48,7 +48,7 @@ def eject_outliers(
 
     It needs a pod that fails, e.g. by `make_pod_fail`, injected after this.
     Taking it out ends the ejections. No request can be told from another here, so
-    say `requests: all`; whom it is for otherwise, and the arguments not named
+    `requests: all` must be said; whom it is for otherwise, and the arguments not named
     here, are as in `limit_connections`. No single request shows that a pod is
     away, so the proof asks istiod whether every sidecar took it (`by: sync`); the
     probe `ejections` counts those that are.

@@ -25,7 +25,7 @@ def recover(run: str = None, configuration: Configuration = None, secrets: Secre
     objects that are clean again.
     """
     with counted(configuration, secrets) as current:
-        if run in (None, "", current.token):
+        if run in (None, current.token):
             undone = current.undo()
             return {"run": current.token, **as_json(undone)}
         recovered = undo_runs(current.client, None if run == "all" else run)

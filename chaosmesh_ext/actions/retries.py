@@ -9,6 +9,7 @@ from typing import Any, Dict
 from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.actions.injecting import counted, inject, seconds_of
+from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Retries
 
 __all__ = ["set_retries"]
@@ -59,7 +60,10 @@ def set_retries(
     """
     with counted(configuration, secrets) as run:
         whole = None if timeout is None else seconds_of(timeout, "timeout")
-        fault = Retries(attempts, retry_on or "", seconds_of(per_try_timeout or 0, "per_try_timeout"), whole)
+        each = 0.0 if per_try_timeout is None else seconds_of(per_try_timeout, "per_try_timeout")
+        if each == 0 and per_try_timeout is not None:
+            raise InvalidInput("per_try_timeout 0 s would end every attempt at once: leave it out for none")
+        fault = Retries(attempts, retry_on or "", each, whole)
         return inject(
             run,
             fault,

@@ -23,7 +23,8 @@ _NOISE: Final = ("managedFields", "resourceVersion", "uid", "generation", "creat
 class Step(msgspec.Struct, frozen=True):
     """One activity. where: ``method`` or ``rollbacks``. place, carrier: of an injection. objects: that it would write.
 
-    replaces: why the preferred carrier could not. refused: why nothing would be written, with its exit code.
+    replaces: why the preferred carrier could not. refused: why nothing would be written, with its exit code. note: what
+    else is to be said.
     """
 
     where: str
@@ -34,6 +35,7 @@ class Step(msgspec.Struct, frozen=True):
     objects: tuple[dict[str, Any], ...] = ()
     refused: str = ""
     exit_code: int = 0
+    note: str = ""
 
 
 class Rehearsed(msgspec.Struct, frozen=True):
@@ -102,6 +104,9 @@ def _step(where: str, activity: Mapping[str, Any], run: Any, configuration: Any,
     from chaoslib.activity import run_activity
     from chaoslib.exceptions import ActivityFailed
 
+    from chaosmesh_ext.model import Injected
+    from chaosmesh_ext.run.proof import for_nobody
+
     name = str(activity.get("name", "?"))
     before = dict(run.shadow.written)
     try:
@@ -116,7 +121,8 @@ def _step(where: str, activity: Mapping[str, Any], run: Any, configuration: Any,
     place = f"{arguments.get('source') or 'every caller'} → {arguments.get('destination')}"
     if "carrier" not in output:
         return Step(where, name, objects=objects)
-    return Step(where, name, place, output["carrier"], output["replaces"], objects)
+    note = "; ".join(for_nobody(msgspec.convert(output["injected"], Injected)))
+    return Step(where, name, place, output["carrier"], output["replaces"], objects, note=note)
 
 
 def show(rehearsed: Rehearsed) -> Iterator[str]:
@@ -132,6 +138,8 @@ def show(rehearsed: Rehearsed) -> Iterator[str]:
         with_what = f": {step.place}, by {step.carrier}" if step.carrier else ""
         instead = f" ({step.replaces})" if step.replaces else ""
         yield visible(f"# {step.where}: {step.name}{with_what}{instead}")
+        if step.note:
+            yield visible(f"# {step.note}")
         if not step.objects:
             yield "# writes nothing"
         for obj in step.objects:

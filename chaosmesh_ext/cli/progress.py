@@ -84,6 +84,8 @@ def _text(value: object) -> str:
 def _note(output: Any) -> str:
     """What an activity gave, where a few words say it."""
     match output:
+        case {"injected": {"percentage": 0}}:
+            return ", for nobody (percentage: 0)"
         case {"live_after": float() as after}:
             return f", live after {after * 1000:.0f} ms"
         case {"gone_after": float() as after}:

@@ -16,6 +16,7 @@ from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 
 __all__ = [
     "DENIED",
+    "declared",
     "denied_answer",
     "denied_call",
     "marked",
@@ -73,6 +74,20 @@ def ports(place: Place, view: View) -> list[str]:
     target = place.destination.target or place.destination.port
     if isinstance(target, int):
         return [str(target)]
+    found = declared(place, view, target)
+    if not found:
+        raise InvalidInput(
+            f"no pod of {place.destination.service} has a port named {target!r}, which its Service sends requests to: "
+            "see to that first"
+        )
+    return [str(port) for port in sorted(found)]
+
+
+def declared(place: Place, view: View, name: str = "") -> set[int]:
+    """The ports that containers of the pods behind PLACE's host declare, or those with NAME; the sidecars' are none.
+
+    VIEW must hold their namespace's Pods.
+    """
     pods = [
         one
         for one in view.others
@@ -80,19 +95,14 @@ def ports(place: Place, view: View) -> list[str]:
         and one["metadata"].get("namespace") == place.destination.namespace
         and selects(place.destination.selector, one["metadata"].get("labels") or {})
     ]
-    found = {
+    return {
         int(port["containerPort"])
         for pod in pods
         for container in (pod.get("spec") or {}).get("containers") or ()
+        if container.get("name") != "istio-proxy"
         for port in container.get("ports") or ()
-        if port.get("name") == target
+        if port.get("name") == name or not name
     }
-    if not found:
-        raise InvalidInput(
-            f"no pod of {place.destination.service} has a port named {target!r}, which its Service sends requests to: "
-            "see to that first"
-        )
-    return [str(port) for port in sorted(found)]
 
 
 def marked(marker: Marker | None) -> list[Obj]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -13,6 +14,12 @@ from chaosmesh_ext.mesh import Change, Create, Place, View
 from chaosmesh_ext.model import Answer, Injected, Span, Trace
 
 __all__ = ["DenyAccess"]
+
+_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110, 5.6.2; with Istio's ``*`` at one end, which is a letter of it."""
+
+_SEGMENTS: Final = re.compile(r"\{\*\*?\}")
+"""Istio's templates in paths: a segment, and any number of them."""
 
 
 class DenyAccess(msgspec.Struct, frozen=True):
@@ -46,7 +53,11 @@ class DenyAccess(msgspec.Struct, frozen=True):
                 raise InvalidInput(f"the path {path!r} begins neither with / nor with *: write e.g. /details/*")
             if "?" in path:
                 raise InvalidInput(f"the path {path!r} has a query, which Istio does not look at: leave it out")
+            _check_wildcard("path", path)
         for method in self.methods:
+            if not _METHOD.fullmatch(method):
+                raise InvalidInput(f"the method {method!r} is not HTTP's, and no request has it: write e.g. GET")
+            _check_wildcard("method", method)
             if method != method.upper():
                 raise InvalidInput(f"the method {method!r} is not HTTP's: write {method.upper()}")
         for principal in self.principals:
@@ -54,6 +65,9 @@ class DenyAccess(msgspec.Struct, frozen=True):
                 raise InvalidInput(
                     f"the principal {principal!r} is none: write e.g. cluster.local/ns/default/sa/bookinfo-reviews"
                 )
+            _check_wildcard("principal", principal)
+        for namespace in self.namespaces:
+            _check_wildcard("namespace", namespace)
         narrowed = self.paths or self.methods or self.principals or self.namespaces or self.spared
         if self.allow_nothing and narrowed:
             raise InvalidInput(
@@ -72,6 +86,11 @@ class DenyAccess(msgspec.Struct, frozen=True):
             source["namespaces"] = list(self.namespaces)
         if self.spared:
             source["notPrincipals"] = arrival.principals(place, view, self.spared)
+            if mine and set(mine) <= set(source["notPrincipals"]):
+                who = place.source.name if place.source else ", ".join(self.principals)
+                raise InvalidInput(
+                    f"{who} is among except_sources, so nobody would be refused: leave {who} out of one of them"
+                )
         operation = {name: list(value) for name, value in (("paths", self.paths), ("methods", self.methods)) if value}
         if not source and not operation and place.marker is None:
             raise InvalidInput(
@@ -134,3 +153,17 @@ class DenyAccess(msgspec.Struct, frozen=True):
             carrier=carrier,
             words=f"{what} denied",
         )
+
+
+def _check_wildcard(what: str, text: str) -> None:
+    """Raise InvalidInput where TEXT has a ``*`` that Istio takes for the letter itself, so that nothing is like it."""
+    rest = _SEGMENTS.sub("", text) if what == "path" else text
+    if rest == text:
+        rest = text[1:] if text.startswith("*") else text.removesuffix("*")
+    if "*" in rest:
+        also = ", and none beside {*} or {**}" if what == "path" else ""
+        raise InvalidInput(f"the {what} {text!r}: Istio takes * at one end only{also}: write e.g. {_example(what)}")
+
+
+def _example(what: str) -> str:
+    return {"path": "/details/* or /details/{*}", "method": "P*", "namespace": "guests-*"}.get(what, "*/sa/bookinfo")

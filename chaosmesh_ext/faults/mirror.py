@@ -41,6 +41,11 @@ class Mirror(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not self.subset and not self.host:
             raise InvalidInput("a mirror needs somebody who gets the copies: give mirror_subset, or mirror_host")
+        if self.serving and self.serving == self.subset and not self.host:
+            raise InvalidInput(
+                f"mirror_subset {self.subset} is the serving_subset, which would get copies of what it gets already: "
+                "name another one"
+            )
         share.check(self.percentage)
 
     @property

@@ -9,6 +9,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import arrival
+from chaosmesh_ext.faults.propagation import HEADERS
 from chaosmesh_ext.mesh import Change, Create, Place, View
 from chaosmesh_ext.model import Answer, Injected, Span, Trace
 
@@ -21,6 +22,11 @@ SUBJECT = "chaosmesh"
 """The token's `sub`."""
 
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
+
+_TAKEN = frozenset(
+    {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", *HEADERS}
+)
+"""Headers that HTTP and traces need as they are, the marker's among them."""
 
 
 class RequireJwt(msgspec.Struct, frozen=True):
@@ -46,6 +52,11 @@ class RequireJwt(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not _HEADER.fullmatch(self.header):
             raise InvalidInput(f"token_header {self.header!r} is no header's name: give one, e.g. authorization")
+        if self.header.lower() in _TAKEN:
+            raise InvalidInput(
+                f"token_header {self.header} is needed as it is by HTTP or by traces: give another one that "
+                "applications forward, e.g. authorization"
+            )
 
     def changes(self, place: Place, view: View) -> list[Change]:
         """What puts it in PLACE: who authenticates first, so that nobody with a good token is refused meanwhile."""

@@ -33,7 +33,7 @@ class RequireMtls(msgspec.Struct, frozen=True):
     port: int = 0
 
     carriers: ClassVar[tuple[str, ...]] = ("policy",)
-    kinds: ClassVar[tuple[str, ...]] = ("PeerAuthentication",)
+    kinds: ClassVar[tuple[str, ...]] = ("PeerAuthentication", "Pod")
     rarely: ClassVar[bool] = False
     burst: ClassVar[int] = 1
     percentage: ClassVar[float] = 100.0
@@ -51,9 +51,11 @@ class RequireMtls(msgspec.Struct, frozen=True):
         """What puts it in PLACE: the field of somebody's PeerAuthentication for exactly these pods, or one of ours.
 
         Raises InvalidInput for some requests or callers only, and where somebody's for more or fewer pods than these
-        would go before ours.
+        would go before ours, or a port that these have not.
         """
         chosen = arrival.selector(place)
+        if self.port:
+            self._refuse_no_port(place, view)
         if place.marker is not None or place.source is not None:
             raise InvalidInput(
                 "a handshake comes before any request, and is the same for every caller: say requests: all, and leave "
@@ -78,6 +80,17 @@ class RequireMtls(msgspec.Struct, frozen=True):
                 )
         spec = {"selector": chosen, **self._words()}
         return [Create(arrival.own("PeerAuthentication", place, spec))]
+
+    def _refuse_no_port(self, place: Place, view: View) -> None:
+        """Pods need not say their ports: those that say none may have any."""
+        target = place.destination.target or place.destination.port
+        known = arrival.declared(place, view)
+        if known and self.port not in known | {target}:
+            listed = ", ".join(map(str, sorted(known)))
+            raise InvalidInput(
+                f"no pod of {place.destination.service} has the port {self.port}, so nothing would change: there are "
+                f"{listed} (of the pods, not of their Service)"
+            )
 
     def _words(self) -> dict[str, Any]:
         return {"portLevelMtls": {str(self.port): {"mode": self.mode}}} if self.port else {"mtls": {"mode": self.mode}}

@@ -47,8 +47,8 @@ class Retries(msgspec.Struct, frozen=True):
 
     attempts: besides the first one, 0 to 20; 0 for none. retry_on: conditions with commas between, e.g. ``5xx,reset``;
     empty for Istio's default, which does not try again after an application's own 503. per_try_timeout: seconds, 0 for
-    none but the route's. timeout: of the whole call beside it, as `Timeout` has it; None leaves the route's. Raises
-    InvalidInput for anything else. Only a failing callee lets requests meet it.
+    none but the route's. timeout: of the whole call beside it, longer, as `Timeout` has it; None leaves the route's.
+    Raises InvalidInput for anything else. Only a failing callee lets requests meet it.
     """
 
     attempts: int
@@ -75,9 +75,13 @@ class Retries(msgspec.Struct, frozen=True):
         for word in self.retry_on.split(",") if self.retry_on else ():
             if word not in RETRY_ON and not (len(word) == 3 and word.isdecimal() and "100" <= word <= "599"):
                 raise InvalidInput(f"retry_on {word!r} is none of {', '.join(RETRY_ON)}, nor an HTTP status")
-
         if self.timeout is not None:
             Timeout(self.timeout)
+        if self.timeout and self.per_try_timeout >= self.timeout:
+            raise InvalidInput(
+                f"per_try_timeout {self.per_try_timeout:g} s never ends an attempt, since timeout {self.timeout:g} s "
+                "ends the whole call first: give a shorter one, or leave it out"
+            )
 
     def for_route(self, route: Obj, place: Place) -> Obj:
         """ROUTE with this policy; attempts 0 is Istio's word for none."""

@@ -11,6 +11,9 @@ __all__ = ["duration", "gateway_duration", "seconds"]
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
 _UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
+_NOISE = 1e-6
+"""Milliseconds, by which a float may miss the whole number that was meant."""
+
 
 def duration(value: float) -> str:
     """VALUE seconds as a protobuf duration, e.g. ``7s`` or ``0.25s``; nanosecond resolution."""
@@ -18,11 +21,15 @@ def duration(value: float) -> str:
 
 
 def gateway_duration(value: float) -> str:
-    """VALUE seconds as Gateway API writes it (GEP-2257: whole numbers, no fractions), to the millisecond.
+    """VALUE seconds as Gateway API writes it (GEP-2257: whole numbers, no fractions), in milliseconds.
+
+    Raises InvalidInput for a part of one: what is written is what was asked for.
 
     >>> gateway_duration(1.5), gateway_duration(86400), gateway_duration(0.25)
     ('1s500ms', '86400s', '250ms')
     """
+    if abs(value * 1000 - round(value * 1000)) > _NOISE:
+        raise InvalidInput(f"{value * 1000:g} ms: an HTTPRoute's durations are whole milliseconds: write e.g. 2ms")
     whole, rest = divmod(round(value * 1000), 1000)
     return (f"{whole}s" if whole or not rest else "") + (f"{rest}ms" if rest else "")
 

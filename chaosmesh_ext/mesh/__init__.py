@@ -4,6 +4,7 @@ from chaosmesh_ext.mesh import destinationrule, envoyfilter, httproute, inbound,
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
+from chaosmesh_ext.mesh.elsewhere import refuse_elsewhere
 from chaosmesh_ext.mesh.events import announce
 from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
 from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
@@ -27,7 +28,7 @@ from chaosmesh_ext.mesh.place import (
     TrafficPolicy,
     View,
 )
-from chaosmesh_ext.mesh.subsets import versions_of
+from chaosmesh_ext.mesh.subsets import Copying, check_copies, versions_of
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
 from chaosmesh_ext.mesh.watchdog import Watchdog
@@ -45,6 +46,7 @@ __all__ = [
     "ROUTED_BY",
     "Change",
     "Client",
+    "Copying",
     "Create",
     "Destination",
     "Disturbed",
@@ -74,6 +76,7 @@ __all__ = [
     "Witness",
     "announce",
     "beside",
+    "check_copies",
     "connect",
     "disturbed",
     "end",
@@ -86,6 +89,7 @@ __all__ = [
     "lock",
     "place",
     "put",
+    "refuse_elsewhere",
     "renew",
     "resume",
     "survey",

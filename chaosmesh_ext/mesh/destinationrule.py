@@ -34,9 +34,12 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
     """The change that puts FAULT in PLACE. Raises InvalidInput where it would be met by others than it is meant for."""
     if not isinstance(fault, TrafficPolicy):
         raise InvalidInput(f"{type(fault).__name__} is no policy towards a host: leave out carrier: {NAME}")
-    if place.marker is not None or place.match:
+    if place.match:
+        raise InvalidInput(f"a policy towards {place.destination.service} is for every request: leave out match")
+    if place.marker is not None:
         raise InvalidInput(
-            f"a policy towards {place.destination.service} is for every request: leave out match, and say requests: all"
+            f"a policy towards {place.destination.service} is for every request, marked or not: say requests: all, "
+            "where that is meant"
         )
     owner = rule_of(view.others, place)
     if owner is None:

@@ -1,19 +1,40 @@
-"""The subsets of a host, and which versions are in each as traces name them."""
+"""The subsets of a host, and which versions are in each as traces name them; and who gets copies."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Protocol, runtime_checkable
 
-from chaosmesh_ext.errors import InvalidInput, NotFound
+import msgspec
+
+from chaosmesh_ext.errors import Forbidden, InvalidInput, NotFound
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.discovery import everywhere, routes_to, version_of
+from chaosmesh_ext.mesh.discovery import place as resolve
 from chaosmesh_ext.mesh.modes import running
 from chaosmesh_ext.mesh.owners import owner, visible
-from chaosmesh_ext.mesh.place import Place
+from chaosmesh_ext.mesh.place import Destination, Place, RouteChange
+from chaosmesh_ext.model import Scope
 
-__all__ = ["versions_of"]
+__all__ = ["Copying", "check_copies", "versions_of"]
+
+
+@runtime_checkable
+class Copying(RouteChange, Protocol):
+    """One that copies requests. host, subset: who gets the copies; host: empty for the destination. serving: the subset
+    of the destination that answers the requests themselves; empty for whoever does anyway.
+    """
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def subset(self) -> str: ...
+
+    @property
+    def serving(self) -> str: ...
 
 
 def versions_of(client: Client, place: Place, names: Iterable[str]) -> dict[str, frozenset[str]]:
@@ -23,12 +44,74 @@ def versions_of(client: Client, place: Place, names: Iterable[str]) -> dict[str,
     subset that no DestinationRule defines, or a Service that is not there; InvalidInput for one without pods: its
     requests would be answered with 503.
     """
-    there = place.destination
-    routes = routes_to(client, place)
-    at_gateway = place.source is not None and place.source.gateway_api
-    if at_gateway or (routes and owner(_virtual_services(client, place), there.host, place.namespace) is None):
+    if _by_services(client, place):
         return _versions(client, place, names, _of_services(client, place), "Service")
     return _versions(client, place, names, _of_rules(client, place), "subset")
+
+
+def check_copies(client: Client, place: Place, fault: Copying) -> None:
+    """Refuse copies of the calls in PLACE that FAULT would send to nobody, or back to where the calls themselves go.
+
+    Envoy drops copies for a host that it does not know, and no request shows it. Raises NotFound for a host or subset
+    that is not there, InvalidInput for one without pods. What the account may not read in another namespace is let
+    pass.
+    """
+    by_services = _by_services(client, place)
+    if not fault.host:
+        if by_services and fault.subset == place.destination.service:
+            raise _to_itself("mirror_subset", fault.subset, "the Service of one version")
+        return
+    try:
+        there = _getting(client, place, fault.host, by_services=by_services)
+        pods = client.list("Pod", there.namespace) if there.namespace else []
+    except Forbidden:
+        return
+    if there.namespace and not by_services and fqdn(fault.host, place.namespace) != there.host:
+        raise InvalidInput(f"mirror_host {fault.host} is no whole name: write {there.host}")
+    beside = there.namespace == place.destination.namespace
+    if there.host == place.destination.host and fault.subset in ("", fault.serving):
+        raise _to_itself("mirror_host", fault.host, "another service, or a version as mirror_subset")
+    if by_services and fault.serving and (there.service, beside) == (fault.serving, True):
+        raise _to_itself("mirror_host", fault.host, "another service than serving_subset")
+    if fault.subset and not by_services:
+        at = msgspec.structs.replace(place, destination=there)
+        _versions(client, at, [fault.subset], _of_rules(client, at), "subset")
+    elif there.selector and not any(
+        running(pod) and selects(there.selector, pod["metadata"].get("labels") or {}) for pod in pods
+    ):
+        raise InvalidInput(f"mirror_host {fault.host} has no pod that runs, so copies would go nowhere: scale it up")
+
+
+def _to_itself(argument: str, name: str, instead: str) -> InvalidInput:
+    return InvalidInput(f"{argument} {name} would get copies of what it gets already: name {instead}")
+
+
+def _getting(client: Client, place: Place, host: str, *, by_services: bool) -> Destination:
+    """Whom HOST, which gets copies, means, at the port that they go to: its only one, or else that of the calls."""
+
+    def at(port: int) -> Destination:
+        scope = Scope(host, namespace=place.namespace, port=port)
+        try:
+            return resolve(client, scope, run=place.run, cell=place.cell).destination
+        except InvalidInput as error:
+            raise type(error)(f"mirror_host {host}: {error}") from None
+
+    try:
+        found = at(0)
+    except NotFound:
+        raise
+    except InvalidInput:  # of several HTTP ports, that of the calls is meant
+        return at(place.destination.port)
+    return at(place.destination.port) if by_services or len(found.ports) > 1 else found
+
+
+def _by_services(client: Client, place: Place) -> bool:
+    """Whether an HTTPRoute routes PLACE's calls: it sends to Services and knows no subsets."""
+    if place.source is not None and place.source.gateway_api:
+        return True
+    if not routes_to(client, place):
+        return False
+    return owner(_virtual_services(client, place), place.destination.host, place.namespace) is None
 
 
 def _virtual_services(client: Client, place: Place) -> list[Obj]:

@@ -35,7 +35,7 @@ def accepted(
         time.sleep(max(_PAUSE, written + _DEBOUNCE - time.time()))
         for holding in holdings:
             if words := _refused(client, holding):
-                raise NotProven(f"istiod does not take {holding}: {words}")
+                raise NotProven(f"the control plane does not take {holding}: {words}")
         try:
             told, how = sync.of_istiods(client)
         except ChaosMeshError as error:

@@ -8,6 +8,7 @@ import msgspec
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.faults import PodFailure
 from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import Scope
@@ -44,6 +45,10 @@ def plan(
     place = mesh.place(client, scope, run=cells.run, cell=str(len(cells.every) + 1))
     if isinstance(fault, mesh.Divided):
         place = msgspec.structs.replace(place, versions=mesh.versions_of(client, place, fault.subsets))
+    if isinstance(fault, mesh.Copying):
+        mesh.check_copies(client, place, fault)
+    if carrier == mesh.INBOUND or isinstance(fault, PodFailure):
+        mesh.refuse_elsewhere(client, place)
     replaced = cells.replaced(fault, place, carrier)
     stays = [cell.place for cell in cells.live if cell not in replaced]
     guard.allow(client, place, fault, settings=settings, live=stays, carrier=carrier, surroundings=around)

@@ -9,7 +9,7 @@ import msgspec
 
 from chaosmesh_ext.model import Answer, Injected
 
-__all__ = ["MOST", "Live", "Proof", "Prover", "enough"]
+__all__ = ["MOST", "Live", "Proof", "Prover", "enough", "for_nobody"]
 
 MOST: Final = 40
 """Requests after which an edge that was not seen is given up (rules: cap 40; three versions are missed by three
@@ -68,3 +68,12 @@ def enough(percentage: float) -> int:
     if percentage >= 100 or percentage <= 0:
         return 1
     return math.ceil(math.log(_SURE) / math.log(1 - percentage / 100))
+
+
+def for_nobody(injected: Injected) -> list[str]:
+    """The note that INJECTED is for 0 % of the requests; none for any other share."""
+    if injected.percentage:
+        return []
+    return [
+        f"nobody meets the {injected}, on calls of {injected.destination}: percentage is 0, so it only rehearses it"
+    ]

@@ -30,7 +30,7 @@ from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.opened import Opened
 from chaosmesh_ext.run.planning import Planned, known, plan
 from chaosmesh_ext.run.problems import Problem
-from chaosmesh_ext.run.proof import Live, Proof
+from chaosmesh_ext.run.proof import Live, Proof, for_nobody
 from chaosmesh_ext.run.provers import prover_for
 from chaosmesh_ext.run.requests import Requests
 from chaosmesh_ext.run.stopping import Stopping
@@ -218,6 +218,7 @@ class Run:
         opened.announce(self.client, cell)
         cell.answers += live.answers
         self.requests.control += live.controls
+        self.notes += for_nobody(cell.injected)
         if prover is None:
             self.problems.append(Problem(f"the fault on {place} was not proven, as asked (prove: false)"))
         _logger.info("%s is live on %s (%s)", type(fault).__name__, place, name)

@@ -80,6 +80,7 @@ def writes(monkeypatch) -> list[str]:
 
 def inject(name: str, func: str = "inject_abort", **arguments: Any) -> dict[str, Any]:
     arguments = {"source": "productpage-v1", "http_status": 503} | arguments
+    arguments = {name: value for name, value in arguments.items() if value is not None}
     provider = {"type": "python", "module": "chaosmesh_ext.actions", "func": func, "arguments": arguments}
     return {"type": "action", "name": name, "provider": provider}
 
@@ -156,6 +157,35 @@ def test_what_would_be_refused_is_refused_with_its_exit_code(api, tmp_path, writ
     assert "# method: break: REFUSED: the namespace default does not allow faults" in done.output
     done = rehearse(tmp_path, inject("gone", destination="nothing"), words=("--json",))
     assert (done.exit_code, json.loads(done.output)["steps"][0]["exit_code"]) == (2, 2)
+    assert writes == []
+
+
+def test_that_nobody_would_meet_a_fault_is_said(api, tmp_path):
+    done = rehearse(tmp_path, inject("break", destination="details", percentage=0))
+    assert done.exit_code == 0, done.output
+    assert "\n# nobody meets the abort with 503, 0 %, on calls of details: percentage is 0" in done.output
+    assert "nobody" not in rehearse(tmp_path, inject("break", destination="details", percentage=1)).output
+
+
+def test_copies_for_a_service_that_is_not_there_are_refused_before_anything_is_written(api, tmp_path, writes):
+    done = rehearse(
+        tmp_path, inject("copy", "mirror_traffic", http_status=None, destination="details", mirror_host="nosuch")
+    )
+    assert done.exit_code == 2, done.output
+    assert "REFUSED: mirror_host nosuch: no service nosuch in namespace default: there are details" in done.output
+    assert writes == []
+
+
+def test_a_route_that_leads_elsewhere_is_said_where_the_fault_would_stand_at_the_destination(api, tmp_path, writes):
+    pod = caller("reviews-1", {"app": "reviews"})
+    api.apply(
+        pod, {**OWNER, "spec": {"hosts": ["details"], "http": [{"route": [{"destination": {"host": "reviews"}}]}]}}
+    )
+    api.call(api.kube.patch_status(pod, pod["status"]))
+    for func, rest in (("inject_abort", {"carrier": "inbound"}), ("make_pod_fail", {})):
+        done = rehearse(tmp_path, inject("break", func, destination="details", source=None, **rest))
+        assert done.exit_code == 2, done.output
+        assert "REFUSED: VirtualService default/details sends the calls for details to reviews" in done.output
     assert writes == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from chaosmesh_ext import mesh
+from chaosmesh_ext.cli.progress import Progress
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 LOST = "Error: standard output could not be written: "
@@ -81,3 +84,14 @@ def test_a_reader_that_has_gone_wanted_no_more(api, tmp_path, command):
     (tmp_path / "e.json").write_text(json.dumps(UPHELD))
     done = shell(f"chaos mesh {command} | true", tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("percentage", "words"), [(0.0, "done, for nobody (percentage: 0)"), (0.1, "done"), (100.0, "done")]
+)
+def test_that_nobody_meets_a_fault_is_seen_while_it_runs(percentage, words):
+    """A run with percentage: 0 ended upheld, and its line said no more than done."""
+    seen = io.StringIO()
+    fault = {"injected": {"kind": "abort", "percentage": percentage}, "live_after": None}
+    Progress(Console(file=seen)).activity_completed({"name": "break"}, {"status": "succeeded", "output": fault})
+    assert seen.getvalue().rstrip().endswith(words)

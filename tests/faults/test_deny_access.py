@@ -124,7 +124,15 @@ def test_what_it_cannot_be_is_refused(fault, where, words):
     [
         ({"paths": ("details",)}, "neither with / nor with"),
         ({"paths": ("/details?x=1",)}, "has a query"),
+        ({"paths": ("*a*",)}, r"the path '\*a\*': Istio takes \* at one end only"),
+        ({"paths": ("/a/*/b",)}, "at one end only"),
+        ({"paths": ("/a/{*}/b*",)}, "none beside"),
         ({"methods": ("get",)}, "write GET"),
+        ({"methods": ("FOO BAR",)}, "the method 'FOO BAR' is not HTTP's"),
+        ({"methods": ("",)}, "the method '' is not HTTP's"),
+        ({"methods": ("*E*",)}, "at one end only"),
+        ({"namespaces": ("*guests*",)}, "the namespace .* at one end only"),
+        ({"principals": ("*/sa/*",)}, "the principal .* at one end only"),
         ({"principals": ("productpage",)}, "principal 'productpage' is none"),
         ({"allow_nothing": True, "paths": ("/",)}, "leave out paths"),
     ],
@@ -132,6 +140,24 @@ def test_what_it_cannot_be_is_refused(fault, where, words):
 def test_arguments_that_istio_would_never_match_are_refused(arguments, words):
     with pytest.raises(InvalidInput, match=words):
         DenyAccess(**arguments)
+
+
+@pytest.mark.parametrize("path", ["*", "/*", "*/a", "/a", "/a/{*}", "/a/{*}/b/{**}", "*.json"])
+def test_paths_as_istio_reads_them_are_taken(path):
+    assert DenyAccess(paths=(path,), methods=("*", "P*", "GET", "M-SEARCH")).paths == (path,)
+
+
+@pytest.mark.parametrize(
+    ("fault", "where"),
+    [
+        (DenyAccess(spared=("productpage-v1",)), {"source": PAGE}),
+        (DenyAccess(spared=("productpage-v1",), principals=(MINE,)), {}),
+    ],
+)
+def test_who_is_spared_cannot_be_all_that_is_meant(fault, where):
+    with pytest.raises(InvalidInput, match="is among except_sources, so nobody would be refused"):
+        made(fault, **where)
+    assert made(DenyAccess(spared=("productpage-v1",), principals=(MINE, "*/sa/others")))
 
 
 def test_its_facts_say_what_is_denied():

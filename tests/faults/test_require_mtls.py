@@ -40,6 +40,22 @@ def test_one_port_may_be_meant():
     assert only(RequireMtls("DISABLE", 9080)).obj["spec"]["portLevelMtls"] == {"9080": {"mode": "DISABLE"}}
 
 
+def pod(name: str, *ports: int, labels: dict = LABELS, container: str = "app") -> dict:
+    containers = [{"name": container, "ports": [{"containerPort": port} for port in ports]}]
+    meta = {"name": name, "namespace": "shop", "labels": labels}
+    return {"kind": "Pod", "metadata": meta, "spec": {"containers": containers}}
+
+
+def test_a_port_that_no_pod_has_is_refused():
+    """Nothing would change, and the proof waited for it in vain."""
+    others = (pod("a", 9080), pod("b", 9443), pod("c", 1, labels={"app": "ratings"}))
+    others = (*others, pod("d", 1, container="istio-proxy"))
+    with pytest.raises(InvalidInput, match=r"no pod of details has the port 1, .*: there are 9080, 9443 \("):
+        only(RequireMtls("STRICT", 1), *others)
+    assert only(RequireMtls("STRICT", 9443), *others).obj["spec"]["portLevelMtls"]
+    assert only(RequireMtls("STRICT", 1), pod("a")).obj["spec"]["portLevelMtls"], "pods need not say their ports"
+
+
 def test_the_one_for_exactly_these_pods_is_changed():
     own = owners({"selector": {"matchLabels": LABELS}, "mtls": {"mode": "PERMISSIVE"}})
     change = only(RequireMtls(), own)

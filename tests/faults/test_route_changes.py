@@ -90,6 +90,25 @@ def test_retries_and_a_timeout_for_the_same_calls_are_one_change():
         Retries(3, timeout=-1)
 
 
+@pytest.mark.parametrize("each", [1, 5])
+def test_an_attempt_that_may_take_as_long_as_the_whole_call_is_refused(each):
+    """Envoy leaves such a timeout of an attempt out."""
+    with pytest.raises(InvalidInput, match=f"per_try_timeout {each} s never ends an attempt, since timeout 1 s"):
+        Retries(1, "", each, timeout=1)
+    assert Retries(1, "", each, timeout=0).per_try_timeout == each
+    assert Retries(1, "", each).per_try_timeout == each
+
+
+@pytest.mark.parametrize("fault", [Timeout(0.0015), Retries(1, "", 0.0015), Retries(1, timeout=1.0005)])
+def test_an_httproute_takes_no_part_of_a_millisecond(fault):
+    """1500us was written as 2ms without a word."""
+    with pytest.raises(InvalidInput, match=r"ms: an HTTPRoute's durations are whole milliseconds"):
+        fault.for_rule({"matches": []}, place())
+    assert fault.for_route(ROUTE, place())
+    for whole in (0.001, 0.0035 - 0.0005, 0.1 + 0.2, 86_400.0, 4.015):
+        assert Timeout(whole).for_rule({"matches": []}, place())["timeouts"]
+
+
 @pytest.mark.parametrize(
     "words", [(-1,), (21,), (True,), (1.5,), (1, "5xx, reset"), (1, "700"), (0, "5xx"), (1, "", -1), (1, "", 1e-9)]
 )

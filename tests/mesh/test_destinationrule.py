@@ -110,6 +110,12 @@ def test_what_cannot_be_done_is_refused_before_a_write(rules, where, words):
         plan(LIMIT, where, *rules)
 
 
+def test_what_was_not_given_is_not_said_to_be_left_out():
+    with pytest.raises(InvalidInput, match="say requests: all") as raised:
+        plan(LIMIT, place())
+    assert "match" not in str(raised.value)
+
+
 def test_a_fault_that_is_no_policy_is_refused():
     with pytest.raises(InvalidInput, match="is no policy towards a host"):
         plan(Delay(1), everybody())

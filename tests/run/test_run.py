@@ -167,6 +167,9 @@ def test_a_fault_for_nobody_is_written_and_met_by_nobody(run, mesh):
     assert proof.live_after is None
     assert proof.requests >= 10
     assert len(written(mesh)) == 1
+    assert run.notes == [
+        "nobody meets the abort with 507, 0 %, on calls of details: percentage is 0, so it only rehearses it"
+    ]
 
 
 def test_a_fault_for_nobody_that_somebody_meets_is_rolled_back(run, mesh):

@@ -14,12 +14,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from owners import RULE_CELLS
+from places import place
 from shipped_experiments import BOOKINFO, EXPERIMENTS, Experiment, shipped
 
 from chaosmesh_ext import actions, mesh
 from chaosmesh_ext.faults import FAULTS
+from chaosmesh_ext.lab.controlplane.embedded.refusal import refusals
 
-__all__ = ["CATALOGUE", "README", "Answers", "answered", "catalogue", "faults_of", "readme"]
+__all__ = ["CATALOGUE", "README", "Answers", "answered", "catalogue", "faults_of", "not_on_the_lab", "readme"]
 
 CATALOGUE: Final = Path(__file__).parents[2] / "docs" / "catalogue.md"
 README: Final = EXPERIMENTS / "README.md"
@@ -37,6 +40,7 @@ against it. Pods and nodes are chaostoolkit-kubernetes' own, as it is: `reviews-
 
 The carrier in front is the default; `inbound` only when it is asked for. The proof: what a marked request's trace shows of
 the fault while it is live, what no other request may show, and what must be gone once it is removed.
+A carrier that is `not on the lab` is one that its own control plane does not take for this action.
 """
 _EXPERIMENTS = """## Experiments
 
@@ -68,6 +72,19 @@ def carriers_of(fault: type) -> list[str]:
     """The carriers of FAULT, by name, in the order of preference."""
     inbound = [mesh.INBOUND] if hasattr(fault, "for_envoy") else []
     return [*getattr(fault, "carriers", ()), *inbound]
+
+
+def not_on_the_lab(fault: type) -> list[str]:
+    """The carriers of FAULT whose words the lab's control plane refuses: of an HTTPRoute's, as samples of it say them."""
+    said = [one.for_rule({"matches": [], "backendRefs": []}, place()) for one, _ in RULE_CELLS if type(one) is fault]
+    objs = [{"apiVersion": "v1", "kind": "HTTPRoute", "metadata": {}, "spec": {"rules": [rule]}} for rule in said]
+    refused = objs and all(any(one.reason == "NotImplemented" for one in refusals(obj)) for obj in objs)
+    return [mesh.HTTPROUTE] if refused else []
+
+
+def _carriers(fault: type) -> str:
+    refused = not_on_the_lab(fault)
+    return ", ".join(f"{name} (not on the lab)" if name in refused else name for name in carriers_of(fault))
 
 
 def _proof(fault: type) -> str:
@@ -122,7 +139,7 @@ def catalogue(istiod: Mapping[str, str], experiments: Sequence[Experiment] | Non
                 yield (
                     f"`{name}`",
                     _first(inspect.getdoc(getattr(actions, name)) or ""),
-                    ", ".join(carriers_of(fault)),
+                    _carriers(fault),
                     _proof(fault) or word,
                     "yes" if using else _NOT_YET,
                     "yes" if real else _NOT_YET,

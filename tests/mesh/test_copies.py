@@ -1,0 +1,101 @@
+"""Who gets copies is there, and is not whoever gets the calls: Envoy drops copies for nobody, and nothing shows it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from allowed import caller
+
+from chaosmesh_ext.errors import InvalidInput, NotFound
+from chaosmesh_ext.faults import Mirror
+from chaosmesh_ext.mesh import Copying, check_copies, place
+from chaosmesh_ext.model import Scope
+
+ROUTE = {
+    "apiVersion": "gateway.networking.k8s.io/v1",
+    "kind": "HTTPRoute",
+    "metadata": {"name": "reviews", "namespace": "default"},
+    "spec": {
+        "parentRefs": [{"group": "", "kind": "Service", "name": "reviews"}],
+        "rules": [{"backendRefs": [{"name": "reviews-v1", "port": 9080}]}],
+    },
+}
+
+
+@pytest.fixture
+def mesh(api, client, make):
+    """reviews in two versions, an audit with a pod, and an archive without one."""
+    for name in ("reviews-v1", "audit"):
+        pod = caller(name, {"app": name.split("-")[0], "version": "v1"})
+        api.apply(pod)
+        api.call(api.kube.patch_status(pod, pod["status"]))
+    rule = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": "reviews", "namespace": "default"},
+        "spec": {"host": "reviews", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]},
+    }
+    several = [{"name": "http-a", "port": 81}, {"name": "http-b", "port": 82}]
+    names = ("reviews", "audit", "archive")
+    api.apply(*map(make.service, names), make.service("many", "default", *several), rule)
+    return client
+
+
+def check(client, **mirror) -> None:
+    fault = Mirror(**mirror)
+    assert isinstance(fault, Copying)
+    check_copies(client, place(client, Scope("reviews"), run="0badcafe", cell="1"), fault)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "error", "words"),
+    [
+        (
+            {"host": "nosuch"},
+            NotFound,
+            "mirror_host nosuch: no service nosuch in namespace default: there are archive,",
+        ),
+        ({"host": "audit", "subset": "v3"}, NotFound, "no subset v3 of audit: its DestinationRules have none"),
+        ({"host": "archive"}, InvalidInput, "mirror_host archive has no pod that runs"),
+        ({"host": "many"}, NotFound, "mirror_host many: many has no port 9080"),
+        ({"host": "audit.default"}, InvalidInput, "write audit.default.svc.cluster.local"),
+        ({"host": "reviews"}, InvalidInput, "mirror_host reviews would get copies of what it gets already"),
+        ({"host": "reviews", "subset": "v1", "serving": "v1"}, InvalidInput, "copies of what it gets already"),
+        ({"host": "reviews", "subset": "v9"}, NotFound, "no subset v9 of reviews: its DestinationRules have v1"),
+    ],
+)
+def test_copies_for_nobody_or_for_who_has_them_are_refused(mesh, mirror, error, words):
+    with pytest.raises(error, match=re.escape(words)) as raised:
+        check(mesh, **mirror)
+    assert "\n" not in str(raised.value)
+    assert raised.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "mirror",
+    [{"host": "audit"}, {"host": "audit.default.svc.cluster.local"}, {"host": "reviews", "subset": "v1"}, {"subset": "v1"}],
+)  # fmt: skip
+def test_copies_for_somebody_else_are_sent(mesh, mirror):
+    check(mesh, **mirror)
+
+
+@pytest.mark.parametrize(
+    ("mirror", "words"),
+    [
+        ({"subset": "reviews"}, "mirror_subset reviews would get copies of what it gets already"),
+        ({"host": "reviews"}, "mirror_host reviews would get copies of what it gets already"),
+        ({"host": "audit", "serving": "audit"}, "another service than serving_subset"),
+        ({"host": "many"}, "many has no port 9080"),
+    ],
+)
+def test_behind_an_httproute_too(mesh, api, mirror, words):
+    api.apply(ROUTE)
+    with pytest.raises(InvalidInput, match=re.escape(words)):
+        check(mesh, **mirror)
+    check(mesh, host="audit")
+
+
+def test_the_serving_subset_gets_no_copies():
+    with pytest.raises(InvalidInput, match="mirror_subset v1 is the serving_subset"):
+        Mirror("v1", serving="v1")
