@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
+from chaosmesh_ext.names import is_token
 from chaosmesh_ext.redaction import words
 
 __all__ = ["checked"]
@@ -34,9 +34,6 @@ _MOST: Final = {
     "window": 30 * 86_400,
 }
 """The most that an argument of this name may be, whatever activity it is of: a day of seconds, a month of history."""
-
-_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110, 5.6.2."""
 
 _WORDS: Final = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
 
@@ -94,7 +91,7 @@ def _read(name: str, value: Any, kind: Any) -> Any:
         raise InvalidInput(f"{name} is {_shown(value)}: give {_wanted(kind)}")
     if isinstance(value, str) and "\x00" in value:
         raise InvalidInput(f"{name} is {_shown(value)}: give a text without the NUL character")
-    if name == "method" and not _METHOD.fullmatch(value):
+    if name == "method" and not is_token(value):
         raise InvalidInput(f"method is {_shown(value)}: give HTTP's, e.g. GET")
     if kind in (float, int) and not isinstance(value, str):
         if value != value:  # noqa: PLR0124 - nan

@@ -1,4 +1,6 @@
-"""Kubernetes' names: what may stand in an API server's path, and what may not, because it would lead elsewhere."""
+"""Names of Kubernetes' and of HTTP's: what may stand in an API server's path, and what may not, because it would lead
+elsewhere; and what may be a method or a header.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,25 @@ from typing import Final
 
 from chaosmesh_ext.errors import InvalidInput
 
-__all__ = ["check_label", "check_subdomain", "is_label"]
+__all__ = ["check_label", "check_subdomain", "is_label", "is_token"]
 
 _PART: Final = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _IS_LABEL: Final = re.compile(rf"(?=.{{1,63}}$){_PART}")
 _IS_SUBDOMAIN: Final = re.compile(rf"{_PART}(?:\.{_PART})*")
 _LONGEST: Final = 253
 """Characters of a subdomain (RFC 1123)."""
+_IS_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""RFC 9110, 5.6.2."""
 
 
 def is_label(text: str) -> bool:
     """Whether TEXT is a DNS label (RFC 1123), as the names of Namespaces and Services are."""
     return _IS_LABEL.fullmatch(text) is not None
+
+
+def is_token(text: str) -> bool:
+    """Whether TEXT may be the name of an HTTP method or of a header (RFC 9110)."""
+    return _IS_TOKEN.fullmatch(text) is not None
 
 
 def check_label(what: str, text: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -11,8 +12,12 @@ from chaosmesh_ext.faults import arrival
 from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh import Change, Create, Place, View
 from chaosmesh_ext.model import Answer, Injected, Span, Trace
+from chaosmesh_ext.names import is_token
 
 __all__ = ["DenyAccess"]
+
+_TEMPLATE: Final = re.compile(r"\{\*\*?\}")
+"""Istio's words for a segment of a path, and for all that follow."""
 
 
 class DenyAccess(msgspec.Struct, frozen=True):
@@ -46,7 +51,11 @@ class DenyAccess(msgspec.Struct, frozen=True):
                 raise InvalidInput(f"the path {path!r} begins neither with / nor with *: write e.g. /details/*")
             if "?" in path:
                 raise InvalidInput(f"the path {path!r} has a query, which Istio does not look at: leave it out")
+            _check_star("path", path)
         for method in self.methods:
+            if not is_token(method):
+                raise InvalidInput(f"the method {method!r} is not HTTP's: write e.g. GET")
+            _check_star("method", method)
             if method != method.upper():
                 raise InvalidInput(f"the method {method!r} is not HTTP's: write {method.upper()}")
         for principal in self.principals:
@@ -72,6 +81,11 @@ class DenyAccess(msgspec.Struct, frozen=True):
             source["namespaces"] = list(self.namespaces)
         if self.spared:
             source["notPrincipals"] = arrival.principals(place, view, self.spared)
+            if mine and set(mine) <= set(source["notPrincipals"]):
+                raise InvalidInput(
+                    f"except_sources ({', '.join(self.spared)}) spare everybody whom this would refuse: name others, "
+                    "or leave one of the two out"
+                )
         operation = {name: list(value) for name, value in (("paths", self.paths), ("methods", self.methods)) if value}
         if not source and not operation and place.marker is None:
             raise InvalidInput(
@@ -133,4 +147,16 @@ class DenyAccess(msgspec.Struct, frozen=True):
             subset=subset,
             carrier=carrier,
             words=f"{what} denied",
+        )
+
+
+def _check_star(what: str, text: str) -> None:
+    """Refuse a ``*`` in TEXT that Istio would look for as it stands: it means anything at one end only, or between
+    braces.
+    """
+    rest = _TEMPLATE.sub("", text)
+    if "*" in (rest if rest != text else rest.removesuffix("*") if rest.endswith("*") else rest.removeprefix("*")):
+        raise InvalidInput(
+            f"the {what} {text!r} has a * that stands for itself: Istio takes one for anything at one end only, e.g. "
+            "/details/*, or {*} for a segment"
         )

@@ -112,6 +112,8 @@ def test_policies_that_allow_nobody_here_are_in_nobodys_way(beside):
         (DenyAccess(allow_nothing=True), {}, "say requests: all"),
         (DenyAccess(allow_nothing=True), {"marker": None, "source": PAGE}, "leave out source"),
         (DenyAccess(principals=(MINE,)), {"source": PAGE}, "not both"),
+        (DenyAccess(spared=("productpage-v1",)), {"source": PAGE}, "spare everybody whom this would refuse"),
+        (DenyAccess(spared=("productpage-v1",), principals=(MINE,)), {}, "spare everybody"),
     ],
 )
 def test_what_it_cannot_be_is_refused(fault, where, words):
@@ -125,6 +127,13 @@ def test_what_it_cannot_be_is_refused(fault, where, words):
         ({"paths": ("details",)}, "neither with / nor with"),
         ({"paths": ("/details?x=1",)}, "has a query"),
         ({"methods": ("get",)}, "write GET"),
+        ({"methods": ("FOO BAR",)}, "the method 'FOO BAR' is not HTTP's: write e.g. GET"),
+        ({"methods": ("",)}, "the method '' is not HTTP's"),
+        ({"methods": ("G*T",)}, "at one end only"),
+        ({"paths": ("*a*",)}, "has a \\* that stands for itself.* at one end only"),
+        ({"paths": ("/a*b",)}, "at one end only"),
+        ({"paths": ("/a/**",)}, "at one end only"),
+        ({"paths": ("/a/{*}/*",)}, "at one end only"),
         ({"principals": ("productpage",)}, "principal 'productpage' is none"),
         ({"allow_nothing": True, "paths": ("/",)}, "leave out paths"),
     ],
@@ -132,6 +141,10 @@ def test_what_it_cannot_be_is_refused(fault, where, words):
 def test_arguments_that_istio_would_never_match_are_refused(arguments, words):
     with pytest.raises(InvalidInput, match=words):
         DenyAccess(**arguments)
+
+
+def test_a_star_at_one_end_or_for_a_segment_is_istios():
+    DenyAccess(paths=("*", "/a/*", "*/a", "/a/{*}", "/a/{*}/b/{**}"), methods=("*", "P*", "*T"))
 
 
 def test_its_facts_say_what_is_denied():
