@@ -58,6 +58,9 @@ def test_chaos_discover_shows_every_argument_with_its_type():
         (lambda: actions.inject_abort("details", 503, "UNAVAILABLE"), "exactly one status"),
         (lambda: actions.inject_abort("details", 99), "200–599"),
         (lambda: actions.inject_abort("details", grpc_status="BROKEN"), "gRPC's error names"),
+        (lambda: actions.inject_abort("details", 503, request_headers={"a b": "c"}), "'a b' is no header's name"),
+        (lambda: actions.inject_abort("details", 503, request_headers={"a": "c\r\nX: y"}), "holds a line break"),
+        (lambda: actions.inject_abort("details", 503, request_headers={"end-user": "jä"}), "end-user holds letters"),
         (lambda: actions.inject_abort("details", 503), "KUBECONFIG=.*names no file"),
     ],
 )

@@ -14,6 +14,7 @@ from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
 from chaosmesh_ext.istio.durations import seconds
 from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import Scope
+from chaosmesh_ext.names import unfit_header
 from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run import Run, current_run
 from chaosmesh_ext.run.cases import Case
@@ -53,6 +54,9 @@ def inject(
             raise InvalidInput(f"{name} {value!r} is no text: write it in quotes")
     if not isinstance(request_headers or {}, Mapping):
         raise InvalidInput(f"request_headers {request_headers!r} is no mapping: write e.g. {{end-user: jason}}")
+    for name, value in (request_headers or {}).items():
+        if isinstance(value, str) and (why := unfit_header(name, value)):
+            raise InvalidInput(f"request_headers: {why}")
     if requests not in ("marked", "run", "all"):
         raise InvalidInput(
             f"requests {requests!r} is none of 'marked' (this fault's own), 'run' (all of this run's but the "
