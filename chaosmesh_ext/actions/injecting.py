@@ -142,7 +142,7 @@ def _host(destination: str) -> tuple[str, int]:
     if not colon:
         return host, 0
     if not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
-        raise InvalidInput(f"destination {destination!r} is no service with a port: write e.g. details:9080")
+        raise InvalidInput(f"destination {destination[:60]!r} is no service with a port: write e.g. details:9080")
     return host, int(port)
 
 

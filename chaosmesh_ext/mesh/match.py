@@ -76,8 +76,10 @@ def _check_string(where: str, value: Any, *, empty: bool = False) -> None:
     if not isinstance(value, Mapping) or len(value) != 1 or not kinds.issuperset(value):
         raise InvalidInput(f"{where} is not one of {{exact: …}}, {{prefix: …}}, {{regex: …}}")
     ((kind, text),) = value.items()
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         raise InvalidInput(f"{where}.{kind} is not a text")
+    if not text:
+        raise InvalidInput(f"{where}.{kind} is empty: give a text, or leave {where} out")
     if kind == "regex":
         _compiled(where, text)
 

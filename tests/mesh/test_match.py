@@ -21,6 +21,7 @@ from chaosmesh_ext.mesh.match import NoOverlap, check, conjunction, covers, for_
         ({"uri": {}}, "match.uri is not one of"),
         ({"headers": {}}, "not an object of names"),
         ({"headers": {"end-user": {"exact": 3}}}, "not a text"),
+        ({"uri": {"exact": ""}}, "match.uri.exact is empty: give a text, or leave match.uri out"),
         ({"headers": {"End-User": {"exact": "jason"}}}, "write end-user"),
         ({"headers": {"X Y": {"exact": "a"}}}, "match.headers.X Y: 'X Y' is no header's name: write e.g. end-user"),
         ({"withoutHeaders": {"x y": {}}}, "'x y' is no header's name"),
