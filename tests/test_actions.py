@@ -52,6 +52,7 @@ def test_chaos_discover_shows_every_argument_with_its_type():
         (lambda: actions.inject_delay("details", 7, requests="some"), "none of 'marked'"),
         (lambda: actions.inject_delay("details", 7, requests="all"), "say how many with percentage"),
         (lambda: actions.inject_delay("details:http", 7), "details:9080"),
+        (lambda: actions.block_egress("http://api.example.com", "shop"), "without scheme and path"),
         (lambda: actions.inject_delay("", 7), "is no service"),
         (lambda: actions.inject_delay("details", 7, carrier="pigeon"), "choose auto"),
         (lambda: actions.inject_abort("details"), "exactly one status"),

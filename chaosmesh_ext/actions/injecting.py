@@ -138,6 +138,11 @@ def _interrupt(error: ChaosMeshError) -> None:
 def _host(destination: str) -> tuple[str, int]:
     if not isinstance(destination, str) or not destination:
         raise InvalidInput(f"destination {destination!r} is no service: give its name, e.g. details or details:9080")
+    if "/" in destination:
+        raise InvalidInput(
+            f"destination {destination[:60]!r} is no host: write it without scheme and path, e.g. details:9080 or "
+            "api.example.com"
+        )
     host, colon, port = destination.partition(":")
     if not colon:
         return host, 0
