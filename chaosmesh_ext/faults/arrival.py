@@ -11,15 +11,17 @@ from chaosmesh_ext.mesh import Place, View
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
-from chaosmesh_ext.mesh.modes import running, workload_of
+from chaosmesh_ext.mesh.modes import PROXY, running, workload_of
 from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 
 __all__ = [
     "DENIED",
+    "declared",
     "denied_answer",
     "denied_call",
     "marked",
     "own",
+    "pods",
     "ports",
     "principals",
     "refused_call",
@@ -73,19 +75,8 @@ def ports(place: Place, view: View) -> list[str]:
     target = place.destination.target or place.destination.port
     if isinstance(target, int):
         return [str(target)]
-    pods = [
-        one
-        for one in view.others
-        if one.get("kind") == "Pod"
-        and one["metadata"].get("namespace") == place.destination.namespace
-        and selects(place.destination.selector, one["metadata"].get("labels") or {})
-    ]
     found = {
-        int(port["containerPort"])
-        for pod in pods
-        for container in (pod.get("spec") or {}).get("containers") or ()
-        for port in container.get("ports") or ()
-        if port.get("name") == target
+        int(port["containerPort"]) for pod in pods(place, view) for port in declared(pod) if port.get("name") == target
     }
     if not found:
         raise InvalidInput(
@@ -93,6 +84,23 @@ def ports(place: Place, view: View) -> list[str]:
             "see to that first"
         )
     return [str(port) for port in sorted(found)]
+
+
+def pods(place: Place, view: View) -> list[Obj]:
+    """The pods behind PLACE's host, of those in VIEW."""
+    return [
+        one
+        for one in view.others
+        if one.get("kind") == "Pod"
+        and one["metadata"].get("namespace") == place.destination.namespace
+        and selects(place.destination.selector, one["metadata"].get("labels") or {})
+    ]
+
+
+def declared(pod: Obj) -> list[Obj]:
+    """The ports that the containers of POD say they have, but for its sidecar's."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return [port for one in containers if one.get("name") != PROXY for port in one.get("ports") or ()]
 
 
 def marked(marker: Marker | None) -> list[Obj]:

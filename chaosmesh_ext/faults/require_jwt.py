@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
@@ -21,6 +21,26 @@ SUBJECT = "chaosmesh"
 """The token's `sub`."""
 
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
+
+_TAKEN: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "traceparent",
+        "tracestate",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+"""Headers that carry the marker or say how a request is to be read or passed on (RFC 9110, 7.6.1): with a token in them
+no request would be answered as it should.
+"""
 
 
 class RequireJwt(msgspec.Struct, frozen=True):
@@ -46,6 +66,11 @@ class RequireJwt(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not _HEADER.fullmatch(self.header):
             raise InvalidInput(f"token_header {self.header!r} is no header's name: give one, e.g. authorization")
+        if self.header.lower() in _TAKEN:
+            raise InvalidInput(
+                f"token_header {self.header!r} is one that HTTP or the marker of our requests needs: give another, "
+                "e.g. authorization"
+            )
 
     def changes(self, place: Place, view: View) -> list[Change]:
         """What puts it in PLACE: who authenticates first, so that nobody with a good token is refused meanwhile."""

@@ -33,7 +33,7 @@ class RequireMtls(msgspec.Struct, frozen=True):
     port: int = 0
 
     carriers: ClassVar[tuple[str, ...]] = ("policy",)
-    kinds: ClassVar[tuple[str, ...]] = ("PeerAuthentication",)
+    kinds: ClassVar[tuple[str, ...]] = ("PeerAuthentication", "Pod")
     rarely: ClassVar[bool] = False
     burst: ClassVar[int] = 1
     percentage: ClassVar[float] = 100.0
@@ -59,6 +59,7 @@ class RequireMtls(msgspec.Struct, frozen=True):
                 "a handshake comes before any request, and is the same for every caller: say requests: all, and leave "
                 "out source"
             )
+        self._refuse_port(place, view)
         # Istio takes the oldest of several
         for obj in sorted(view.others, key=lambda one: str(one["metadata"].get("creationTimestamp", ""))):
             meta, spec = obj["metadata"], obj.get("spec") or {}
@@ -78,6 +79,23 @@ class RequireMtls(msgspec.Struct, frozen=True):
                 )
         spec = {"selector": chosen, **self._words()}
         return [Create(arrival.own("PeerAuthentication", place, spec))]
+
+    def _refuse_port(self, place: Place, view: View) -> None:
+        """Raise InvalidInput where none of the pods behind PLACE has the port; where one names none, nobody knows."""
+        there = place.destination
+        if self.port in (0, there.target or there.port):
+            return
+        known: set[int] = set()
+        for pod in arrival.pods(place, view):
+            given = arrival.declared(pod)
+            if not given:
+                return
+            known |= {int(port["containerPort"]) for port in given}
+        if self.port not in known and known:
+            raise InvalidInput(
+                f"no pod of {there.service} has the port {self.port}: there are "
+                f"{', '.join(map(str, sorted(known)))} (the pods' own, not the Service's)"
+            )
 
     def _words(self) -> dict[str, Any]:
         return {"portLevelMtls": {str(self.port): {"mode": self.mode}}} if self.port else {"mtls": {"mode": self.mode}}

@@ -43,3 +43,9 @@ def test_for_everybodys_requests_it_has_no_condition():
 def test_a_header_that_cannot_be_is_refused(header):
     with pytest.raises(InvalidInput, match="token_header"):
         RequireJwt("i", JWKS, header)
+
+
+@pytest.mark.parametrize("header", ["tracestate", "Traceparent", "host", "Content-Length", "transfer-encoding"])
+def test_a_header_that_is_needed_for_something_else_is_refused(header):
+    with pytest.raises(InvalidInput, match="is one that HTTP or the marker of our requests needs"):
+        RequireJwt("i", JWKS, header)
