@@ -12,6 +12,7 @@ from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
+from chaosmesh_ext.run.behind import refuse_empty, refuse_led_elsewhere
 from chaosmesh_ext.run.cells import Cells
 from chaosmesh_ext.run.growing import Growing, Plans
 from chaosmesh_ext.settings import Settings
@@ -47,6 +48,7 @@ def plan(
     replaced = cells.replaced(fault, place, carrier)
     stays = [cell.place for cell in cells.live if cell not in replaced]
     guard.allow(client, place, fault, settings=settings, live=stays, carrier=carrier, surroundings=around)
+    refuse_empty(client, place, around, settings)
     plans = plans_for(client, fault, place, carrier, [cell.id for cell in replaced])
     return Planned(place, replaced, guard.allowed(plans, place, around, settings))
 
@@ -59,6 +61,8 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     view = mesh.view(client, place, fault.kinds)
     for cell in replaced:
         view = view.without(place.run, cell)
+    if carrier == mesh.INBOUND:
+        refuse_led_elsewhere(client, place, view)
     found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
     for name in _carriers(fault, place, view) if carrier == "auto" else (carrier,):
         try:
