@@ -160,6 +160,14 @@ def test_what_would_be_refused_is_refused_with_its_exit_code(api, tmp_path, writ
     assert writes == []
 
 
+def test_what_a_real_run_would_refuse_of_its_requests_and_of_an_empty_service_a_rehearsal_does(api, tmp_path, writes):
+    done = rehearse(tmp_path, inject("break", destination="details", request_headers={"end-user": "j\u00e4"}))
+    assert (done.exit_code, "end-user holds letters beyond ASCII" in done.output) == (2, True), done.output
+    done = rehearse(tmp_path, inject("break", destination="reviews"))
+    assert (done.exit_code, "REFUSED: no pod of reviews in default runs" in done.output) == (2, True), done.output
+    assert writes == []
+
+
 def test_a_run_that_has_nothing_in_the_mesh_cannot_be_recovered(api, tmp_path, writes):
     done = rehearse(tmp_path, inject("break", destination="details"), recover(run="nosuch"))
     assert done.exit_code == 2, done.output
