@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chaosmesh_ext.errors import Forbidden, InvalidInput
 from chaosmesh_ext.istio.hosts import fqdn
+from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh import Client, Place, View, view
 from chaosmesh_ext.mesh.place import overlap
 from chaosmesh_ext.mesh.surroundings import Surroundings
@@ -16,14 +17,17 @@ _CLUSTER = ".svc.cluster.local"
 
 
 def refuse_empty(client: Client, place: Place, around: Surroundings, settings: Settings) -> None:
-    """Raise InvalidInput where no pod runs behind PLACE's host, no route leads from it to others, and no other cluster
-    may have any. What may not be asked is not refused.
+    """Raise InvalidInput where no pod runs behind PLACE's host, nor a machine outside of Kubernetes, no route leads
+    from it to others, and no other cluster may have any. What may not be asked is not refused.
     """
     there = place.destination
     if not there.selector:
         return  # outside of the mesh, or with endpoints that somebody writes
     try:
         if around.callers(there.namespace, there.selector, {}):
+            return
+        machines = client.list("WorkloadEntry", there.namespace)
+        if any(selects(there.selector, one.get("spec", {}).get("labels") or {}) for one in machines):
             return
         plane = None if around.lab or settings.config_cluster else around.control_plane
     except Forbidden:

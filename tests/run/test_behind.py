@@ -77,6 +77,13 @@ def test_a_service_without_pods_is_refused_and_what_to_do_is_said(server):
     empty()
 
 
+def test_a_machine_outside_of_kubernetes_is_somebody_too(server):
+    entry = {"address": "10.0.0.9", "labels": LABELS}
+    meta = {"name": "vm", "namespace": "default"}
+    server.apply({"apiVersion": "networking.istio.io/v1", "kind": "WorkloadEntry", "metadata": meta, "spec": entry})
+    empty()
+
+
 def test_a_subset_without_pods_is_named(server):
     server.apply(caller("catalog-1", LABELS))
     there = msgspec.structs.replace(HERE.destination, selector={**LABELS, "version": "v9"})

@@ -114,7 +114,7 @@ def inhabitants() -> list[dict]:
         _deployment("productpage-v1", "default", _LABELS, {}),
         _deployment("istiod", "istio-system", {"app": "istiod"}, {"readyReplicas": 1, "replicas": 1}),
         caller("productpage-v1-x", _LABELS),
-        caller("ratings-v1-x", {"app": "ratings"}),
+        *(caller(f"{name}-x", {"app": name, "version": "v2"}) for name in ("details", "reviews", "ratings")),
         {
             "apiVersion": "networking.istio.io/v1",
             "kind": "VirtualService",
