@@ -9,13 +9,13 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Any, Final, ParamSpec, TypeVar
 
 from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
+from chaosmesh_ext.names import is_token
 from chaosmesh_ext.redaction import words
 
 __all__ = ["checked"]
@@ -35,10 +35,19 @@ _MOST: Final = {
 }
 """The most that an argument of this name may be, whatever activity it is of: a day of seconds, a month of history."""
 
-_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110, 5.6.2."""
+_NAMES: Final = frozenset(
+    {"destination", "source", "subset", "namespace", "pod", "mirror_host", "mirror_subset", "serving_subset"}
+)
+_LONGEST: Final = 253
+"""Characters of a name (RFC 1035; Kubernetes has no longer ones)."""
 
 _WORDS: Final = {float: "a number", int: "a whole number", bool: "true or false", str: "a text"}
+
+_MAPPINGS: Final = {
+    (str,): "a mapping of texts, e.g. {end-user: jason}",
+    (int,): "a mapping of names to whole numbers, e.g. {v1: 90, v2: 10}",
+}
+"""By what is in them."""
 
 _TRUTH: Final = {"true": True, "false": False}
 """Texts that variables give where a truth belongs."""
@@ -111,10 +120,12 @@ def _read(name: str, value: Any, kind: Any) -> Any:
     if kind is bool and isinstance(value, str) and value.lower() in _TRUTH:
         return _TRUTH[value.lower()]
     if not _fits(value, kind):
-        raise InvalidInput(f"{name} is {_shown(value)}: give {_wanted(kind)}")
+        raise InvalidInput(f"{name} is {_shown(value)}: give {_wanted(kind)}{_keys(value, kind)}")
     if isinstance(value, str) and "\x00" in value:
         raise InvalidInput(f"{name} is {_shown(value)}: give a text without the NUL character")
-    if name == "method" and not _METHOD.fullmatch(value):
+    if name in _NAMES and isinstance(value, str) and len(value.partition(":")[0]) > _LONGEST:
+        raise InvalidInput(f"{name} is {_shown(value)}: no name has more than {_LONGEST} characters")
+    if name == "method" and not is_token(value):
         raise InvalidInput(f"method is {_shown(value)}: give HTTP's, e.g. GET")
     if kind in (float, int) and not isinstance(value, str):
         if value != value:  # noqa: PLR0124 - nan
@@ -154,10 +165,18 @@ def _fits(value: Any, kind: Any) -> bool:
 def _wanted(kind: Any) -> str:
     origin, inner = typing.get_origin(kind) or kind, typing.get_args(kind)
     if origin in (dict, Mapping):
-        return "a mapping of texts, e.g. {end-user: jason}" if inner[1:] == (str,) else "a mapping"
+        return _MAPPINGS.get(inner[1:], "a mapping")
     if origin in (list, Sequence):
-        return f"a list, each {_WORDS[inner[0]]}" if inner and inner[0] in _WORDS else "a list"
+        return f"a list, each {_wanted(inner[0])}" if inner else "a list"
     return _WORDS.get(kind, "something else")
+
+
+def _keys(value: Any, kind: Any) -> str:
+    """What is wrong with the keys of VALUE, where mappings of KIND are wanted."""
+    if (typing.get_origin(kind) or kind) not in (dict, Mapping) or not isinstance(value, Mapping):
+        return ""
+    wrong = next((key for key in value if not isinstance(key, str)), "")
+    return "" if wrong == "" else f"; the key {_shown(wrong)} is no text: write it in quotes"
 
 
 def _shown(value: Any) -> str:

@@ -52,6 +52,7 @@ def test_chaos_discover_shows_every_argument_with_its_type():
         (lambda: actions.inject_delay("details", 7, requests="some"), "none of 'marked'"),
         (lambda: actions.inject_delay("details", 7, requests="all"), "say how many with percentage"),
         (lambda: actions.inject_delay("details:http", 7), "details:9080"),
+        (lambda: actions.block_egress("http://api.example.com", "shop"), "without scheme and path"),
         (lambda: actions.inject_delay("", 7), "is no service"),
         (lambda: actions.inject_delay("details", 7, carrier="pigeon"), "choose auto"),
         (lambda: actions.inject_abort("details"), "exactly one status"),
@@ -61,6 +62,9 @@ def test_chaos_discover_shows_every_argument_with_its_type():
         (lambda: actions.set_retries("details", 1, per_try_timeout=0), "per_try_timeout 0 s .*: leave it out for none"),
         (lambda: actions.set_retries("details", 1, per_try_timeout="0s"), "leave it out for none"),
         (lambda: actions.set_retries("details", 1, retry_on=""), "retry_on is empty: leave it out"),
+        (lambda: actions.inject_abort("details", 503, request_headers={"a b": "c"}), "'a b' is no header's name"),
+        (lambda: actions.inject_abort("details", 503, request_headers={"a": "c\r\nX: y"}), "holds a line break"),
+        (lambda: actions.inject_abort("details", 503, request_headers={"end-user": "jä"}), "end-user holds letters"),
         (lambda: actions.inject_abort("details", 503), "KUBECONFIG=.*names no file"),
     ],
 )

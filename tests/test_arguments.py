@@ -96,6 +96,26 @@ def test_a_refusal_says_what_to_give(arguments, words):
         checked(sample)(**arguments)
 
 
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: actions.shift_traffic("reviews", {1: 50, 2: 50}), "; the key 1 is no text: write it in quotes"),
+        (lambda: actions.shift_traffic("reviews", {"v1": True, "v2": 99}), r"whole numbers, e.g. \{v1: 90, v2: 10\}"),
+        (lambda: actions.restrict_routes("reviews", ["/a", None]), "give a list, each a mapping"),
+    ],
+)
+def test_what_is_wrong_within_a_mapping_or_a_list_is_said(call, words):
+    with pytest.raises(InvalidInput, match=words):
+        call()
+
+
+@pytest.mark.parametrize("name", ["destination", "source", "subset", "namespace"])
+def test_a_name_longer_than_names_are_is_not_repeated(name):
+    with pytest.raises(InvalidInput, match=f"{name} is .*no name has more than 253 characters") as raised:
+        actions.inject_abort(**{"destination": "details", "http_status": 503, name: "d" * 5000})
+    assert len(str(raised.value)) < 200
+
+
 @pytest.mark.parametrize("name", ["count", "timeout", "wait", "window", "duration", "lookback", "connections"])
 def test_what_would_take_for_ever_is_refused(name):
     """A count of 10**30 asked until somebody killed it."""
@@ -181,5 +201,6 @@ def test_an_empty_text_in_a_list_is_refused(name):
     "destination", ["details:\u00b2", "details:\uff19\uff10\uff18\uff10", "details:0", "details:" + "9" * 5000]
 )
 def test_a_port_is_written_in_plain_digits(destination):
-    with pytest.raises(InvalidInput, match="is no service with a port"):
+    with pytest.raises(InvalidInput, match="is no service with a port") as raised:
         actions.inject_delay(destination, 1)
+    assert len(str(raised.value)) < 200

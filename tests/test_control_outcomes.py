@@ -9,7 +9,7 @@ import pytest
 from chaosmesh_ext import controls, errors
 from chaosmesh_ext.controls import expectations
 from chaosmesh_ext.controls.outcome import Problem, judge
-from chaosmesh_ext.run import current
+from chaosmesh_ext.run import current, problems
 
 
 class _Run:
@@ -26,6 +26,9 @@ class _Run:
         self.closed += 1
         if self.error:
             raise self.error
+
+    def failed(self, error):
+        self.problems.append(problems.Problem.of(error))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from chaosmesh_ext.errors import ChaosMeshError, Inconclusive, InvalidInput
 from chaosmesh_ext.istio.durations import seconds
 from chaosmesh_ext.mesh import Fault
 from chaosmesh_ext.model import Scope
+from chaosmesh_ext.names import unfit_header
 from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run import Run, current_run
 from chaosmesh_ext.run.cases import Case
@@ -55,6 +56,9 @@ def inject(
             raise InvalidInput(f"{name} {value!r} is no text: write it in quotes")
     if not isinstance(request_headers or {}, Mapping):
         raise InvalidInput(f"request_headers {request_headers!r} is no mapping: write e.g. {{end-user: jason}}")
+    for name, value in (request_headers or {}).items():
+        if isinstance(value, str) and (why := unfit_header(name, value)):
+            raise InvalidInput(f"request_headers: {why}")
     if requests not in ("marked", "run", "all"):
         raise InvalidInput(
             f"requests {requests!r} is none of 'marked' (this fault's own), 'run' (all of this run's but the "
@@ -136,11 +140,16 @@ def _interrupt(error: ChaosMeshError) -> None:
 def _host(destination: str) -> tuple[str, int]:
     if not isinstance(destination, str) or not destination:
         raise InvalidInput(f"destination {destination!r} is no service: give its name, e.g. details or details:9080")
+    if "/" in destination:
+        raise InvalidInput(
+            f"destination {destination[:60]!r} is no host: write it without scheme and path, e.g. details:9080 or "
+            "api.example.com"
+        )
     host, colon, port = destination.partition(":")
     if not colon:
         return host, 0
     if not host or not (port.isascii() and port.isdigit()) or len(port) > 5 or not 0 < int(port) < 65536:
-        raise InvalidInput(f"destination {destination!r} is no service with a port: write e.g. details:9080")
+        raise InvalidInput(f"destination {destination[:60]!r} is no service with a port: write e.g. details:9080")
     return host, int(port)
 
 

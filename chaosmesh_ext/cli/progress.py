@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.status import Status
 
+from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.visible import visible
 
 __all__ = ["Progress", "quiet"]
@@ -66,7 +67,10 @@ class Progress(RunEventHandler):  # type: ignore[misc]  # chaoslib has no types
             self._print(f"problem: {_text(problem)}")
         for note in section.get("notes", ()):
             self._print(f"note: {_text(note)}")
-        self._print(f"verdict: [bold {colour}]{_text(section['verdict'])}[/]")
+        # no verdict says of itself that the experiment is to be corrected
+        why = f" (wrong input: exit code {InvalidInput.exit_code})"
+        why = why if section["exit_code"] == InvalidInput.exit_code else ""
+        self._print(f"verdict: [bold {colour}]{_text(section['verdict'])}[/]{why}")
 
     def line(self, text: str) -> None:
         """Print TEXT, in one line."""

@@ -260,10 +260,11 @@ def _close(session: "Session") -> None:
     session.closed = True
     from chaosmesh_ext.run import current_run
 
+    run = current_run()
     try:
-        current_run().close()
+        run.close()
     except ChaosMeshError as error:
-        session.problems.append(Problem(error.exit_code, str(error)))
+        run.failed(error)
         _logger.critical("closing the run: %s", error)
     except Exception as error:
         text = f"closing the run failed: {words(error)}; see `chaos mesh runs` and `chaos mesh recover`"

@@ -11,7 +11,7 @@ from chaosmesh_ext.mesh import Place, View
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
-from chaosmesh_ext.mesh.modes import running, workload_of
+from chaosmesh_ext.mesh.modes import PROXY, running, workload_of
 from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "denied_call",
     "marked",
     "own",
+    "pods",
     "ports",
     "principals",
     "refused_call",
@@ -74,7 +75,9 @@ def ports(place: Place, view: View) -> list[str]:
     target = place.destination.target or place.destination.port
     if isinstance(target, int):
         return [str(target)]
-    found = declared(place, view, target)
+    found = {
+        int(port["containerPort"]) for pod in pods(place, view) for port in declared(pod) if port.get("name") == target
+    }
     if not found:
         raise InvalidInput(
             f"no pod of {place.destination.service} has a port named {target!r}, which its Service sends requests to: "
@@ -83,26 +86,21 @@ def ports(place: Place, view: View) -> list[str]:
     return [str(port) for port in sorted(found)]
 
 
-def declared(place: Place, view: View, name: str = "") -> set[int]:
-    """The ports that containers of the pods behind PLACE's host declare, or those with NAME; the sidecars' are none.
-
-    VIEW must hold their namespace's Pods.
-    """
-    pods = [
+def pods(place: Place, view: View) -> list[Obj]:
+    """The pods behind PLACE's host, of those in VIEW."""
+    return [
         one
         for one in view.others
         if one.get("kind") == "Pod"
         and one["metadata"].get("namespace") == place.destination.namespace
         and selects(place.destination.selector, one["metadata"].get("labels") or {})
     ]
-    return {
-        int(port["containerPort"])
-        for pod in pods
-        for container in (pod.get("spec") or {}).get("containers") or ()
-        if container.get("name") != "istio-proxy"
-        for port in container.get("ports") or ()
-        if port.get("name") == name or not name
-    }
+
+
+def declared(pod: Obj) -> list[Obj]:
+    """The ports that the containers of POD say they have, but for its sidecar's."""
+    containers = (pod.get("spec") or {}).get("containers") or ()
+    return [port for one in containers if one.get("name") != PROXY for port in one.get("ports") or ()]
 
 
 def marked(marker: Marker | None) -> list[Obj]:

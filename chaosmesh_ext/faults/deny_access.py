@@ -12,14 +12,15 @@ from chaosmesh_ext.faults import arrival
 from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh import Change, Create, Place, View
 from chaosmesh_ext.model import Answer, Injected, Span, Trace
+from chaosmesh_ext.names import is_token
 
 __all__ = ["DenyAccess"]
 
-_METHOD: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-"""RFC 9110, 5.6.2; with Istio's ``*`` at one end, which is a letter of it."""
+_TEMPLATE: Final = re.compile(r"\{\*\*?\}")
+"""Istio's words for a segment of a path, and for all that follow."""
 
-_SEGMENTS: Final = re.compile(r"\{\*\*?\}")
-"""Istio's templates in paths: a segment, and any number of them."""
+_STARS: Final = {"path": "/details/*, or {*} for a segment", "method": "P*", "principal": "*/sa/bookinfo-reviews"}
+"""Examples. In the names of namespaces Istio takes any ``*`` for anything."""
 
 
 class DenyAccess(msgspec.Struct, frozen=True):
@@ -44,7 +45,6 @@ class DenyAccess(msgspec.Struct, frozen=True):
     burst: ClassVar[int] = 1
     percentage: ClassVar[float] = 100.0
     patience: ClassVar[float] = 0.0
-    arrives: ClassVar[bool] = True
     plain: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -53,11 +53,11 @@ class DenyAccess(msgspec.Struct, frozen=True):
                 raise InvalidInput(f"the path {path!r} begins neither with / nor with *: write e.g. /details/*")
             if "?" in path:
                 raise InvalidInput(f"the path {path!r} has a query, which Istio does not look at: leave it out")
-            _check_wildcard("path", path)
+            _check_star("path", path)
         for method in self.methods:
-            if not _METHOD.fullmatch(method):
-                raise InvalidInput(f"the method {method!r} is not HTTP's, and no request has it: write e.g. GET")
-            _check_wildcard("method", method)
+            if not is_token(method):
+                raise InvalidInput(f"the method {method!r} is not HTTP's: write e.g. GET")
+            _check_star("method", method)
             if method != method.upper():
                 raise InvalidInput(f"the method {method!r} is not HTTP's: write {method.upper()}")
         for principal in self.principals:
@@ -65,9 +65,7 @@ class DenyAccess(msgspec.Struct, frozen=True):
                 raise InvalidInput(
                     f"the principal {principal!r} is none: write e.g. cluster.local/ns/default/sa/bookinfo-reviews"
                 )
-            _check_wildcard("principal", principal)
-        for namespace in self.namespaces:
-            _check_wildcard("namespace", namespace)
+            _check_star("principal", principal)
         narrowed = self.paths or self.methods or self.principals or self.namespaces or self.spared
         if self.allow_nothing and narrowed:
             raise InvalidInput(
@@ -87,9 +85,9 @@ class DenyAccess(msgspec.Struct, frozen=True):
         if self.spared:
             source["notPrincipals"] = arrival.principals(place, view, self.spared)
             if mine and set(mine) <= set(source["notPrincipals"]):
-                who = place.source.name if place.source else ", ".join(self.principals)
                 raise InvalidInput(
-                    f"{who} is among except_sources, so nobody would be refused: leave {who} out of one of them"
+                    f"except_sources ({', '.join(self.spared)}) spare everybody whom this would refuse: name others, "
+                    "or leave one of the two out"
                 )
         operation = {name: list(value) for name, value in (("paths", self.paths), ("methods", self.methods)) if value}
         if not source and not operation and place.marker is None:
@@ -155,15 +153,13 @@ class DenyAccess(msgspec.Struct, frozen=True):
         )
 
 
-def _check_wildcard(what: str, text: str) -> None:
-    """Raise InvalidInput where TEXT has a ``*`` that Istio takes for the letter itself, so that nothing is like it."""
-    rest = _SEGMENTS.sub("", text) if what == "path" else text
+def _check_star(what: str, text: str) -> None:
+    """Raise InvalidInput where TEXT, of the kind WHAT, has a ``*`` that Istio takes for the letter itself."""
+    rest = _TEMPLATE.sub("", text) if what == "path" else text
     if rest == text:
         rest = text[1:] if text.startswith("*") else text.removesuffix("*")
     if "*" in rest:
-        also = ", and none beside {*} or {**}" if what == "path" else ""
-        raise InvalidInput(f"the {what} {text!r}: Istio takes * at one end only{also}: write e.g. {_example(what)}")
-
-
-def _example(what: str) -> str:
-    return {"path": "/details/* or /details/{*}", "method": "P*", "namespace": "guests-*"}.get(what, "*/sa/bookinfo")
+        raise InvalidInput(
+            f"the {what} {text!r} has a * that stands for itself: Istio takes one for anything at one end only, e.g. "
+            f"{_STARS[what]}"
+        )

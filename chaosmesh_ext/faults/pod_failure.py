@@ -100,7 +100,8 @@ def _chosen(ready: dict[str, str], asked: str, place: Place) -> str:
     known = ", ".join(ready) or "none"
     found = next((name for name, workload in ready.items() if asked in ("", name, workload)), "")
     if not found:
+        next_ = "name one of them" if ready else "scale it up, or wait until its sidecars are ready"
         raise InvalidInput(
-            f"no pod {asked or ''} of {what} is ready and has a sidecar: there are {known}".replace("  ", " ")
+            f"no pod {asked or ''} of {what} is ready and has a sidecar: there are {known}; {next_}".replace("  ", " ")
         )
     return found

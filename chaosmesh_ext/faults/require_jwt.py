@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import arrival
-from chaosmesh_ext.faults.propagation import HEADERS
+from chaosmesh_ext.faults.propagation import HEADERS as TRACED
 from chaosmesh_ext.mesh import Change, Create, Place, View
 from chaosmesh_ext.model import Answer, Injected, Span, Trace
 
@@ -23,10 +23,24 @@ SUBJECT = "chaosmesh"
 
 _HEADER = re.compile(r"[A-Za-z0-9-]+")
 
-_TAKEN = frozenset(
-    {"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", *HEADERS}
+_TAKEN: Final = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        *TRACED,
+    }
 )
-"""Headers that HTTP and traces need as they are, the marker's among them."""
+"""Headers that say how a request is to be read or passed on (RFC 9110, 7.6.1), and those of traces, the marker's among
+them: with a token in them no request would be answered, or found, as it should.
+"""
 
 
 class RequireJwt(msgspec.Struct, frozen=True):
@@ -46,7 +60,6 @@ class RequireJwt(msgspec.Struct, frozen=True):
     burst: ClassVar[int] = 1
     percentage: ClassVar[float] = 100.0
     patience: ClassVar[float] = 0.0
-    arrives: ClassVar[bool] = True
     plain: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -54,7 +67,7 @@ class RequireJwt(msgspec.Struct, frozen=True):
             raise InvalidInput(f"token_header {self.header!r} is no header's name: give one, e.g. authorization")
         if self.header.lower() in _TAKEN:
             raise InvalidInput(
-                f"token_header {self.header} is needed as it is by HTTP or by traces: give another one that "
+                f"token_header {self.header!r} is one that HTTP or traces need as it is: give another one that "
                 "applications forward, e.g. authorization"
             )
 

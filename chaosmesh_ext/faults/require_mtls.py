@@ -38,7 +38,6 @@ class RequireMtls(msgspec.Struct, frozen=True):
     burst: ClassVar[int] = 1
     percentage: ClassVar[float] = 100.0
     patience: ClassVar[float] = 0.0
-    arrives: ClassVar[bool] = True
     plain: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -51,16 +50,15 @@ class RequireMtls(msgspec.Struct, frozen=True):
         """What puts it in PLACE: the field of somebody's PeerAuthentication for exactly these pods, or one of ours.
 
         Raises InvalidInput for some requests or callers only, and where somebody's for more or fewer pods than these
-        would go before ours, or a port that these have not.
+        would go before ours.
         """
         chosen = arrival.selector(place)
-        if self.port:
-            self._refuse_no_port(place, view)
         if place.marker is not None or place.source is not None:
             raise InvalidInput(
                 "a handshake comes before any request, and is the same for every caller: say requests: all, and leave "
                 "out source"
             )
+        self._refuse_port(place, view)
         # Istio takes the oldest of several
         for obj in sorted(view.others, key=lambda one: str(one["metadata"].get("creationTimestamp", ""))):
             meta, spec = obj["metadata"], obj.get("spec") or {}
@@ -81,15 +79,21 @@ class RequireMtls(msgspec.Struct, frozen=True):
         spec = {"selector": chosen, **self._words()}
         return [Create(arrival.own("PeerAuthentication", place, spec))]
 
-    def _refuse_no_port(self, place: Place, view: View) -> None:
-        """Pods need not say their ports: those that say none may have any."""
-        target = place.destination.target or place.destination.port
-        known = arrival.declared(place, view)
-        if known and self.port not in known | {target}:
-            listed = ", ".join(map(str, sorted(known)))
+    def _refuse_port(self, place: Place, view: View) -> None:
+        """Raise InvalidInput where none of the pods behind PLACE has the port; where one names none, nobody knows."""
+        there = place.destination
+        if self.port in (0, there.target or there.port):
+            return
+        known: set[int] = set()
+        for pod in arrival.pods(place, view):
+            given = arrival.declared(pod)
+            if not given:
+                return
+            known |= {int(port["containerPort"]) for port in given}
+        if self.port not in known and known:
             raise InvalidInput(
-                f"no pod of {place.destination.service} has the port {self.port}, so nothing would change: there are "
-                f"{listed} (of the pods, not of their Service)"
+                f"no pod of {there.service} has the port {self.port}: there are "
+                f"{', '.join(map(str, sorted(known)))} (the pods' own, not the Service's)"
             )
 
     def _words(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from chaosmesh_ext.mesh import destinationrule, envoyfilter, httproute, inbound,
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
-from chaosmesh_ext.mesh.elsewhere import refuse_elsewhere
 from chaosmesh_ext.mesh.events import announce
 from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
 from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
@@ -89,7 +88,6 @@ __all__ = [
     "lock",
     "place",
     "put",
-    "refuse_elsewhere",
     "renew",
     "resume",
     "survey",

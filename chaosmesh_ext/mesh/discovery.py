@@ -225,9 +225,16 @@ def _destination(client: Client, scope: Scope) -> Destination:
         service = client.find("Service", namespace, name) if is_label(name) and is_label(namespace) else None
         if service is not None:
             return _service(scope, service)
-    for entry in everywhere(client, "ServiceEntry", {scope.namespace}):
-        if visible(entry, scope.namespace) and any(covers(known, host) for known in entry["spec"].get("hosts", [])):
+    entries = [one for one in everywhere(client, "ServiceEntry", {scope.namespace}) if visible(one, scope.namespace)]
+    for entry in entries:
+        if any(covers(known, host) for known in entry["spec"].get("hosts", [])):
             return _chosen(scope, host, host, "", entry["spec"].get("ports", []), "number")
+    if host == "*" or (parts[2:] and parts[2] != "svc" and all(part == "*" or is_label(part) for part in parts)):
+        outside = sorted({one for entry in entries for one in entry["spec"].get("hosts", [])})
+        raise NotFound(
+            f"no ServiceEntry that the namespace {scope.namespace} sees declares {host}: there are "
+            f"{', '.join(outside) or 'none'}; a host outside the mesh needs one, which names it as the destination does"
+        )
     known = sorted(obj["metadata"]["name"] for obj in client.list("Service", scope.namespace))
     raise NotFound(
         f"no service {host} in namespace {scope.namespace}: there are {', '.join(known) or 'none'}; "

@@ -45,6 +45,7 @@ KINDS = {
     "ServiceEntry": Kind("networking.istio.io", "v1", "serviceentries"),
     "Sidecar": Kind("networking.istio.io", "v1", "sidecars"),
     "VirtualService": Kind("networking.istio.io", "v1", "virtualservices"),
+    "WorkloadEntry": Kind("networking.istio.io", "v1", "workloadentries"),
 }
 """By Kind. EnvoyFilter has no later version than v1alpha3 (Istio 1.31)."""
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.matches import header_matcher
+from chaosmesh_ext.names import is_token, unfit_header
 
 __all__ = ["Match", "NoOverlap", "check", "conjunction", "covers", "for_envoy", "sample_headers"]
 
@@ -49,12 +50,23 @@ def check(match: Match) -> None:
                 raise InvalidInput(f"match.{field} is not an object of names and their matches")
             for name, one in value.items():
                 _check_string(f"match.{field}.{name}", one, empty=True)
-                if field != "queryParams" and name != name.lower():
-                    raise InvalidInput(f"match.{field}.{name}: header names are lower case: write {name.lower()}")
+                if field != "queryParams":
+                    _check_header(f"match.{field}", name, one)
         elif not isinstance(value, bool):
             raise InvalidInput(f"match.{field} {value!r} is neither true nor false")
     if "tracestate" in match.get("headers", {}):
         raise InvalidInput("match.headers.tracestate carries the marker of our own requests: match another header")
+
+
+def _check_header(where: str, name: str, match: Match) -> None:
+    if not is_token(name):
+        raise InvalidInput(f"{where}.{name}: {name!r} is no header's name: write e.g. end-user")
+    if name != name.lower():
+        raise InvalidInput(f"{where}.{name}: header names are lower case: write {name.lower()}")
+    for kind in ("exact", "prefix"):
+        # with a letter of ours at its end a prefix may end in a blank; our own requests carry the value
+        if kind in match and (why := unfit_header(name, match[kind] + ("x" if kind == "prefix" else ""))):
+            raise InvalidInput(f"{where}.{name}.{kind}: {why}")
 
 
 def _check_string(where: str, value: Any, *, empty: bool = False) -> None:
@@ -64,8 +76,10 @@ def _check_string(where: str, value: Any, *, empty: bool = False) -> None:
     if not isinstance(value, Mapping) or len(value) != 1 or not kinds.issuperset(value):
         raise InvalidInput(f"{where} is not one of {{exact: …}}, {{prefix: …}}, {{regex: …}}")
     ((kind, text),) = value.items()
-    if not isinstance(text, str) or not text:
+    if not isinstance(text, str):
         raise InvalidInput(f"{where}.{kind} is not a text")
+    if not text:
+        raise InvalidInput(f"{where}.{kind} is empty: give a text, or leave {where} out")
     if kind == "regex":
         _compiled(where, text)
 

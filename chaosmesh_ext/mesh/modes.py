@@ -12,14 +12,15 @@ import msgspec
 
 from chaosmesh_ext.mesh.client import Obj
 
-__all__ = ["MODE_LABEL", "Caller", "Mode", "caller", "running", "workload_of"]
+__all__ = ["MODE_LABEL", "PROXY", "Caller", "Mode", "caller", "running", "workload_of"]
 
 Mode = Literal["sidecar", "ambient", "none"]
 
 MODE_LABEL: Final = "istio.io/dataplane-mode"
 """Of a Namespace or a Pod: ``ambient``, or ``none`` for a Pod that stays out."""
 _REDIRECTION: Final = "ambient.istio.io/redirection"
-_PROXY: Final = "istio-proxy"
+PROXY: Final = "istio-proxy"
+"""The sidecar's container."""
 
 
 class Caller(msgspec.Struct, frozen=True):
@@ -43,8 +44,8 @@ def caller(pod: Obj, of_namespace: Mapping[str, str]) -> Caller:
     # a native sidecar is an init container that stays
     told = [*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())]
     given = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
-    sidecar = _PROXY in {one.get("name") for one in (*given, *told)}
-    ready = any(one.get("name") == _PROXY and one.get("ready") for one in told)
+    sidecar = PROXY in {one.get("name") for one in (*given, *told)}
+    ready = any(one.get("name") == PROXY and one.get("ready") for one in told)
     mode = labels.get(MODE_LABEL)
     carried = notes.get(_REDIRECTION) == "enabled" or mode == "ambient"
     by_namespace = of_namespace.get(MODE_LABEL) == "ambient" and mode != "none"

@@ -61,6 +61,7 @@ _OPTIONAL = {
     "Gateway": "get list",  # where a fault is at a gateway, and whether a waypoint is there
     "Gateway.networking.istio.io": "get list",
     "Rollout": "list",
+    "WorkloadEntry": "list",  # whether a service without pods has machines outside of Kubernetes
 }
 
 

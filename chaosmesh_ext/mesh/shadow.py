@@ -52,17 +52,20 @@ class Shadow(Client):
         return deepcopy(found)
 
     def list(self, kind: str, namespace: str = "", *, labels: str = "") -> list[Obj]:
-        """As `Client.list`."""
+        """As `Client.list`; of label selectors, those that want a value (``a=b``) or any value (``a``)."""
         there = {
             (kind, obj["metadata"].get("namespace", ""), obj["metadata"]["name"]): obj
             for obj in self._real.list(kind, namespace, labels=labels)
         }
-        wanted = dict(part.split("=", 1) for part in labels.split(",") if part)
+        parts = [part.partition("=") for part in labels.split(",") if part]
+        wanted = {key: value for key, sign, value in parts if sign}
+        present = {key for key, sign, _ in parts if not sign}
         for target, obj in self.written.items():
             if target[0] != kind or namespace not in ("", target[1]):
                 continue
             there.pop(target, None)
-            if obj is not None and selects(wanted, obj["metadata"].get("labels") or {}):
+            marks = obj["metadata"].get("labels") or {} if obj is not None else {}
+            if obj is not None and selects(wanted, marks) and present <= marks.keys():
                 there[target] = deepcopy(obj)
         return list(there.values())
 

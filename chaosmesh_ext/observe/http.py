@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import Answer, Marker, new_trace_id
+from chaosmesh_ext.names import unfit_header
 from chaosmesh_ext.observe.reach import Target
 from chaosmesh_ext.observe.sections import sections
 
@@ -21,9 +21,6 @@ __all__ = ["MOST", "Response", "request"]
 
 MOST = 5 * 1024 * 1024
 """Bytes of a body that are read; what comes after is cut off, and the answer says so."""
-
-_HEADER = re.compile(r"[^\x00-\x20\x7f]([^\x00-\x08\x0a-\x1f\x7f]*[^\x00-\x20\x7f])?|")
-"""What may stand in a header, after RFC 9110; letters beyond ASCII are httpx' to refuse."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -73,8 +70,8 @@ def request(
     sent = dict(Target.of(aim, headers).headers) | (marker.headers(trace_id) if marker else {})
     for name, value in sent.items():
         # said here, because httpx would say it with the value, which may be a secret
-        if isinstance(value, str) and not _HEADER.fullmatch(value):
-            raise InvalidInput(f"{method} {url} cannot be sent: the header {name} holds a line break or a blank end")
+        if isinstance(value, str) and (why := unfit_header(name, value)):
+            raise InvalidInput(f"{method} {url} cannot be sent: {why}")
     try:
         prepared = http.build_request(method.upper(), url, headers=sent, content=body, timeout=timeout)
     except (TypeError, ValueError) as error:

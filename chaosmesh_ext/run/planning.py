@@ -13,6 +13,7 @@ from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
+from chaosmesh_ext.run.behind import refuse_empty, refuse_led_elsewhere
 from chaosmesh_ext.run.cells import Cells
 from chaosmesh_ext.run.growing import Growing, Plans
 from chaosmesh_ext.settings import Settings
@@ -47,11 +48,10 @@ def plan(
         place = msgspec.structs.replace(place, versions=mesh.versions_of(client, place, fault.subsets))
     if isinstance(fault, mesh.Copying):
         mesh.check_copies(client, place, fault)
-    if carrier == mesh.INBOUND or isinstance(fault, PodFailure):
-        mesh.refuse_elsewhere(client, place)
     replaced = cells.replaced(fault, place, carrier)
     stays = [cell.place for cell in cells.live if cell not in replaced]
     guard.allow(client, place, fault, settings=settings, live=stays, carrier=carrier, surroundings=around)
+    refuse_empty(client, place, around, settings)
     plans = plans_for(client, fault, place, carrier, [cell.id for cell in replaced])
     return Planned(place, replaced, guard.allowed(plans, place, around, settings))
 
@@ -64,6 +64,8 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     view = mesh.view(client, place, fault.kinds)
     for cell in replaced:
         view = view.without(place.run, cell)
+    if carrier == mesh.INBOUND or isinstance(fault, PodFailure):
+        refuse_led_elsewhere(client, place, view)
     found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
     for name in _carriers(fault, place, view) if carrier == "auto" else (carrier,):
         try:

@@ -317,7 +317,7 @@ class Run:
         """Remember an ERROR: Chaos Toolkit forgets that an action failed."""
         problem = Problem.of(error)
         if problem not in self.problems:
-            self.problems.append(problem)
+            self.problems[:] = [*(one for one in self.problems if not problem.says_more_than(one)), problem]
         return problem
 
 

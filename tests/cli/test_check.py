@@ -187,6 +187,7 @@ def test_an_experiment_is_rehearsed_in_its_own_namespaces(cluster, tmp_path):
     meta = {"name": "productpage-v1", "namespace": "default"}
     spec = {"selector": {"matchLabels": PAGE}, "template": template}
     cluster.put({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec})
+    cluster.put(caller("details-1", {"app": "details"}))
     arguments = {"source": "productpage-v1", "destination": "details", "http_status": 503}
     provider = {"type": "python", "module": "chaosmesh_ext.actions", "func": "inject_abort", "arguments": arguments}
     experiment = {

@@ -14,8 +14,9 @@ from click.testing import CliRunner, Result
 
 from chaosmesh_ext.cli import mesh
 from chaosmesh_ext.faults import Abort
-from chaosmesh_ext.mesh import Client, connect, put
+from chaosmesh_ext.mesh import Client, connect, put, survey
 from chaosmesh_ext.mesh import place as resolve
+from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import current
 from chaosmesh_ext.run.planning import plans_for
@@ -85,8 +86,8 @@ def inject(name: str, func: str = "inject_abort", **arguments: Any) -> dict[str,
     return {"type": "action", "name": name, "provider": provider}
 
 
-def recover() -> dict[str, Any]:
-    provider = {"type": "python", "module": "chaosmesh_ext.actions", "func": "recover"}
+def recover(**arguments: Any) -> dict[str, Any]:
+    provider = {"type": "python", "module": "chaosmesh_ext.actions", "func": "recover", "arguments": arguments}
     return {"type": "action", "name": "undo", "provider": provider}
 
 
@@ -177,7 +178,7 @@ def test_copies_for_a_service_that_is_not_there_are_refused_before_anything_is_w
 
 
 def test_a_route_that_leads_elsewhere_is_said_where_the_fault_would_stand_at_the_destination(api, tmp_path, writes):
-    pod = caller("reviews-1", {"app": "reviews"})
+    pod = caller("details-1", {"app": "details"})
     api.apply(
         pod, {**OWNER, "spec": {"hosts": ["details"], "http": [{"route": [{"destination": {"host": "reviews"}}]}]}}
     )
@@ -187,6 +188,28 @@ def test_a_route_that_leads_elsewhere_is_said_where_the_fault_would_stand_at_the
         assert done.exit_code == 2, done.output
         assert "REFUSED: VirtualService default/details sends the calls for details to reviews" in done.output
     assert writes == []
+
+
+def test_what_a_real_run_would_refuse_of_its_requests_and_of_an_empty_service_a_rehearsal_does(api, tmp_path, writes):
+    done = rehearse(tmp_path, inject("break", destination="details", request_headers={"end-user": "j\u00e4"}))
+    assert (done.exit_code, "end-user holds letters beyond ASCII" in done.output) == (2, True), done.output
+    done = rehearse(tmp_path, inject("break", destination="reviews"))
+    assert (done.exit_code, "REFUSED: no pod of reviews in default runs" in done.output) == (2, True), done.output
+    assert writes == []
+
+
+def test_a_run_that_has_nothing_in_the_mesh_cannot_be_recovered(api, tmp_path, writes):
+    done = rehearse(tmp_path, inject("break", destination="details"), recover(run="nosuch"))
+    assert done.exit_code == 2, done.output
+    assert "REFUSED: no run nosuch has anything in the mesh; `chaos mesh runs` lists those that have" in done.output
+    assert writes == []
+
+
+def test_another_run_is_recovered_in_the_shadow_alone(api, tmp_path):
+    lock(connect(), "default", "details.default.svc.cluster.local", Holder("0badcafe", exact=False))
+    done = rehearse(tmp_path, recover(run="0badcafe"), inject("break", destination="details"))
+    assert (done.exit_code, "REFUSED" in done.output) == (0, False), done.output
+    assert [one.locks for one in survey(connect()).runs] == [("default/details.default.svc.cluster.local",)]
 
 
 def test_a_halted_cluster_refuses_a_rehearsal_too(api, tmp_path):
@@ -201,8 +224,6 @@ def test_a_halted_cluster_refuses_a_rehearsal_too(api, tmp_path):
 
 
 def test_a_host_that_another_run_has_is_refused(api, tmp_path):
-    from chaosmesh_ext.mesh.locks import Holder, lock
-
     lock(connect(), "default", "details.default.svc.cluster.local", Holder("0badcafe", exact=False))
     done = rehearse(tmp_path, inject("break", destination="details"))
     assert done.exit_code == 3

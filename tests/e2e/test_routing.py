@@ -162,7 +162,7 @@ def test_a_sidecar_of_its_owners_ends_as_it_began(rates, monkeypatch):
 
 
 def test_a_host_that_nobody_declared_is_refused(rates, monkeypatch):
-    with run_on(rates, monkeypatch), pytest.raises(errors.NotFound, match=r"no service api\.example\.com"):
+    with run_on(rates, monkeypatch), pytest.raises(errors.NotFound, match=r"sees declares api\.example\.com"):
         actions.block_egress("api.example.com", "prices-v1", url="/")
 
 

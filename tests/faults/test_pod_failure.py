@@ -50,8 +50,16 @@ def test_only_marked_requests_meet_it_unless_all_shall():
 
 @pytest.mark.parametrize("asked", ["1", "z", "0", "nobody"])
 def test_a_pod_that_is_none_of_them_is_refused_with_those_that_are(asked):
-    with pytest.raises(InvalidInput, match=f"no pod {asked} of details is ready and has a sidecar: there are a, b"):
+    with pytest.raises(
+        InvalidInput, match=f"no pod {asked} of details is ready and has a sidecar: there are a, b; name"
+    ):
         plan(PodFailure(asked))
+
+
+def test_where_no_pod_is_ready_the_refusal_says_what_to_do():
+    fault, there = PodFailure(), View()
+    with pytest.raises(InvalidInput, match="there are none; scale it up"):
+        fault.changes(place(source=None, destination=THERE), there)
 
 
 def test_a_caller_is_refused():

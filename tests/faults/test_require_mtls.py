@@ -40,20 +40,30 @@ def test_one_port_may_be_meant():
     assert only(RequireMtls("DISABLE", 9080)).obj["spec"]["portLevelMtls"] == {"9080": {"mode": "DISABLE"}}
 
 
-def pod(name: str, *ports: int, labels: dict = LABELS, container: str = "app") -> dict:
-    containers = [{"name": container, "ports": [{"containerPort": port} for port in ports]}]
-    meta = {"name": name, "namespace": "shop", "labels": labels}
+def server(*ports: int, name: str = "details-1", namespace: str = "shop", **labels: str) -> dict:
+    containers = [
+        {"name": "app", "ports": [{"containerPort": port} for port in ports]},
+        {"name": "istio-proxy", "ports": [{"containerPort": 15090}]},
+    ]
+    meta = {"name": name, "namespace": namespace, "labels": {**LABELS, **labels}}
     return {"kind": "Pod", "metadata": meta, "spec": {"containers": containers}}
 
 
-def test_a_port_that_no_pod_has_is_refused():
-    """Nothing would change, and the proof waited for it in vain."""
-    others = (pod("a", 9080), pod("b", 9443), pod("c", 1, labels={"app": "ratings"}))
-    others = (*others, pod("d", 1, container="istio-proxy"))
-    with pytest.raises(InvalidInput, match=r"no pod of details has the port 1, .*: there are 9080, 9443 \("):
-        only(RequireMtls("STRICT", 1), *others)
-    assert only(RequireMtls("STRICT", 9443), *others).obj["spec"]["portLevelMtls"]
-    assert only(RequireMtls("STRICT", 1), pod("a")).obj["spec"]["portLevelMtls"], "pods need not say their ports"
+@pytest.mark.parametrize("port", [1, 80, 15090])
+def test_a_port_that_no_pod_has_is_refused_with_those_that_are(port):
+    """Istio would take it for one of an application that nobody calls, and nothing would change."""
+    others = (server(9080, 9443), server(port, app="other"), server(port, namespace="default"))
+    with pytest.raises(InvalidInput, match=f"no pod of details has the port {port}: there are 9080, 9443"):
+        only(RequireMtls(port=port), *others)
+
+
+@pytest.mark.parametrize(
+    ("port", "others"),
+    [(9443, (server(9080, 9443),)), (9080, (server(7),)), (1, (server(9080), server(name="silent"))), (1, ())],
+    ids=["declared", "the Service's own", "one declares none", "no pods"],
+)
+def test_a_port_that_a_pod_may_have_is_taken(port, others):
+    assert only(RequireMtls(port=port), *others)
 
 
 def test_the_one_for_exactly_these_pods_is_changed():

@@ -53,6 +53,17 @@ def test_what_is_not_there_is_said_with_what_is(mesh, scope, words):
         found(mesh, **scope)
 
 
+@pytest.mark.parametrize("host", ["nosuch.example.com", "*.example.com", "*", "10.0.0.1"])
+def test_a_host_outside_that_nobody_declares_is_said_to_need_a_service_entry(mesh, api, host):
+    with pytest.raises(NotFound, match=r"no ServiceEntry that the namespace default sees declares .*: there are none;"):
+        found(mesh, host=host)
+    spec = {"hosts": ["api.example.com"], "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}]}
+    meta = {"name": "api", "namespace": "default"}
+    api.apply({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": meta, "spec": spec})
+    with pytest.raises(NotFound, match=r"there are api.example.com; a host outside the mesh needs one"):
+        found(mesh, host=host)
+
+
 @pytest.mark.parametrize(
     "scope",
     [

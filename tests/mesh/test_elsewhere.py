@@ -1,80 +1,76 @@
-"""What stands in front of pods is refused where a route sends the host's calls to others."""
+"""Where routes lead, and whether some calls may still arrive."""
 
 from __future__ import annotations
 
-import re
-
 import pytest
-from allowed import caller
+from places import place
 
-from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.mesh import place, refuse_elsewhere
-from chaosmesh_ext.model import Scope
+from chaosmesh_ext.mesh.elsewhere import UNKNOWN, from_gateways, led_to
+
+HERE = ("default", "reviews")
 
 
-def http_route(*names: str) -> dict:
-    spec = {
-        "parentRefs": [{"group": "", "kind": "Service", "name": "catalog"}],
-        "rules": [{"backendRefs": [{"name": name, "port": 9080} for name in names]}],
+def http_route(*backends: dict, **parent: str) -> dict:
+    meta = {"name": "reviews", "namespace": "default"}
+    refs = [parent or {"group": "", "kind": "Service", "name": "reviews"}]
+    return {
+        "kind": "HTTPRoute",
+        "metadata": meta,
+        "spec": {"parentRefs": refs, "rules": [{"backendRefs": [{"port": 9080, **one} for one in backends]}]},
     }
-    meta = {"name": "catalog", "namespace": "default"}
-    return {"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": meta, "spec": spec}
 
 
-def virtual_service(*hosts: str, **route: object) -> dict:
-    routes = [{"route": [{"destination": {"host": host}}], **route} for host in hosts]
-    meta = {"name": "catalog", "namespace": "default"}
-    spec = {"hosts": ["catalog"], "http": routes}
-    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": meta, "spec": spec}
+def virtual_service(*routes: dict, **spec: object) -> dict:
+    meta = {"name": "reviews", "namespace": "default"}
+    return {"kind": "VirtualService", "metadata": meta, "spec": {"hosts": ["reviews"], "http": list(routes), **spec}}
 
 
-@pytest.fixture
-def mesh(api, client, make):
-    """catalog, and beside it others, each with a pod of its own; catalog-two is of catalog's own pods."""
-    for name in ("catalog", "catalog-v1", "catalog-v2"):
-        pod = caller(name, {"app": name})
-        api.apply(make.service(name), pod)
-        api.call(api.kube.patch_status(pod, pod["status"]))
-    own = make.service("catalog-two")
-    own["spec"]["selector"] = {"app": "catalog"}
-    api.apply(own, make.service("empty"))
-    return client
+def to(*hosts: str, **weights: int) -> dict:
+    return {"route": [{"destination": {"host": host}, "weight": weights.get(host, 1)} for host in hosts]}
 
 
-def check(client) -> None:
-    refuse_elsewhere(client, place(client, Scope("catalog"), run="0badcafe", cell="1"))
+DELEGATE = {
+    "kind": "VirtualService",
+    "metadata": {"name": "theirs", "namespace": "shop"},
+    "spec": {"http": [to("ratings")]},
+}
 
 
 @pytest.mark.parametrize(
-    ("obj", "names"),
+    ("routes", "targets"),
     [
-        (http_route("catalog-v1"), "catalog-v1"),
-        (http_route("catalog-v2", "catalog-v1"), "catalog-v1, catalog-v2"),
-        (virtual_service("catalog-v1"), "catalog-v1"),
+        ([], set()),
+        ([virtual_service(to("reviews.default.svc.cluster.local", "v2"))], {HERE, ("default", "v2")}),
+        ([virtual_service(to("v1"), to("v2.shop.svc.cluster.local"))], {("default", "v1"), ("shop", "v2")}),
+        ([virtual_service(to("v1", "v2", v1=0))], {("default", "v2")}),
+        ([virtual_service({"route": [{"destination": {"host": "v1"}}]})], {("default", "v1")}),
+        ([virtual_service(to("api.example.com"))], {UNKNOWN}),
+        ([virtual_service({"redirect": {"uri": "/"}})], set()),
+        ([virtual_service({"delegate": {"name": "theirs", "namespace": "shop"}}), DELEGATE], {("shop", "ratings")}),
+        ([virtual_service({"delegate": {"name": "theirs"}}), DELEGATE], {UNKNOWN, ("shop", "ratings")}),
+        ([http_route({"name": "v1"}, {"name": "v2", "namespace": "shop"})], {("default", "v1"), ("shop", "v2")}),
+        ([http_route({"name": "v1", "weight": 0}, {"name": "v2"})], {("default", "v2")}),
+        ([http_route({"name": "pool", "group": "inference.networking.k8s.io", "kind": "InferencePool"})], {UNKNOWN}),
+        ([http_route()], set()),
     ],
 )
-def test_a_route_that_leads_to_others_pods_is_said(mesh, api, obj, names):
-    check(mesh)
-    api.apply(obj)
-    words = (
-        f"{obj['kind']} default/catalog sends the calls for catalog to {names}, so none arrives at the pods of catalog"
-    )
-    with pytest.raises(InvalidInput, match=re.escape(words)) as raised:
-        check(mesh)
-    assert str(raised.value).endswith("name catalog-v1 as destination")
+def test_services_are_told_by_namespace_and_name(routes, targets):
+    assert led_to(routes) == targets
 
 
 @pytest.mark.parametrize(
-    "obj",
+    ("services", "routes", "some"),
     [
-        http_route("catalog-v1", "catalog"),
-        http_route("catalog-v1", "catalog-two"),
-        http_route("empty"),
-        virtual_service("catalog-v1", "catalog"),
-        virtual_service("example.com"),
+        ((), (), False),
+        ((virtual_service(to("reviews")),), (), False),
+        ((virtual_service(to("reviews"), gateways=["mesh"]),), (), False),
+        ((virtual_service(to("reviews"), gateways=["mesh", "istio-system/in"]),), (), True),
+        ((virtual_service(to("ratings"), gateways=["in"]),), (), False),
+        ((virtual_service({"delegate": {"name": "theirs"}}, gateways=["in"]),), (), True),
+        ((), (http_route({"name": "reviews"}),), False),
+        ((), (http_route({"name": "reviews"}, name="in"),), True),
+        ((), (http_route({"name": "ratings"}, name="in"),), False),
     ],
-    ids=["some to itself", "some to its pods", "to nobody yet", "some to itself, in Istio's words", "outside"],
 )
-def test_a_route_by_which_some_may_arrive_is_let_pass(mesh, api, obj):
-    api.apply(obj)
-    check(mesh)
+def test_what_comes_in_by_a_gateway_may_arrive(services, routes, some):
+    assert from_gateways(services, routes, place()) is some

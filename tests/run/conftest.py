@@ -191,6 +191,7 @@ def _fill(there: Mesh) -> None:
     there.apply(
         *as_lab(),
         caller("productpage-v1-x", labels),
+        *(caller(f"{name}-v1-x", {"app": name}) for name in ("details", "reviews")),
         _service("productpage"),
         _service("details"),
         _service("reviews"),

@@ -103,17 +103,19 @@ class Cluster:
 
 
 def inhabitants() -> list[dict]:
-    """productpage-v1 calls details, whose HTTPRoute has an owner, reviews, whose VirtualService has one, and ratings.
+    """productpage-v1 calls details, whose HTTPRoute has an owner, reviews, whose VirtualService has one, ratings, and
+    idle, where nobody is.
 
     An istiod serves them.
 
     Somebody has an object of each kind that a policy may change.
     """
     return [
-        *(_service(name) for name in ("productpage", "details", "reviews", "ratings")),
+        *(_service(name) for name in ("productpage", "details", "reviews", "ratings", "idle")),
         _deployment("productpage-v1", "default", _LABELS, {}),
         _deployment("istiod", "istio-system", {"app": "istiod"}, {"readyReplicas": 1, "replicas": 1}),
         caller("productpage-v1-x", _LABELS),
+        *(caller(f"{name}-x", {"app": name, "version": "v2"}) for name in ("details", "reviews", "ratings")),
         {
             "apiVersion": "networking.istio.io/v1",
             "kind": "VirtualService",

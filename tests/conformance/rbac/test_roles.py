@@ -48,6 +48,12 @@ def test_the_runners_role_is_enough_for_all_that_a_run_does(cluster, janitor, ca
     assert clean(cluster.admin)
 
 
+def test_the_runners_role_is_enough_to_tell_that_nobody_answers(cluster, janitor):
+    run = Run(settings=Settings(), connect=lambda: cluster.account("chaosmesh-runner")[0])
+    with pytest.raises(errors.InvalidInput, match="no pod of idle in default runs"):
+        run.inject(Abort(503), Scope("idle", source="productpage-v1"), prove=False)
+
+
 def test_a_kind_that_the_cluster_does_not_serve_is_missed_by_nobody(cluster, janitor):
     """To whoever has no permission it is 403, as if there were some."""
     client, _ = cluster.account("chaosmesh-janitor", SYSTEM)
@@ -118,7 +124,7 @@ def _bound(name: str, rules: list[dict]) -> list[dict]:
     ]
 
 
-SILENT = {("argoproj.io", "rollouts"), ("flagger.app", "canaries")}
+SILENT = {("argoproj.io", "rollouts"), ("flagger.app", "canaries"), ("networking.istio.io", "workloadentries")}
 """What only helps to refuse early: a run goes on without, and `chaos mesh check` says so."""
 
 
