@@ -12,6 +12,7 @@ from chaosmesh_ext.model.finding import (
     Skipped,
     fingerprint,
 )
+from chaosmesh_ext.model.graph import GRAPH_SCHEMA, CallSite, Graph
 from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
 from chaosmesh_ext.model.scope import Scope
 from chaosmesh_ext.model.topology import Topology, load_topology
@@ -22,15 +23,18 @@ from chaosmesh_ext.model.workload import Edge, Workload
 __all__ = [
     "CONTROL",
     "GONE",
+    "GRAPH_SCHEMA",
     "GRPC_FAILURES",
     "SCHEMA",
     "Answer",
+    "CallSite",
     "Cell",
     "Condition",
     "Coverage",
     "Edge",
     "Evidence",
     "Finding",
+    "Graph",
     "Injected",
     "Judgement",
     "Marker",
