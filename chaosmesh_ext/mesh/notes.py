@@ -50,8 +50,8 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     """A field that was set.
 
     at: its JSON pointer. set: our value. was: empty for absent, else the one original value. In a list, how to know
-    the element again: on: a digest of it without what is ours, name: its own. beside: digests of what other elements
-    had in the same field, and of those elements.
+    the element again: on: a digest of it without what is ours, name: its own. beside: digests of what the owner had in
+    the same field of other elements.
     """
 
     at: str
