@@ -37,7 +37,7 @@ class Draft(msgspec.Struct, frozen=True):
     """
 
     rule: str
-    condition: Condition
+    condition: Condition | None
     severity: Severity
     source: Workload
     destination: str

@@ -14,7 +14,7 @@ __all__ = ["merge"]
 
 _MOST_EVIDENCE = 3
 
-Unit = tuple[str, str, str, str, str, Condition]
+Unit = tuple[str, str, str, str, str, Condition | None]
 
 
 def merge(

@@ -14,6 +14,7 @@ from chaosmesh_ext.model.finding import (
 )
 from chaosmesh_ext.model.graph import GRAPH_SCHEMA, CallSite, Graph
 from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
+from chaosmesh_ext.model.propagation import Propagated
 from chaosmesh_ext.model.scope import Scope
 from chaosmesh_ext.model.topology import Topology, load_topology
 from chaosmesh_ext.model.trace import GONE, GRPC_FAILURES, Span, Trace, edges_of
@@ -38,6 +39,7 @@ __all__ = [
     "Injected",
     "Judgement",
     "Marker",
+    "Propagated",
     "Scope",
     "Severity",
     "Skipped",
