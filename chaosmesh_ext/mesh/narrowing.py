@@ -175,7 +175,7 @@ def _less(
     """MATCHES for those who are not in PLACE, and for those who are, as far as KEEP says."""
     found: list[dict[str, Any]] = []
     if place.marker is not None:
-        without = {"withoutHeaders": {"tracestate": {"regex": place.marker.pattern()}}}
+        without = {"withoutHeaders": {place.marker.carried_by: {"regex": place.marker.pattern()}}}
         found += [_both(match, without, label) for match in matches]
     for match in matches:
         for one in keep:

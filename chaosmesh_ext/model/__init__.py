@@ -13,7 +13,7 @@ from chaosmesh_ext.model.finding import (
     fingerprint,
 )
 from chaosmesh_ext.model.graph import GRAPH_SCHEMA, CallSite, Graph
-from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
+from chaosmesh_ext.model.marker import CARRIED_BY, CONTROL, CarriedBy, Marker, new_run_token, new_span_id, new_trace_id
 from chaosmesh_ext.model.propagation import Propagated
 from chaosmesh_ext.model.scope import Scope
 from chaosmesh_ext.model.topology import Topology, load_topology
@@ -22,6 +22,7 @@ from chaosmesh_ext.model.verdict import Verdict
 from chaosmesh_ext.model.workload import Edge, Workload
 
 __all__ = [
+    "CARRIED_BY",
     "CONTROL",
     "GONE",
     "GRAPH_SCHEMA",
@@ -29,6 +30,7 @@ __all__ = [
     "SCHEMA",
     "Answer",
     "CallSite",
+    "CarriedBy",
     "Cell",
     "Condition",
     "Coverage",
