@@ -74,7 +74,8 @@ class Cell(msgspec.Struct, frozen=True):
 
     A trace that the store did not have is absent from `traces`; the answer stays. purpose: the rule that it was made
     for and that alone reads it, e.g. ``circuit-breaker``, because requests that keep state would mislead the others;
-    empty where every rule may read it.
+    empty where every rule may read it. beside: what requests without the marker got that were sent while the cell's
+    ran, to see who else suffers; their traces are among `traces`.
     """
 
     id: str
@@ -82,3 +83,4 @@ class Cell(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
     traces: Mapping[str, Trace]
     purpose: str = ""
+    beside: tuple[Answer, ...] = ()
