@@ -99,6 +99,13 @@ class Graph(msgspec.Struct, frozen=True, dict=True):
         """The sites that a request may have passed before EDGE."""
         return tuple(site for site in self.sites if self.leads(site.edge, edge))
 
+    def reached(self, service: str) -> frozenset[str]:
+        """SERVICE and all services that its requests may reach."""
+        if service not in self._names:
+            reached = self._reached(service)
+            self._names[service] = frozenset(name for name, at in self._number.items() if reached >> at & 1)
+        return self._names[service]
+
     def leads(self, first: Edge, then: Edge) -> bool:
         """Whether FIRST lies on a request's path to THEN: what FIRST calls makes the call THEN, or has others make it.
 
@@ -118,6 +125,10 @@ class Graph(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def _number(self) -> dict[str, int]:
         return {service: number for number, service in enumerate(self.services)}
+
+    @cached_property
+    def _names(self) -> dict[str, frozenset[str]]:
+        return {}
 
     def _reached(self, service: str) -> int:
         """The numbers of SERVICE and of all that its requests may reach, as bits."""
