@@ -16,11 +16,14 @@ import msgspec
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.mesh.notes import (
     LABEL,
+    PATCHES_AT,
     Entry,
     Field,
     Record,
     digest,
     in_list,
+    patched,
+    patches_of,
     read,
     route_names,
     routes_of,
@@ -197,7 +200,7 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
     First the head; then the routes for the mesh in their order, the owner's as digests without what is ours, ENTRY's
     own with their names before an equals sign. Other cells' routes do not count: they come and go.
     """
-    spec = obj.get("spec") or {}
+    spec = _patches_less(obj, entry.cell)
     keys = set(spec) - {"http"} if created else set(_WHOM.get(str(obj.get("kind")), ()))
     steps = [(digest({key: spec[key] for key in sorted(keys) if key in spec}), -1)]
     for index, route in enumerate(routes_of(obj)):
@@ -207,6 +210,14 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
         elif not run_of(name) and for_mesh(route):
             steps.append((digest(bare(route, ours)), index))
     return steps
+
+
+def _patches_less(obj: Obj, cell: str) -> Obj:
+    """The spec of OBJ without the patches of other cells than CELL, which an EnvoyFilter of a wave holds, too."""
+    spec: Obj = obj.get("spec") or {}
+    if look(obj, PATCHES_AT) is ABSENT:
+        return spec
+    return {**spec, "configPatches": [one for one in patches_of(obj) if patched(one)[1] in ("", cell)]}
 
 
 def _by_specificity(obj: Obj) -> bool:
