@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from chaosmesh_ext.findings.draft import Draft
+from chaosmesh_ext.findings.error_propagation import error_propagation
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.fallback import fallback
 from chaosmesh_ext.findings.hedge import hedge
@@ -22,9 +23,17 @@ Rule = Callable[[Subject], Iterator[Draft | Skipped]]
 WholeRule = Callable[[Exploration], Iterator[Draft | Skipped]]
 """Looks at the whole run: several edges, what the rules above drafted, or cells that were made for it."""
 
-RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback)
+RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, error_propagation)
 
 WHOLE_RULES: tuple[WholeRule, ...] = ()
 
-NAMES: tuple[str, ...] = ("timeout", "missing-timeout", "retry", "hedge", "fallback", "missing-fallback")
+NAMES: tuple[str, ...] = (
+    "timeout",
+    "missing-timeout",
+    "retry",
+    "hedge",
+    "fallback",
+    "missing-fallback",
+    "error-propagation",
+)
 """What findings may be called; an experiment can expect no others."""
