@@ -47,6 +47,8 @@ _WHOLE_ONLY: Final = ("host", "content-length", "transfer-encoding", "connection
 _KEYS: Final = ("url", "method", "headers", "cookies", "body")
 _SECRET: Final = re.compile(r"auth|token|secret|passw|pwd|api-?key|session|credential", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"([^"\\]+)"\s*:\s*"((?:[^"\\]|\\.)*)"')
+_JSON: Final = "application/json"
+_FORM: Final = "application/x-www-form-urlencoded"
 _MOST: Final = 100
 _TELLING: Final = 8
 """Characters from which a whole body is hidden wherever it stands: a shorter one would be found in other words."""
@@ -56,7 +58,7 @@ class Request(msgspec.Struct, frozen=True):
     """A request that can be made again and again.
 
     url: whole, or a path on the setting app_url. method: in capitals. headers: in lower case, the cookies not among
-    them. body: sent as it is; its type is for `headers` to say.
+    them. body: sent as it is; where `headers` do not say its type, it is JSON or a form, as it looks.
     """
 
     url: str
@@ -80,10 +82,13 @@ class Request(msgspec.Struct, frozen=True):
 
     @property
     def sent(self) -> dict[str, str]:
-        """Its headers, the cookies among them."""
-        if not self.cookies:
-            return dict(self.headers)
-        return {**self.headers, "cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        """Its headers, the cookies and the type of the body among them."""
+        found = dict(self.headers)
+        if self.cookies:
+            found["cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        if self.body:
+            found.setdefault("content-type", _JSON if self.body.lstrip().startswith(("{", "[")) else _FORM)
+        return found
 
     def with_cookies(self, cookies: Mapping[str, str]) -> Request:
         """With COOKIES besides; its own ones stay."""

@@ -30,9 +30,14 @@ def test_a_file_says_what_is_sent() -> None:
     first, second = recipe.entries
     assert first == Request("/productpage")
     assert (second.method, second.body) == ("POST", '{"token": "hunter2", "item": 3}')
-    assert second.sent == {"x-api-key": "key-of-anna", "accept-language": "en", "cookie": "session=five-words"}
+    assert second.sent == {
+        "x-api-key": "key-of-anna",
+        "accept-language": "en",
+        "cookie": "session=five-words",
+        "content-type": "application/json",
+    }
     assert recipe.login is not None
-    assert recipe.login.method == "POST"
+    assert recipe.login.sent == {"content-type": "application/x-www-form-urlencoded"}
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:
