@@ -111,6 +111,8 @@ def marked(marker: Marker | None) -> list[Obj]:
     """
     if marker is None:
         return []
+    if marker.carried_by != "tracestate":
+        raise InvalidInput(f"an AuthorizationPolicy finds the marker in tracestate alone, not in {marker.carried_by}")
     if marker.cell:
         return [{"key": _TRACESTATE, "values": _forms(marker)}]
     behind = [_forms(Marker(marker.run, str(number)))[-1] for number in range(1, _CELLS + 1)]

@@ -71,7 +71,7 @@ class Propagation(msgspec.Struct, frozen=True):
             )
         conditions = [_header(":authority", authority(place))]
         if place.marker:
-            conditions.insert(0, _header("tracestate", place.marker.pattern()))
+            conditions.insert(0, _header(place.marker.carried_by, place.marker.pattern()))
         skip = {"name": "skip", "typed_config": _typed("extensions.filters.common.matcher.action.v3.SkipFilter")}
         others = {"not_matcher": {"and_matcher": {"predicate": conditions}} if conditions[1:] else conditions[0]}
         mutation = _typed(

@@ -33,6 +33,12 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
         return frozenset(call.edge for call in self.calls)
 
     @cached_property
+    def failing(self) -> frozenset[Workload]:
+        """Workloads that answer errors in the control already."""
+        spans = (span for trace in self.control.traces.values() for span in trace.spans)
+        return frozenset(span.workload for span in spans if span.kind == "SERVER" and span.proxy and span.broken)
+
+    @cached_property
     def _by_operation(self) -> dict[tuple[Edge, str], list[Call]]:
         found: dict[tuple[Edge, str], list[Call]] = defaultdict(list)
         for call in self.calls:

@@ -10,7 +10,7 @@ import msgspec
 from chaosmesh_ext.findings.operations import operation
 from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace, Workload
 
-__all__ = ["Call", "calls", "group", "versions"]
+__all__ = ["Call", "above", "below", "caller", "calls", "group", "versions"]
 
 INJECTED = frozenset({"DI", "FI"})
 
@@ -69,15 +69,15 @@ def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
                 continue
             delay = injected.delay if injected is not None and injected.kind == "delay" else 0.0
             if span.kind == "CLIENT" and span.peer:
-                callees = tuple(c for c in _proxied(trace, span) if c.kind == "SERVER")
+                callees = tuple(c for c in below(trace, span) if c.kind == "SERVER")
                 edge = Edge(span.workload, span.peer)
-                caller = _caller(trace, span)
+                request = caller(trace, span)
                 # a gateway's upstream span carries neither method nor URL (measured): its request does
-                said = operation(caller if caller is not None and not span.method else span)
-                yield Call(edge, said, span, caller, callees, trace, answer, cell.id, delay, harmless=harmless)
+                said = operation(request if request is not None and not span.method else span)
+                yield Call(edge, said, span, request, callees, trace, answer, cell.id, delay, harmless=harmless)
             elif injected is not None and span.kind == "SERVER" and not INJECTED.isdisjoint(span.flags):
                 edge = Edge(span.workload, injected.destination)
-                if edge in known and not any(c.kind == "CLIENT" for c in _proxied(trace, span)):
+                if edge in known and not any(c.kind == "CLIENT" for c in below(trace, span)):
                     said = operation(span)
                     yield Call(
                         edge, said, span, None, (), trace, answer, cell.id, delay, at_gateway=True, harmless=harmless
@@ -102,22 +102,26 @@ def _service(workload: Workload) -> tuple[str, str]:
     return workload.namespace, workload.service
 
 
-def _caller(trace: Trace, span: Span) -> Span | None:
-    """The nearest server span above SPAN that the same workload's proxy reported; an SDK's spans may lie between."""
+def above(trace: Trace, span: Span) -> Span | None:
+    """The nearest proxy span above SPAN; an SDK's spans may lie between."""
     seen = {span.span_id}
-    above = trace.parent(span)
-    while above is not None and above.span_id not in seen:
-        if above.proxy:
-            return above if above.kind == "SERVER" and above.workload == span.workload else None
-        seen.add(above.span_id)
-        above = trace.parent(above)
-    return None
+    found = trace.parent(span)
+    while found is not None and not found.proxy and found.span_id not in seen:
+        seen.add(found.span_id)
+        found = trace.parent(found)
+    return found if found is not None and found.span_id not in seen else None
 
 
-def _proxied(trace: Trace, span: Span, depth: int = 32) -> Iterator[Span]:
+def caller(trace: Trace, span: Span) -> Span | None:
+    """The server span of the request that SPAN was called for: the nearest proxy span above, if it is A's."""
+    found = above(trace, span)
+    return found if found is not None and found.kind == "SERVER" and found.workload == span.workload else None
+
+
+def below(trace: Trace, span: Span, depth: int = 32) -> Iterator[Span]:
     """The nearest proxy spans below SPAN."""
     for child in trace.children(span):
         if child.proxy:
             yield child
         elif depth:
-            yield from _proxied(trace, child, depth - 1)
+            yield from below(trace, child, depth - 1)

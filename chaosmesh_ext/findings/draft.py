@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -33,11 +33,12 @@ class Draft(msgspec.Struct, frozen=True):
     """A finding in the making.
 
     say: the words, once it is known whose finding it is. same: what versions must agree on beside rule, condition,
-    severity, who and kind, for one finding to speak for all of them. close: how far values may lie apart.
+    severity, who and kind, for one finding to speak for all of them. close: how far values may lie apart. numbers: the
+    finding's further ones.
     """
 
     rule: str
-    condition: Condition
+    condition: Condition | None
     severity: Severity
     source: Workload
     destination: str
@@ -52,6 +53,7 @@ class Draft(msgspec.Struct, frozen=True):
     kind: str | None = None
     same: tuple[str, ...] = ()
     close: float = 0.0
+    numbers: Mapping[str, float] = {}
 
 
 def evidence(

@@ -2,53 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from chaosmesh_ext.findings.baseline import Baseline
-from chaosmesh_ext.findings.calls import calls
+from chaosmesh_ext.findings.calls import Call, calls
 from chaosmesh_ext.findings.draft import Draft
+from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.merge import merge
-from chaosmesh_ext.findings.registry import RULES
+from chaosmesh_ext.findings.registry import RULES, WHOLE_RULES
 from chaosmesh_ext.findings.subject import Subject, subjects
 from chaosmesh_ext.findings.words import amount
-from chaosmesh_ext.model import Cell, Coverage, Edge, Judgement, Skipped, Workload
+from chaosmesh_ext.model import Cell, Coverage, Edge, Judgement, Propagated, Skipped, Workload
 
 __all__ = ["judge"]
 
 
-def judge(control: Cell, cells: Sequence[Cell]) -> Judgement:
+def judge(control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated] = ()) -> Judgement:
     """What CELLS, each one fault, teach against CONTROL, the same requests without one.
 
     The same traces give the same judgement, in whatever order they come. Cells of one edge are judged together. Faults
-    that are no delay and no abort at the caller teach what the experiment asks of them itself: they are skipped.
+    that are no delay and no abort at the caller teach what the experiment asks of them itself: they are skipped, and so
+    are cells with a purpose but by the rule that they were made for. propagation: what was measured of the marker.
     """
     baseline = Baseline(control)
+    made = {cell.id: _in_order(calls(cell, baseline.edges)) for cell in cells}
+    alone = [cell for cell in cells if not cell.purpose]
     skipped = [
         Skipped(
             _about(cell),
             f"a {cell.injected.kind} by {cell.injected.carrier} is for the experiment's own probes to judge",
         )
-        for cell in cells
+        for cell in alone
         if cell.injected is not None and not cell.injected.at_the_caller
     ]
-    cells = [cell for cell in cells if cell.injected is None or cell.injected.at_the_caller]
-    about = list(subjects(baseline, cells))
+    alone = [cell for cell in alone if cell.injected is None or cell.injected.at_the_caller]
+    about = tuple(subjects(baseline, alone, made))
     drafts: list[Draft] = []
     for subject in about:
         for rule in RULES:
-            for outcome in rule(subject):
-                if isinstance(outcome, Draft):
-                    drafts.append(outcome)
-                else:
-                    skipped.append(outcome)
+            _sort(rule(subject), drafts, skipped)
+    whole = Exploration(baseline, tuple(cells), made, about, tuple(drafts), tuple(propagation))
+    for whole_rule in WHOLE_RULES:
+        _sort(whole_rule(whole), drafts, skipped)
     tested = {subject.edge for subject in about}
-    skipped += _untested(baseline, cells, tested)
+    skipped += _untested(baseline, alone, made, tested)
     skipped += _without_traces(control, cells)
     edges = baseline.edges | tested
     return Judgement(
         findings=tuple(merge(drafts, _callers(baseline, about))),
         coverage=Coverage(len(edges), len(tested), tuple(sorted(set(skipped), key=_order))),
     )
+
+
+def _in_order(made: Iterable[Call]) -> tuple[Call, ...]:
+    return tuple(sorted(made, key=lambda call: (call.span.start, call.span.span_id)))
+
+
+def _sort(outcomes: Iterable[Draft | Skipped], drafts: list[Draft], skipped: list[Skipped]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, Draft):
+            drafts.append(outcome)
+        else:
+            skipped.append(outcome)
 
 
 def _order(skipped: Skipped) -> tuple[str, str, str]:
@@ -65,7 +80,9 @@ def _callers(baseline: Baseline, about: Sequence[Subject]) -> dict[tuple[str, st
     return found
 
 
-def _untested(baseline: Baseline, cells: Sequence[Cell], tested: set[Edge]) -> Iterator[Skipped]:
+def _untested(
+    baseline: Baseline, cells: Sequence[Cell], made: Mapping[str, Sequence[Call]], tested: set[Edge]
+) -> Iterator[Skipped]:
     """Edges without a faulted call, and those that appear only once something fails."""
     for edge in baseline.edges - tested:
         met = [cell.id for cell in cells if cell.injected is not None and cell.injected.covers(edge)]
@@ -74,7 +91,7 @@ def _untested(baseline: Baseline, cells: Sequence[Cell], tested: set[Edge]) -> I
         else:
             yield Skipped(str(edge), "no fault was injected on it")
     faulted = [cell for cell in cells if cell.injected is not None]
-    for edge in {call.edge for cell in faulted for call in calls(cell)} - baseline.edges:
+    for edge in {call.edge for cell in faulted for call in made[cell.id]} - baseline.edges:
         yield Skipped(str(edge), "appeared only while another call was faulted: not in the control")
 
 

@@ -14,7 +14,7 @@ __all__ = ["merge"]
 
 _MOST_EVIDENCE = 3
 
-Unit = tuple[str, str, str, str, str, Condition]
+Unit = tuple[str, str, str, str, str, Condition | None]
 
 
 def merge(
@@ -47,13 +47,20 @@ def _alike(drafts: Sequence[Draft]) -> bool:
 
 
 def _facts(draft: Draft) -> tuple[object, ...]:
-    return draft.severity, draft.who, draft.kind, draft.unit, draft.same, draft.value is None
+    return draft.severity, draft.who, draft.kind, draft.unit, draft.same, draft.value is None, sorted(draft.numbers)
 
 
 def _near(one: Draft, other: Draft) -> bool:
+    if any(abs(one.numbers[name] - other.numbers[name]) > _tolerance(one.numbers[name]) for name in one.numbers):
+        return False
     if one.value is None or other.value is None:
         return True
     return abs(one.value - other.value) <= min(one.close, other.close)
+
+
+def _tolerance(number: float) -> float:
+    """How far two versions' further numbers may lie apart and be one: max(10 %, 0.1)."""
+    return max(0.1 * abs(number), 0.1)
 
 
 def _finding(drafts: Sequence[Draft], source: str) -> Finding:
@@ -79,6 +86,7 @@ def _finding(drafts: Sequence[Draft], source: str) -> Finding:
         who=first.who,
         kind=first.kind,
         clause=words.clause,
+        numbers={name: round(fmean(d.numbers[name] for d in drafts), 4) for name in first.numbers},
     )
 
 

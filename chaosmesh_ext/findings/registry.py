@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from chaosmesh_ext.findings.draft import Draft
+from chaosmesh_ext.findings.error_propagation import error_propagation
+from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.fallback import fallback
 from chaosmesh_ext.findings.hedge import hedge
 from chaosmesh_ext.findings.missing_timeout import missing_timeout
@@ -13,11 +15,25 @@ from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.timeout import timeout
 from chaosmesh_ext.model import Skipped
 
-__all__ = ["NAMES", "RULES", "Rule"]
+__all__ = ["NAMES", "RULES", "WHOLE_RULES", "Rule", "WholeRule"]
 
 Rule = Callable[[Subject], Iterator[Draft | Skipped]]
+"""Looks at one operation on one edge, in cells without a purpose."""
 
-RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback)
+WholeRule = Callable[[Exploration], Iterator[Draft | Skipped]]
+"""Looks at the whole run: several edges, what the rules above drafted, or cells that were made for it."""
 
-NAMES: tuple[str, ...] = ("timeout", "missing-timeout", "retry", "hedge", "fallback", "missing-fallback")
+RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, error_propagation)
+
+WHOLE_RULES: tuple[WholeRule, ...] = ()
+
+NAMES: tuple[str, ...] = (
+    "timeout",
+    "missing-timeout",
+    "retry",
+    "hedge",
+    "fallback",
+    "missing-fallback",
+    "error-propagation",
+)
 """What findings may be called; an experiment can expect no others."""

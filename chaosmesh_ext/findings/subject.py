@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 
 import msgspec
 
 from chaosmesh_ext.findings.baseline import Baseline
-from chaosmesh_ext.findings.calls import Call, calls
+from chaosmesh_ext.findings.calls import Call
 from chaosmesh_ext.model import Answer, Cell, Condition, Edge, Injected
 
 __all__ = ["Subject", "Trial", "subjects"]
@@ -70,15 +70,15 @@ class Subject(msgspec.Struct, frozen=True, dict=True):
         return list({call.answer.trace_id: call.answer for call in made}.values())
 
 
-def subjects(baseline: Baseline, cells: Sequence[Cell]) -> Iterator[Subject]:
-    """Everything that met a fault, in a stable order."""
+def subjects(baseline: Baseline, cells: Sequence[Cell], calls: Mapping[str, Sequence[Call]]) -> Iterator[Subject]:
+    """Everything that met a fault in CELLS, in a stable order. calls: of each cell, by its id, in order of start."""
     found: dict[tuple[Edge, str], list[Trial]] = defaultdict(list)
     around: dict[object, list[Call]] = defaultdict(list)
     for cell in cells:
         if cell.injected is None:
             continue
         made: dict[tuple[Edge, str], list[Call]] = defaultdict(list)
-        for call in sorted(calls(cell, baseline.edges), key=lambda c: (c.span.start, c.span.span_id)):
+        for call in calls[cell.id]:
             made[call.edge, call.operation].append(call)
             if call.faulted and call.delay:
                 around[call.edge.source].append(call)

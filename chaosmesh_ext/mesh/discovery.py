@@ -54,7 +54,7 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
         namespace=scope.namespace,
         source=source,
         destination=destination,
-        marker={"marked": Marker(run, cell), "run": Marker(run, "")}.get(scope.requests),
+        marker=None if scope.requests == "all" else Marker(run, cell * (scope.requests == "marked"), scope.carried_by),
         subset=scope.subset,
         match=dict(scope.match),
     )

@@ -83,15 +83,12 @@ class Elements:
         place = in_list(field.at)
         suffix = place[2] if place else ""
         places = self.places(field)
-        home = [at for at, likeness in sorted(places, key=lambda place: -place[1]) if likeness > 1]
-        for at in home[:1] or [at for at, _ in places]:
+        home = sorted((one for one in places if one[1] > 1), key=lambda place: -place[1])
+        for at, likeness in home[:1] or places:
             now = look(self._obj, at)
             if now is ABSENT or (field.was and now == field.was[0]) or (suffix, now) in self._ours:
                 continue
-            element = look(self._obj, at.removesuffix(suffix)) if suffix else ABSENT
-            if element is not ABSENT and digest(bare(element, self._ours)) in field.beside:
-                continue  # another one, which looked the same but for this
-            if not home and digest(now) in field.beside:
-                continue
+            if not likeness & _SAME_NAME and digest(now) in field.beside:
+                continue  # another one, which has it from its owner
             return at
         return ""

@@ -67,7 +67,7 @@ def settings(fault: Filtered, place: Place) -> dict[str, Any]:
     headers = for_envoy(place.match)
     if place.marker:
         pattern = {"safe_regex": {"regex": place.marker.pattern()}}
-        headers = [{"name": "tracestate", "string_match": pattern}, *headers]
+        headers = [{"name": place.marker.carried_by, "string_match": pattern}, *headers]
     return {"@type": _TYPE, **fault.for_envoy(), **({"headers": headers} if headers else {})}
 
 

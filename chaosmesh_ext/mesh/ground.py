@@ -16,17 +16,20 @@ import msgspec
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.mesh.notes import (
     LABEL,
+    PATCHES_AT,
     Entry,
     Field,
     Record,
     digest,
     in_list,
+    patched,
+    patches_of,
     read,
     route_names,
     routes_of,
     run_of,
 )
-from chaosmesh_ext.mesh.pointer import ABSENT, apply, join, look
+from chaosmesh_ext.mesh.pointer import ABSENT, Op, apply, join, look
 
 __all__ = ["Disturbed", "bare", "disturbed", "for_mesh", "grounded", "values"]
 
@@ -40,7 +43,8 @@ class Disturbed(Inconclusive):
 def grounded(obj: Obj, entry: Entry, record: Record) -> Entry:
     """ENTRY with what it stands on in OBJ, the object as ENTRY leaves it. RECORD: what else of the run is in it."""
     ours = values([*record.entries, entry])
-    fields = tuple(_placed(obj, field, ours) for field in entry.fields)
+    before = _before(obj, entry)
+    fields = tuple(_placed(obj, field, before, ours) for field in entry.fields)
     entry = msgspec.structs.replace(entry, fields=fields)
     steps = _steps(obj, entry, ours, created=record.created)
     if not record.created and not _by_specificity(obj):
@@ -160,21 +164,33 @@ def _copied(obj: Obj, fields: Sequence[Field]) -> str:
     return ""
 
 
-def _placed(obj: Obj, field: Field, ours: list[tuple[str, Any]]) -> Field:
-    """FIELD with what its element is known by."""
+def _before(obj: Obj, entry: Entry) -> Obj:
+    """OBJ, as ENTRY leaves it, with what was in its fields."""
+    there = [field for field in entry.fields if look(obj, field.at) is not ABSENT]
+    before: Obj = apply(obj, [_back(field) for field in there])
+    return before
+
+
+def _back(field: Field) -> Op:
+    if field.was:
+        return {"op": "replace", "path": field.at, "value": field.was[0]}
+    return {"op": "remove", "path": field.at}
+
+
+def _placed(obj: Obj, field: Field, before: Obj, ours: list[tuple[str, Any]]) -> Field:
+    """FIELD with what its element is known by. BEFORE: OBJ without the fields of its entry."""
     place = in_list(field.at)
     if place is None:
         return field
     where, index, suffix = place
-    elements = look(obj, where)
+    element = look(obj, where)[index]
     known = [value for _, value in ours]
-    others = [(one, look(one, suffix)) for other, one in enumerate(elements) if other != index]
-    theirs = [(one, value) for one, value in others if value is not ABSENT and value not in known]
+    others = [look(one, suffix) for other, one in enumerate(look(before, where)) if other != index]
     return msgspec.structs.replace(
         field,
-        on=digest(bare(elements[index], ours, suffix)),
-        name=str(elements[index].get("name", "")),
-        beside=tuple(sorted({digest(part) for one, value in theirs for part in (bare(one, ours), value)})),
+        on=digest(bare(element, ours, suffix)),
+        name=str(element.get("name", "")),
+        beside=tuple(sorted({digest(value) for value in others if value is not ABSENT and value not in known})),
     )
 
 
@@ -184,7 +200,7 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
     First the head; then the routes for the mesh in their order, the owner's as digests without what is ours, ENTRY's
     own with their names before an equals sign. Other cells' routes do not count: they come and go.
     """
-    spec = obj.get("spec") or {}
+    spec = _patches_less(obj, entry.cell)
     keys = set(spec) - {"http"} if created else set(_WHOM.get(str(obj.get("kind")), ()))
     steps = [(digest({key: spec[key] for key in sorted(keys) if key in spec}), -1)]
     for index, route in enumerate(routes_of(obj)):
@@ -194,6 +210,14 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
         elif not run_of(name) and for_mesh(route):
             steps.append((digest(bare(route, ours)), index))
     return steps
+
+
+def _patches_less(obj: Obj, cell: str) -> Obj:
+    """The spec of OBJ without the patches of other cells than CELL, which an EnvoyFilter of a wave holds, too."""
+    spec: Obj = obj.get("spec") or {}
+    if look(obj, PATCHES_AT) is ABSENT:
+        return spec
+    return {**spec, "configPatches": [one for one in patches_of(obj) if patched(one)[1] in ("", cell)]}
 
 
 def _by_specificity(obj: Obj) -> bool:

@@ -19,14 +19,14 @@ from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, runs_in, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction
-from chaosmesh_ext.mesh.notes import run_of
+from chaosmesh_ext.mesh.notes import digest, run_of
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Narrowing, Place, View
 from chaosmesh_ext.mesh.pointer import Op
 
 __all__ = ["narrowed", "plan"]
 
-_NOBODY: Final = {"headers": {"x-chaosmesh-ext-nobody": {"exact": "no request has this"}}}
-"""Istio refuses a route with no match at all, which would take everything: this one takes nothing."""
+_NOBODY: Final = "x-chaosmesh-ext-nobody"
+"""A header that no request has."""
 
 
 def plan(fault: Narrowing, place: Place, view: View) -> list[Change]:
@@ -125,7 +125,7 @@ def _narrow(owner: Obj, fault: Narrowing, place: Place) -> list[Op]:
         if ours and after != before:
             # what is kept is put behind what is another gateway's; the order within one route's matches means nothing
             was = (deepcopy(before),) if "match" in route else ()
-            fields.append(Field(f"/spec/http/{index}/match", after or [_NOBODY], was))
+            fields.append(Field(f"/spec/http/{index}/match", [*after, _nobody(was, ours[0])], was))
     if not fields:
         raise InvalidInput(f"{what} has no route that leads to {place.destination.service} and would be narrowed so")
     alike = [field.set for field in fields]
@@ -175,7 +175,7 @@ def _less(
     """MATCHES for those who are not in PLACE, and for those who are, as far as KEEP says."""
     found: list[dict[str, Any]] = []
     if place.marker is not None:
-        without = {"withoutHeaders": {"tracestate": {"regex": place.marker.pattern()}}}
+        without = {"withoutHeaders": {place.marker.carried_by: {"regex": place.marker.pattern()}}}
         found += [_both(match, without, label) for match in matches]
     for match in matches:
         for one in keep:
@@ -185,7 +185,18 @@ def _less(
                 continue
             if both not in found:
                 found.append(both)
-    return found or [dict(_NOBODY)]
+    return found
+
+
+def _nobody(was: tuple[Any, ...], like: Mapping[str, Any]) -> dict[str, Any]:
+    """A match that takes nothing, for the gateways of LIKE, and that says which WAS it stands for.
+
+    Without it two routes that differ in their matches alone could be left with the same one, and undo could not tell
+    which had which once their owner has moved one or taken one out. And Istio reads a route that nothing is left of as
+    one for all.
+    """
+    match: dict[str, Any] = {"headers": {_NOBODY: {"exact": f"no request has this: {digest(list(was))}"}}}
+    return {**match, "gateways": list(like["gateways"])} if "gateways" in like else match
 
 
 def _both(match: Mapping[str, Any], other: Mapping[str, Any], label: str) -> dict[str, Any]:

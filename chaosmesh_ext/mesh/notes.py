@@ -15,6 +15,7 @@ from chaosmesh_ext.mesh.pointer import ABSENT, join, look, split
 
 __all__ = [
     "LABEL",
+    "PATCHES_AT",
     "UNDO",
     "Entry",
     "Field",
@@ -24,6 +25,8 @@ __all__ = [
     "in_list",
     "marked",
     "name_of",
+    "patched",
+    "patches_of",
     "read",
     "route_names",
     "routes_at",
@@ -42,6 +45,8 @@ _NAME: Final = re.compile(r"chaos-([0-9a-f]{8})-\d+")
 _MARKER: Final = re.compile(r"chaosmesh=([0-9a-f]{8})-(\d+|(?=\[))")
 """A condition on our marker: run, and cell, which is empty where every cell of the run is meant."""
 _RUN: Final = re.compile(r'"run":\s*"([0-9a-f]{8})"')
+PATCHES_AT: Final = "/spec/configPatches"
+"""The pointer to the patches in an EnvoyFilter."""
 _LISTS: Final = ("http", "subsets")
 """The lists of an Istio object that an owner may reorder under us; an index in one of them is where to look first."""
 
@@ -50,8 +55,8 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     """A field that was set.
 
     at: its JSON pointer. set: our value. was: empty for absent, else the one original value. In a list, how to know
-    the element again: on: a digest of it without what is ours, name: its own. beside: digests of what other elements
-    had in the same field, and of those elements.
+    the element again: on: a digest of it without what is ours, name: its own. beside: digests of what the owner had in
+    the same field of other elements.
     """
 
     at: str
@@ -116,9 +121,7 @@ def runs_in(obj: Obj) -> set[str]:
     """
     found = {run_of(name) for name in (name_of(obj), *route_names(obj))}
     found |= {marked(route)[0] for route in routes_of(obj)}
-    patches = look(obj, "/spec/configPatches")
-    if isinstance(patches, list):
-        found |= {run for run, _ in _MARKER.findall(msgspec.json.encode(patches).decode())}
+    found |= {run for run, _ in _markers(patches_of(obj))}
     label = look(obj, join("metadata", "labels", LABEL))
     if isinstance(label, str):
         found.add(label)
@@ -161,6 +164,24 @@ def _tracestate(match: Any) -> str:
     if isinstance(headers, list):
         return next((str(one.get("value")) for one in headers if str(one.get("name")).lower() == "tracestate"), "")
     return str(look(match, "/headers/tracestate/regex"))
+
+
+def patched(patch: Obj) -> tuple[str, str]:
+    """Run and cell of the marker that PATCH, one of an EnvoyFilter's, asks for; empty where it asks for none, or for
+    several.
+    """
+    found = set(_markers(patch))
+    return found.pop() if len(found) == 1 else ("", "")
+
+
+def patches_of(obj: Obj) -> list[Obj]:
+    """The patches in OBJ, an EnvoyFilter."""
+    patches = look(obj, PATCHES_AT)
+    return [patch for patch in patches if isinstance(patch, dict)] if isinstance(patches, list) else []
+
+
+def _markers(value: Any) -> list[tuple[str, str]]:
+    return _MARKER.findall(msgspec.json.encode(value).decode())
 
 
 def routes_at(obj: Obj) -> str:

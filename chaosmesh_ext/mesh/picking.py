@@ -123,7 +123,7 @@ def narrow_to(place: Place, *, several: bool) -> dict[str, Any]:
     """The scope as an HTTPMatchRequest; empty when it is for everybody. SEVERAL: the object has more hosts."""
     narrow: dict[str, Any] = deepcopy(dict(place.match))
     if place.marker:
-        narrow["headers"] = {**narrow.get("headers", {}), "tracestate": {"regex": place.marker.pattern()}}
+        narrow["headers"] = {**narrow.get("headers", {}), place.marker.carried_by: {"regex": place.marker.pattern()}}
     if place.source:
         narrow["sourceLabels"] = dict(place.source.labels)
     if len(place.destination.ports) > 1:

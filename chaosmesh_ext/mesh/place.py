@@ -194,6 +194,11 @@ class Place(msgspec.Struct, frozen=True):
         return f"chaos-{self.run}-{self.cell}"
 
     @property
+    def sent(self) -> Marker:
+        """What requests of its cell carry."""
+        return Marker(self.run, self.cell, self.marker.carried_by if self.marker else "tracestate")
+
+    @property
     def proxies_in(self) -> str:
         """The namespace of the proxies that call."""
         return self.source.namespace if self.source and self.source.gateway else self.namespace

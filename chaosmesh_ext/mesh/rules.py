@@ -77,7 +77,7 @@ def scope_of(place: Place) -> dict[str, Any]:
             raise InvalidInput("match.method: an HTTPRoute matches a method exactly: write {exact: GET}")
         scope["method"] = dict(method)
     if place.marker:
-        scope["headers"] = {**scope.get("headers", {}), "tracestate": {"regex": place.marker.pattern()}}
+        scope["headers"] = {**scope.get("headers", {}), place.marker.carried_by: {"regex": place.marker.pattern()}}
     return scope
 
 

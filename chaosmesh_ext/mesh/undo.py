@@ -15,6 +15,7 @@ import msgspec
 from chaosmesh_ext.mesh.elements import Elements
 from chaosmesh_ext.mesh.notes import (
     LABEL,
+    PATCHES_AT,
     UNDO,
     Entry,
     Field,
@@ -23,6 +24,7 @@ from chaosmesh_ext.mesh.notes import (
     digest,
     marked,
     name_of,
+    patched,
     read,
     routes_at,
     routes_of,
@@ -48,8 +50,15 @@ class Undone(msgspec.Struct, frozen=True):
     conflicts: tuple[str, ...] = ()
 
 
-def undo(obj: Obj, run: str, cell: str | None = None, *, memory: Collection[Entry] = (), told: bool = False) -> Undone:
-    """How OBJ, as it is now, gets rid of what RUN put into it: all of it, or one CELL's.
+def undo(
+    obj: Obj,
+    run: str,
+    cell: str | Collection[str] | None = None,
+    *,
+    memory: Collection[Entry] = (),
+    told: bool = False,
+) -> Undone:
+    """How OBJ, as it is now, gets rid of what RUN put into it: all of it, or one CELL's, or several cells'.
 
     A value that is neither ours nor the original is a conflict: reported, and left. The note of it stays in the object,
     so that `chaos mesh runs` shows it and no run writes over it, until it was TOLD to a person, who is the one to look
@@ -57,6 +66,7 @@ def undo(obj: Obj, run: str, cell: str | None = None, *, memory: Collection[Entr
 
     MEMORY: what the run knows to be there, for the case that somebody wiped the note; the note's word goes first.
     """
+    wanted = None if cell is None else frozenset({cell} if isinstance(cell, str) else cell)
     record = read(obj)
     if record is not None and record.run != run:
         record = None
@@ -64,21 +74,22 @@ def undo(obj: Obj, run: str, cell: str | None = None, *, memory: Collection[Entr
     entries = [*noted, *(entry for entry in memory if entry.cell not in {one.cell for one in noted})]
     if created_by(obj) == run:
         cells = {entry.cell for entry in entries} or {name_of(obj).rpartition("-")[2]}
-        if cell is None or cells == {cell}:
+        if wanted is None or cells <= wanted:
             return Undone(delete=True)
-        if cell not in cells:
+        if not cells & wanted:
             return Undone()
-    mine = [entry for entry in entries if cell in (None, entry.cell)]
+    mine = [entry for entry in entries if wanted is None or entry.cell in wanted]
     rest = [entry for entry in entries if entry not in mine]
     hand = _Hand(obj, run)
-    hand.remove_routes(mine, rest, cell, told=told)
+    hand.remove_routes(mine, rest, wanted, told=told)
+    hand.remove_patches(wanted)
     left = hand.left(mine, rest)
     kept = rest if told else [*rest, *left]
     copied = hand.refuse_copy(record) and not told
     lost = hand.refuse_unreadable(known=bool(mine)) and not told
     if kept:
         hand.note(msgspec.structs.replace(record or Record(run), entries=tuple(kept)))
-    elif not copied and not lost and (cell is None or entries):
+    elif not copied and not lost and (wanted is None or entries):
         hand.forget(record)
     return Undone(tuple(hand.ops), conflicts=tuple(hand.conflicts))
 
@@ -98,7 +109,9 @@ class _Hand:
 
     # --- routes -------------------------------------------------------------------------------------------------------
 
-    def remove_routes(self, mine: Sequence[Entry], rest: Sequence[Entry], cell: str | None, *, told: bool) -> None:
+    def remove_routes(
+        self, mine: Sequence[Entry], rest: Sequence[Entry], cells: frozenset[str] | None, *, told: bool
+    ) -> None:
         """Remove the routes of MINE, and those of the run that no entry of REST knows: their note was lost."""
         stays = {name for entry in rest for name in entry.routes}
         names = {name for entry in mine for name in entry.routes}
@@ -112,7 +125,9 @@ class _Hand:
             if (name := str(route.get("name", ""))) not in stays
             and (
                 name in names
-                or (self.run in (run_of(name), marked(route)[0]) and (cell is None or marked(route)[1] in (cell, "")))
+                or (
+                    self.run in (run_of(name), marked(route)[0]) and (cells is None or marked(route)[1] in {*cells, ""})
+                )
                 or (copies and not run_of(name) and _shape(route) in copies)
             )
         ]
@@ -121,6 +136,15 @@ class _Hand:
             self._empty(gone.pop(0), told=told)
         for index in reversed(gone):
             self.do("remove", f"{routes_at(self.obj)}/{index}")
+
+    def remove_patches(self, cells: frozenset[str] | None) -> None:
+        """Remove what patches of CELLS are in an EnvoyFilter of ours that holds those of others too."""
+        if cells is None or created_by(self.obj) != self.run or look(self.obj, PATCHES_AT) is ABSENT:
+            return
+        for index in reversed(range(len(look(self.obj, PATCHES_AT)))):
+            run, cell = patched(look(self.obj, f"{PATCHES_AT}/{index}"))
+            if run == self.run and cell in cells:
+                self.do("remove", f"{PATCHES_AT}/{index}")
 
     def _empty(self, index: int, *, told: bool) -> None:
         """The owner took out every route but ours: an object without any is refused, so one stays, inert."""

@@ -102,8 +102,11 @@ def _rewritten(kind: str, namespace: str, name: str) -> Conflict:
     )
 
 
-def take_out(client: Client, holding: Holding, cell: str | None = None, *, told: bool = False) -> tuple[str, ...]:
-    """Take what HOLDING's run, or one CELL of it, put into the object out of it again; nothing there is no error.
+def take_out(
+    client: Client, holding: Holding, cell: str | Collection[str] | None = None, *, told: bool = False
+) -> tuple[str, ...]:
+    """Take what HOLDING's run, or one CELL or several of it, put into the object out of it again; nothing there is no
+    error.
 
     Returns the conflicts: what was left because somebody else changed it. Their note stays in the object, and this
     returns them again, until somebody asks who was TOLD of them: a person, by `chaos mesh recover`.

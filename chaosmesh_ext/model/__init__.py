@@ -12,7 +12,9 @@ from chaosmesh_ext.model.finding import (
     Skipped,
     fingerprint,
 )
-from chaosmesh_ext.model.marker import CONTROL, Marker, new_run_token, new_span_id, new_trace_id
+from chaosmesh_ext.model.graph import GRAPH_SCHEMA, CallSite, Graph
+from chaosmesh_ext.model.marker import CARRIED_BY, CONTROL, CarriedBy, Marker, new_run_token, new_span_id, new_trace_id
+from chaosmesh_ext.model.propagation import Propagated
 from chaosmesh_ext.model.scope import Scope
 from chaosmesh_ext.model.topology import Topology, load_topology
 from chaosmesh_ext.model.trace import GONE, GRPC_FAILURES, Span, Trace, edges_of
@@ -20,20 +22,26 @@ from chaosmesh_ext.model.verdict import Verdict
 from chaosmesh_ext.model.workload import Edge, Workload
 
 __all__ = [
+    "CARRIED_BY",
     "CONTROL",
     "GONE",
+    "GRAPH_SCHEMA",
     "GRPC_FAILURES",
     "SCHEMA",
     "Answer",
+    "CallSite",
+    "CarriedBy",
     "Cell",
     "Condition",
     "Coverage",
     "Edge",
     "Evidence",
     "Finding",
+    "Graph",
     "Injected",
     "Judgement",
     "Marker",
+    "Propagated",
     "Scope",
     "Severity",
     "Skipped",

@@ -72,10 +72,15 @@ class Injected(msgspec.Struct, frozen=True):
 class Cell(msgspec.Struct, frozen=True):
     """What one fault taught: its number, its facts (None for the control), the answers, and their traces by id.
 
-    A trace that the store did not have is absent from `traces`; the answer stays.
+    A trace that the store did not have is absent from `traces`; the answer stays. purpose: the rule that it was made
+    for and that alone reads it, e.g. ``circuit-breaker``, because requests that keep state would mislead the others;
+    empty where every rule may read it. beside: what requests without the marker got that were sent while the cell's
+    ran, to see who else suffers; their traces are among `traces`.
     """
 
     id: str
     injected: Injected | None
     answers: tuple[Answer, ...]
     traces: Mapping[str, Trace]
+    purpose: str = ""
+    beside: tuple[Answer, ...] = ()

@@ -29,7 +29,8 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
     method and normalised path of the call. value: in `unit`, None only for rules without a number. summary, advice:
     one sentence each. fix: a manifest that mends it, or None. confidence: 0–1. condition: how the callee failed.
     who: ``application`` or ``sidecar``. kind: a rule's own distinction. clause: what it says of the source, as a part
-    of a sentence that can be joined with others of the same call, e.g. ``gives up on details after 3.0 s``.
+    of a sentence that can be joined with others of the same call, e.g. ``gives up on details after 3.0 s``. numbers:
+    a rule's further numbers by name, those in seconds end in ``_s``, e.g. ``{"open_s": 2.0}`` of a circuit breaker.
     """
 
     id: str
@@ -49,6 +50,7 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
     who: str | None = None
     kind: str | None = None
     clause: str = ""
+    numbers: dict[str, float] = {}
 
 
 class Skipped(msgspec.Struct, frozen=True):

@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from chaosmesh_ext.model.marker import CarriedBy
+
 __all__ = ["Scope"]
 
 
@@ -19,7 +21,7 @@ class Scope(msgspec.Struct, frozen=True):
     meet it together with another fault), ``all`` for everybody's. match: an Istio HTTPMatchRequest
     (uri, method, headers, withoutHeaders, queryParams …) that narrows it further. port: of the service, 0 for its
     only one. gateway: of Istio's or of Gateway API's, ``bookinfo-gateway`` or with its namespace before a slash:
-    requests that come in by it, and no source.
+    requests that come in by it, and no source. carried_by: the header in which the marker is looked for.
     """
 
     host: str
@@ -30,3 +32,4 @@ class Scope(msgspec.Struct, frozen=True):
     match: dict[str, Any] = {}
     port: int = 0
     gateway: str = ""
+    carried_by: CarriedBy = "tracestate"

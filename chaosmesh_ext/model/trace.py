@@ -32,7 +32,8 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     the epoch. duration: seconds. workload: whose proxy reported it. peer: for a CLIENT span the service that was
     called, without namespace; empty elsewhere. method, url: of the request. status: HTTP status, 0 when there was
     none. grpc_status: or None; a gRPC call that failed has it beside the HTTP status 200. flags: Envoy's response
-    flags. error: the proxy called it one. proxy: it came from a proxy, not from an application's own SDK.
+    flags. error: the proxy called it one. proxy: it came from a proxy, not from an application's own SDK. pod: whose
+    proxy it was, from Envoy's node id; empty where the span does not say it.
     """
 
     trace_id: str
@@ -51,6 +52,7 @@ class Span(msgspec.Struct, frozen=True, gc=False):
     flags: frozenset[str] = frozenset()
     error: bool = False
     proxy: bool = True
+    pod: str = ""
 
     @property
     def end(self) -> float:

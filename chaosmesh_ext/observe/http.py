@@ -67,7 +67,8 @@ def request(
     url = aim.url
     http = http or aim.client()
     trace_id = (trace_id or new_trace_id()) if marker else ""
-    sent = dict(Target.of(aim, headers).headers) | (marker.headers(trace_id) if marker else {})
+    sent = dict(Target.of(aim, headers).headers)
+    sent |= marker.headers(trace_id, sent) if marker else {}
     for name, value in sent.items():
         # said here, because httpx would say it with the value, which may be a secret
         if isinstance(value, str) and (why := unfit_header(name, value)):

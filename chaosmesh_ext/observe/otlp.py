@@ -114,6 +114,7 @@ def _span(raw: _Span, service: str, node: str) -> Span:
         flags=facts.flags,
         error=facts.error,
         proxy=facts.proxy,
+        pod=facts.pod,
     )
 
 

@@ -12,6 +12,7 @@ import ipaddress
 import threading
 from base64 import b64encode
 from collections.abc import Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -148,6 +149,8 @@ class Target(msgspec.Struct, frozen=True):
             "follow_redirects": False,
             "trust_env": False,
             "headers": {"user-agent": "chaosmesh-ext"},
+            # what one answer sets must not change the next request
+            "cookies": CookieJar(DefaultCookiePolicy(allowed_domains=())),
         }
         if self.url.startswith(f"{SCHEME}:"):
             return httpx.Client(transport=self._service(), **given)

@@ -160,6 +160,7 @@ def to_trace(raw: JaegerTrace) -> Trace:
                 facts.flags,
                 facts.error,
                 facts.proxy,
+                facts.pod,
             )
         )
     return assemble(trace_id, spans)

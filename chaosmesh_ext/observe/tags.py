@@ -92,6 +92,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
     flags: frozenset[str]
     error: bool
     proxy: bool
+    pod: str
 
 
 def said_by(get: Callable[[str], Value], service: str, node: str) -> Said:
@@ -106,9 +107,10 @@ def said_by(get: Callable[[str], Value], service: str, node: str) -> Said:
     if grpc is None:
         grpc = get("rpc.grpc.status_code")
     error = get("error")
+    node = str(get("node_id") or node)
     workload = _workload(
         service,
-        get("node_id") or node,
+        node,
         get("istio.canonical_service"),
         get("istio.canonical_revision"),
         get("istio.namespace"),
@@ -127,6 +129,7 @@ def said_by(get: Callable[[str], Value], service: str, node: str) -> Said:
         flags=_NO_FLAGS if flags is None or flags == "-" else flags_of(str(flags)),
         error=error is True or error == "true",
         proxy=component == "proxy" or (component is None and flags is not None),
+        pod=_pod(node)[0],
     )
 
 
@@ -147,13 +150,20 @@ def flags_of(text: str) -> frozenset[str]:
 
 
 @lru_cache(maxsize=1024)
-def _workload(process: str, node: Value, service: Value, revision: Value, namespace: Value) -> Workload:
+def _pod(node: str) -> tuple[str, str]:
+    """Name and namespace of the pod in ``sidecar~ip~pod.namespace~domain``; empty where NODE is no such id."""
+    parts = node.split("~")
+    name, _, namespace = parts[2].rpartition(".") if len(parts) == 4 else ("", "", "")
+    return name, namespace
+
+
+@lru_cache(maxsize=1024)
+def _workload(process: str, node: str, service: Value, revision: Value, namespace: Value) -> Workload:
     """Istio's tags first; else ``productpage.default`` and ``sidecar~ip~pod.namespace~domain``.
 
     Istio calls a workload without a version label ``latest``; the rest of us call it by its name.
     """
-    parts = str(node).split("~")
-    pod, _, pod_namespace = parts[2].rpartition(".") if len(parts) == 4 else ("", "", "")
+    pod, pod_namespace = _pod(node)
     name, _, process_namespace = process.partition(".")
     process_namespace = process_namespace.split(".", 1)[0]
     found = str(service or name)

@@ -1,31 +1,34 @@
-"""Where traces come from, and when a trace is complete enough to be judged.
-
-The root's end is not the end: a caller that gives up leaves work behind that goes on. A trace is complete when its
-root ended, every server span whose workload makes a call in a healthy run has made that call or has had the time to,
-and nothing new came for a while.
-"""
+"""Where traces come from, and the wait until those that were asked for are complete (`observe.wholeness`)."""
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
-from chaosmesh_ext.model import Answer, Edge, Injected, Span, Trace, Workload
+from chaosmesh_ext.model import Answer, Injected, Trace
 from chaosmesh_ext.observe.reach import Target
+from chaosmesh_ext.observe.wholeness import FLUSH, QUIET, Expected, calls_of, ended, missing, settled
 
-__all__ = ["FLUSH", "QUIET", "Expected", "Gathered", "TraceSource", "calls_of", "gather", "missing"]
+__all__ = [
+    "FLUSH",
+    "QUIET",
+    "Expected",
+    "Gathered",
+    "Gathering",
+    "TraceSource",
+    "calls_of",
+    "gather",
+    "gather_all",
+    "missing",
+]
 
-QUIET = 1.0
-"""Seconds without a new span after which a trace is taken to be whole (rules: "one second was quiet")."""
-
-FLUSH = 1.0
-"""Seconds that a span may take from its end to the store: sidecars flush every second or sooner."""
-
-_FIRST_PAUSE, _LAST_PAUSE = 0.02, 0.25
+_FIRST_PAUSE: Final = 0.02
+_LAST_PAUSE: Final = 0.25
+_PATIENCE: Final = 10.0
+"""Seconds that a trace may take, and twice the delay that it met: a caller may try a slow call again."""
 
 
 class TraceSource(Protocol):
@@ -58,47 +61,77 @@ class TraceSource(Protocol):
         """
 
 
-class Expected(msgspec.Struct, frozen=True):
-    """What a healthy request leaves in its trace.
-
-    entries: workloads whose server span is the root, by service. edges: calls seen. answered: edges whose callee
-    reports server spans of its own.
-    """
-
-    entries: frozenset[str] = frozenset()
-    edges: frozenset[Edge] = frozenset()
-    answered: frozenset[Edge] = frozenset()
-
-    @classmethod
-    def of(cls, traces: Iterable[Trace]) -> Expected:
-        """What TRACES, those of the control, hold."""
-        entries: set[str] = set()
-        edges: set[Edge] = set()
-        answered: set[Edge] = set()
-        for trace in traces:
-            entries.update(span.workload.service for span in trace.roots if span.kind == "SERVER")
-            for call in trace.calls():
-                if not call.proxy:
-                    continue
-                edge = Edge(call.workload, call.peer)
-                edges.add(edge)
-                if any(child.kind == "SERVER" for child in trace.children(call)):
-                    answered.add(edge)
-        return cls(frozenset(entries), frozenset(edges), frozenset(answered))
-
-    def __or__(self, other: Expected) -> Expected:
-        return Expected(self.entries | other.entries, self.edges | other.edges, self.answered | other.answered)
-
-    def from_workload(self, workload: Workload) -> list[Edge]:
-        """The calls that WORKLOAD makes."""
-        return [edge for edge in self.edges if edge.source == workload]
-
-
 class Gathered(msgspec.Struct, frozen=True):
     """Traces by id, the incomplete ones too, and for each id that is not complete the reason."""
 
     traces: Mapping[str, Trace]
     incomplete: Mapping[str, str]
+
+
+class Gathering:
+    """Traces that are waited for, each with the fault that its request met.
+
+    traces: that came, the incomplete ones too, by id. reasons: why one that is waited for is not complete.
+    """
+
+    def __init__(
+        self,
+        source: TraceSource,
+        *,
+        expected: Expected | None = None,
+        quiet: float = QUIET,
+        flush: float = FLUSH,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """As `gather`."""
+        self._source, self._quiet, self._flush, self._clock = source, quiet, flush, clock
+        self.expected = expected
+        self.traces: dict[str, Trace] = {}
+        self.reasons: dict[str, str] = {}
+        self._waiting: dict[str, tuple[Answer, Injected | None]] = {}
+        self._changed: dict[str, float] = {}
+
+    @property
+    def waiting(self) -> frozenset[str]:
+        """The traces that are not complete yet."""
+        return frozenset(self._waiting)
+
+    def add(self, answer: Answer, injected: Injected | None = None) -> None:
+        """Wait for the trace of ANSWER, too, whose request was for what is INJECTED."""
+        if answer.trace_id:
+            self._waiting[answer.trace_id] = answer, injected
+
+    def look(self) -> bool:
+        """Ask once for all that are waited for; whether a new one came, or a known one grew. Raises Unreachable."""
+        if not self._waiting:
+            return False
+        found = self._source.many(list(self._waiting))
+        now, grew = self._clock(), False
+        for trace_id, (answer, injected) in list(self._waiting.items()):
+            trace = found.get(trace_id)
+            if trace is None:
+                self.reasons[trace_id] = "the trace store has no span of it"
+                continue
+            before = self.traces.get(trace_id)
+            if before is None:
+                self._changed[trace_id], grew = min(now, ended(trace, answer) + self._flush), True
+            elif len(before.spans) != len(trace.spans):
+                self._changed[trace_id], grew = now, True
+            self.traces[trace_id] = trace
+            if reason := self._lacking(trace, answer, injected, now):
+                self.reasons[trace_id] = reason
+            else:
+                del self._waiting[trace_id]
+                self.reasons.pop(trace_id, None)
+        return grew
+
+    def _lacking(self, trace: Trace, answer: Answer, injected: Injected | None, now: float) -> str:
+        reason = missing(trace, answer, now, injected=injected, expected=self.expected, flush=self._flush)
+        if reason or settled(trace, injected, self.expected):
+            return reason
+        if now - self._changed[answer.trace_id] < self._quiet:
+            return f"spans still came within the last {self._quiet:g} s"
+        return ""
 
 
 def gather(
@@ -124,132 +157,46 @@ def gather(
     that ended long ago is quiet already: what came within the last QUIET seconds ended no earlier than FLUSH before.
     Raises Unreachable when the store does not answer.
     """
-    delay = injected.delay if injected else 0.0
-    deadline = clock() + (10.0 + 2 * delay if timeout is None else timeout)
-    waiting = {answer.trace_id: answer for answer in answers if answer.trace_id}
-    traces: dict[str, Trace] = {}
-    changed: dict[str, float] = {}
-    reasons: dict[str, str] = {}
+    return gather_all(
+        source,
+        [(injected, answers)],
+        expected=expected,
+        quiet=quiet,
+        flush=flush,
+        timeout=timeout,
+        clock=clock,
+        sleep=sleep,
+    )
+
+
+def gather_all(
+    source: TraceSource,
+    cells: Iterable[tuple[Injected | None, Sequence[Answer]]],
+    *,
+    expected: Expected | None = None,
+    quiet: float = QUIET,
+    flush: float = FLUSH,
+    timeout: float | None = None,
+    clock: Callable[[], float] = time.time,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Gathered:
+    """As `gather`, for several CELLS at once, each a fault and the answers of those that were to meet it: one question
+    to the store asks for the traces of all. The longest delay among them counts for the timeout.
+    """
+    gathering = Gathering(source, expected=expected, quiet=quiet, flush=flush, clock=clock)
+    delay = 0.0
+    for injected, answers in cells:
+        delay = max(delay, injected.delay if injected else 0.0)
+        for answer in answers:
+            gathering.add(answer, injected)
+    deadline = clock() + (_PATIENCE + 2 * delay if timeout is None else timeout)
     pause = _FIRST_PAUSE
-    while waiting:
-        found = source.many(list(waiting))
+    while gathering.waiting:
+        if gathering.look():
+            pause = _FIRST_PAUSE
         now = clock()
-        for trace_id, answer in list(waiting.items()):
-            trace = found.get(trace_id)
-            if trace is None:
-                reasons[trace_id] = "the trace store has no span of it"
-                continue
-            before = traces.get(trace_id)
-            if before is None:
-                changed[trace_id], pause = min(now, _ended(trace, answer) + flush), _FIRST_PAUSE
-            elif len(before.spans) != len(trace.spans):
-                changed[trace_id], pause = now, _FIRST_PAUSE
-            traces[trace_id] = trace
-            reason = missing(trace, answer, now, injected=injected, expected=expected, flush=flush)
-            if not reason and not _settled(trace, injected, expected) and now - changed[trace_id] < quiet:
-                reason = f"spans still came within the last {quiet:g} s"
-            if reason:
-                reasons[trace_id] = reason
-            else:
-                del waiting[trace_id]
-                reasons.pop(trace_id, None)
-        if not waiting or now >= deadline:
+        if not gathering.waiting or now >= deadline:
             break
         sleep(min(pause, max(deadline - now, 0.0)))
         pause = min(pause * 1.5, _LAST_PAUSE)
-    return Gathered(traces, reasons)
-
-
-def missing(
-    trace: Trace,
-    answer: Answer,
-    now: float,
-    *,
-    injected: Injected | None = None,
-    expected: Expected | None = None,
-    flush: float = FLUSH,
-) -> str:
-    """Why TRACE cannot be complete at NOW (seconds since the epoch), or an empty text.
-
-    Times of spans are only compared with each other and placed on our clock by the request's start, so that the
-    mesh's clock need not agree with ours.
-    """
-    parents = {span.parent_id for span in trace.roots}
-    roots = [span for span in trace.roots if span.kind == "SERVER"] or list(trace.roots)
-    if not roots:
-        return "no span of it is a root"
-    if len(parents) > 1:
-        return "spans came whose parents did not"
-    entries = expected.entries if expected else frozenset()
-    if entries and not any(span.workload.service in entries for span in roots):
-        return f"the root, a span of {' or '.join(sorted(entries))}, has not ended"
-    if expected is None:
-        return ""
-    offset = answer.started - min(span.start for span in roots)
-    delay = injected.delay if injected else 0.0
-    calls = calls_of(trace)
-    for server in trace.spans:
-        if server.kind != "SERVER" or not server.proxy:
-            continue
-        made = calls.get(server.span_id, [])
-        for edge in expected.from_workload(server.workload):
-            mine = [call for call in made if call.peer == edge.destination]
-            if not mine:
-                if now < server.start + offset + delay + flush:
-                    return f"a call {edge} may still be on its way"
-            elif injected and server.gone and injected.covers(edge):
-                last = max(mine, key=lambda call: call.end)
-                if _failed(last) and now < last.end + offset + min(last.duration, delay) + flush:
-                    return f"{edge.source}, which nobody waits for any more, may be calling {edge.destination} again"
-    return ""
-
-
-def _ended(trace: Trace, answer: Answer) -> float:
-    """When the last of TRACE's spans that are known ended, or its request, on our clock as in `missing`; infinite where
-    that cannot be told.
-    """
-    starts = [span.start for span in trace.roots if span.kind == "SERVER"]
-    if not starts:
-        return math.inf
-    offset = answer.started - min(starts)
-    return max(answer.started + answer.duration, max(span.end for span in trace.spans) + offset)
-
-
-def calls_of(trace: Trace) -> dict[str, list[Span]]:
-    """The CLIENT spans made while serving each SERVER span, by the latter's id.
-
-    An application's own spans may stand between the two.
-    """
-    calls: dict[str, list[Span]] = {}
-    for call in trace.calls():
-        above, seen = trace.parent(call), {call.span_id}
-        while above is not None and not above.proxy and above.span_id not in seen:
-            seen.add(above.span_id)
-            above = trace.parent(above)
-        if call.proxy and above is not None and above.kind == "SERVER":
-            calls.setdefault(above.span_id, []).append(call)
-    return calls
-
-
-def _failed(span: Span) -> bool:
-    return span.error or span.gone or span.status == 0 or span.broken
-
-
-def _settled(trace: Trace, injected: Injected | None, expected: Expected | None) -> bool:
-    """TRACE holds everything that a healthy run has, and nobody has a reason to do more."""
-    if expected is None or not expected.entries:
-        return False
-    calls = calls_of(trace)
-    for span in trace.spans:
-        if not span.proxy:
-            continue
-        if span.kind == "SERVER":
-            peers = {call.peer for call in calls.get(span.span_id, [])}
-            if any(edge.destination not in peers for edge in expected.from_workload(span.workload)):
-                return False
-        elif span.kind == "CLIENT":
-            edge = Edge(span.workload, span.peer)
-            served = any(child.kind == "SERVER" for child in trace.children(span))
-            if _failed(span) or (edge in expected.answered and not served) or edge not in expected.edges:
-                return False
-    return injected is None or not any(span.gone for span in trace.spans)
+    return Gathered(gathering.traces, gathering.reasons)

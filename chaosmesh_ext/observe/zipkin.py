@@ -198,4 +198,5 @@ def _span(raw: _Span, trace_id: str) -> Span:
         flags=facts.flags,
         error=facts.error,
         proxy=facts.proxy,
+        pod=facts.pod,
     )

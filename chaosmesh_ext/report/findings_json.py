@@ -51,5 +51,7 @@ def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
         built["condition"] = finding["condition"]
     built |= {key: finding[key] for key in _AFTER}
     built |= {key: finding[key] for key in _OPTIONAL if finding.get(key) is not None}
+    if finding.get("numbers"):
+        built["numbers"] = dict(finding["numbers"])
     built["evidence"] = [{"trace_id": each["trace_id"], "cell": each["cell"]} for each in finding["evidence"]]
     return built

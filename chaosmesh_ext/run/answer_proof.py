@@ -71,7 +71,7 @@ class AnswerProver:
         self._traffic, self._fault, self._place, self._timeout = traffic, fault, place, timeout
         self._errand = msgspec.structs.replace(errand, timeout=min(errand.timeout, _PATIENCE))
         self._stopped, self._cases = stopped, cases
-        self._cell, self._control = Marker(place.run, place.cell), Marker(place.run, CONTROL)
+        self._cell, self._control = place.sent, Marker(place.run, CONTROL)
         self._healthy: frozenset[int] = frozenset()
         self.met_late: Counter[str] = Counter()
 

@@ -61,7 +61,7 @@ class Cells:
     @property
     def marker(self) -> Marker:
         """Of the newest live cell, else the control's."""
-        return Marker(self.run, self.live[-1].id if self.live else CONTROL)
+        return self.live[-1].place.sent if self.live else Marker(self.run, CONTROL)
 
     @property
     def injected(self) -> list[Injected]:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from chaosmesh_ext.errors import NotProven
 from chaosmesh_ext.mesh import INBOUND, Divided, Fault, Filtered, Place
 from chaosmesh_ext.mesh.match import sample_headers
-from chaosmesh_ext.model import Marker
 from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.observe.stores import has_store, store_of
@@ -45,7 +44,7 @@ def prover_for(
     URL (or the setting app_url) and carry HEADERS and those that the scope matches exactly.
     Raises NotProven when there is nothing to prove with; nothing has been written then.
     """
-    watched, marker = Watched.of(place), Marker(place.run, place.cell)
+    watched, marker = Watched.of(place), place.sent
     traces, traffic = requests.traces, requests.traffic
     aim = application(settings, url) if url or settings.app_url else None
     errand = Errand.to(aim, {**sample_headers(place.match), **headers}) if aim else None

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Final
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.model import CONTROL, Answer, Cell, Marker, Trace, new_trace_id
+from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Trace, new_trace_id
 from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.load import MOST_REQUESTS
 from chaosmesh_ext.observe.stores import store_of
-from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
+from chaosmesh_ext.observe.traces import Expected, TraceSource, gather, gather_all
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.traffic import Errand, Traffic, application
 from chaosmesh_ext.settings import Settings
@@ -24,6 +24,8 @@ __all__ = ["Requests", "Sent"]
 
 _LOOKED_AT: Final = 1000
 """Requests of a cell, the last ones, whose traces are asked for to see whom the fault met: a minute of a real store."""
+_PATIENCE: Final = 10.0
+"""Seconds that their traces may take, and twice the longest delay."""
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -77,7 +79,15 @@ class Requests:
         return trace_id
 
     def send(
-        self, url: str, count: int, marker: Marker, *, headers: Mapping[str, str] | None, method: str, timeout: float
+        self,
+        url: str,
+        count: int,
+        marker: Marker,
+        *,
+        headers: Mapping[str, str] | None,
+        method: str,
+        timeout: float,
+        body: str = "",
     ) -> Iterator[Answer]:
         """Send COUNT requests with MARKER, as many at once as the budget allows; their answers as they come.
 
@@ -87,7 +97,7 @@ class Requests:
         """
         if not 1 <= count <= MOST_REQUESTS:
             raise InvalidInput(f"count {count} is not possible: send 1 to {MOST_REQUESTS} requests")
-        errand = Errand.to(application(self._settings(), url), headers or {}, method, timeout)
+        errand = Errand.to(application(self._settings(), url), headers or {}, method, timeout, body)
         return self._answers(self.traffic, errand, marker, count)
 
     @staticmethod
@@ -114,13 +124,12 @@ class Requests:
         store = Addressed(source or self._store(), {cell.place.destination.service for cell in grown})
         control = gather(store, self.control).traces if self.control else {}
         expected = Expected.of(control.values())
-        found = [Cell(CONTROL, None, tuple(self.control), control)]
-        for cell in grown:
-            if cell.injected is None:
-                continue
-            traces = gather(store, cell.answers, injected=cell.injected, expected=expected).traces
-            found.append(Cell(cell.id, cell.injected, tuple(cell.answers), traces))
-        return found
+        injected = [cell for cell in grown if cell.injected is not None]
+        seen = gather_all(store, [(cell.injected, cell.answers) for cell in injected], expected=expected).traces
+        return [
+            Cell(CONTROL, None, tuple(self.control), control),
+            *(Cell(cell.id, cell.injected, tuple(cell.answers), _those(seen, cell.answers)) for cell in injected),
+        ]
 
     def sent(self, grown: Iterable[Growing], patience: float | None = None) -> list[Sent]:
         """What became of every request with a marker of the cells GROWN, whoever sent it for this run.
@@ -129,25 +138,20 @@ class Requests:
         Inconclusive where no trace store is known, Unreachable when it does not answer.
         """
         end = math.inf if patience is None else time.monotonic() + patience
-        store = self._store()
+        store, grown = self._store(), list(grown)
         control = self.control[-_LOOKED_AT:]
-        expected = Expected.of(gather(store, control, timeout=_at_most(10.0, end)).traces.values() if control else ())
+        expected = Expected.of(
+            gather(store, control, timeout=_at_most(_PATIENCE, end)).traces.values() if control else ()
+        )
+        looked_at = [(fault, _young(self._begun.get(cell.id, []), cell)) for cell in grown for fault in [_facts(cell)]]
+        patience = _PATIENCE + 2 * max((fault.delay for fault, _ in looked_at), default=0.0)
+        seen = gather_all(store, looked_at, expected=expected, timeout=_at_most(patience, end))
         found = []
-        for cell in grown:
-            begun = self._begun.get(cell.id, [])
-            service = cell.place.destination.service
-            fault = cell.fault.facts(service, cell.place.sources, cell.place.subset, "")
-            unheard = _unheard(cell)
-            looked_at = [
-                Answer(one.trace_id, "", one.started, 0.0, 0)
-                for one in begun[-_LOOKED_AT:]
-                if one.trace_id not in unheard
-            ]
-            timeout = _at_most(10.0 + 2 * fault.delay, end)
-            seen = gather(store, looked_at, injected=fault, expected=expected, timeout=timeout)
-            whole = {one: trace for one, trace in seen.traces.items() if one not in seen.incomplete}
-            partly = [trace for one, trace in seen.traces.items() if one in seen.incomplete]
-            found.append(Sent(service, len(begun), tuple(whole.values()), tuple(partly)))
+        for cell, (_, answers) in zip(grown, looked_at, strict=True):
+            traces = _those(seen.traces, answers)
+            whole = tuple(trace for one, trace in traces.items() if one not in seen.incomplete)
+            partly = tuple(trace for one, trace in traces.items() if one in seen.incomplete)
+            found.append(Sent(cell.place.destination.service, len(self._begun.get(cell.id, [])), whole, partly))
         return found
 
     def close(self) -> None:
@@ -160,6 +164,21 @@ class Requests:
         if self.traces is None:
             self.traces = store_of(self._settings())
         return self.traces
+
+
+def _facts(cell: Growing) -> Injected:
+    return cell.fault.facts(cell.place.destination.service, cell.place.sources, cell.place.subset, "")
+
+
+def _young(begun: Sequence[Begun], cell: Growing) -> list[Answer]:
+    """The last of the requests that were BEGUN for CELL and may be in a trace."""
+    unheard = _unheard(cell)
+    last = [one for one in begun[-_LOOKED_AT:] if one.trace_id not in unheard]
+    return [Answer(one.trace_id, "", one.started, 0.0, 0) for one in last]
+
+
+def _those(traces: Mapping[str, Trace], answers: Iterable[Answer]) -> dict[str, Trace]:
+    return {one.trace_id: traces[one.trace_id] for one in answers if one.trace_id in traces}
 
 
 def _unheard(cell: Growing) -> set[str]:

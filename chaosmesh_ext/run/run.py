@@ -130,6 +130,7 @@ class Run:
         method: str = "GET",
         timeout: float = 30.0,
         control: bool = False,
+        body: str = "",
     ) -> list[Answer]:
         """Send COUNT marked requests and keep their answers for the findings, in the current cell.
 
@@ -139,7 +140,7 @@ class Run:
         marker = Marker(self.token, CONTROL) if control else self.marker
         answers: list[Answer] = []
         coming = self.requests.send(
-            url, count, marker, headers=filled(headers, self.tokens), method=method, timeout=timeout
+            url, count, marker, headers=filled(headers, self.tokens), method=method, timeout=timeout, body=body
         )
         try:
             answers.extend(coming)

@@ -22,7 +22,7 @@ __all__ = ["Errand", "Traffic", "application", "pace", "whole_url"]
 class Errand(msgspec.Struct, frozen=True):
     """A request that can be sent again and again. timeout: seconds to the last byte. headers: are never shown.
 
-    target: how its URL is reached, where that takes more than the URL.
+    target: how its URL is reached, where that takes more than the URL. body: is never shown either.
     """
 
     url: str
@@ -30,12 +30,15 @@ class Errand(msgspec.Struct, frozen=True):
     method: str = "GET"
     timeout: float = 30.0
     target: Target | None = None
+    body: str = ""
 
     @classmethod
-    def to(cls, url: str | Target, headers: Mapping[str, str], method: str = "GET", timeout: float = 30.0) -> Self:
+    def to(
+        cls, url: str | Target, headers: Mapping[str, str], method: str = "GET", timeout: float = 30.0, body: str = ""
+    ) -> Self:
         """To URL, whose user and password become a header: messages and reports name URLs."""
         aim = Target.of(url)
-        return cls(aim.url, headers, method, timeout, aim)
+        return cls(aim.url, headers, method, timeout, aim, body)
 
 
 def application(settings: Settings, url: str) -> Target:
@@ -95,6 +98,7 @@ class Traffic:
             marker,
             method=errand.method,
             headers=dict(errand.headers),
+            body=errand.body or None,
             timeout=errand.timeout,
             trace_id=self._begin(marker),
         )

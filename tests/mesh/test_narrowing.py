@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from itertools import permutations
 
 import pytest
 from overlays import EVERYBODY, RUN, place, source
@@ -10,6 +11,7 @@ from overlays import EVERYBODY, RUN, place, source
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort, Retries, Routes, Timeout
 from chaosmesh_ext.mesh import Create, Edit, Source, View, ledger, overlay
+from chaosmesh_ext.mesh.notes import digest
 from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.model import Marker, Workload
 
@@ -45,29 +47,61 @@ def laid(fault, owner, where, **view) -> dict:
     return after
 
 
+def nobody(*was) -> dict:
+    """The match that takes no request and says what was there."""
+    return {"headers": {"x-chaosmesh-ext-nobody": {"exact": f"no request has this: {digest(list(was))}"}}}
+
+
 def everyone(cell="1", **changes):
     return place(cell, source=None, **changes)
 
 
 def test_marked_requests_lose_a_route_and_nobody_else_does():
     after = laid(Routes(), virtual_service({"route": TO}), everyone())
-    assert after["spec"]["http"] == [{"route": TO, "match": [{"withoutHeaders": MARKED}]}]
+    assert after["spec"]["http"] == [{"route": TO, "match": [{"withoutHeaders": MARKED}, nobody()]}]
 
 
 def test_what_is_kept_is_kept_for_them_too():
-    after = laid(Routes((API,)), virtual_service({"match": [{"method": {"exact": "GET"}}], "route": TO}), everyone())
+    gets = [{"method": {"exact": "GET"}}]
+    after = laid(Routes((API,)), virtual_service({"match": gets, "route": TO}), everyone())
     assert after["spec"]["http"][0]["match"] == [
         {"method": {"exact": "GET"}, "withoutHeaders": MARKED},
         {"method": {"exact": "GET"}, **API},
+        nobody(gets),
     ]
 
 
 def test_a_route_that_everybody_loses_takes_nothing_rather_than_everything():
     """Istio reads a route without a match as one for all."""
-    owner = virtual_service({"match": [{"uri": {"exact": "/x"}}], "route": TO}, {"route": TO})
+    x = [{"uri": {"exact": "/x"}}]
+    owner = virtual_service({"match": x, "route": TO}, {"route": TO})
     first, second = laid(Routes((API,)), owner, place(**EVERYBODY))["spec"]["http"]
-    assert list(first["match"][0]["headers"]) == ["x-chaosmesh-ext-nobody"]
-    assert second["match"] == [API]
+    assert first["match"] == [nobody(x)]
+    assert second["match"] == [API, nobody()]
+
+
+ALIKE = [
+    {"match": [{"uri": {"exact": "/x"}}], "route": TO},
+    {"match": [{"uri": {"exact": "/y"}}], "route": TO},
+    {"match": [{}], "route": TO},
+    {"route": TO},
+]
+"""Routes that differ in their matches alone; Istio takes an empty one."""
+
+
+@pytest.mark.parametrize("where", [everyone(), place(**EVERYBODY)], ids=["marked", "everybody"])
+@pytest.mark.parametrize("order", [order for count in (1, 2, 3, 4) for order in permutations(range(4), count)], ids=str)
+def test_routes_that_differ_in_their_matches_alone_get_each_its_own_back(where, order):
+    """However their owner moves them about meanwhile, and whichever he takes out: those that go are no conflict."""
+    owner = virtual_service(*ALIKE)
+    (change,) = overlay.plan(Routes((API,)), where, View(owner=owner))
+    after = apply(owner, change.compute(owner))
+    memory = ledger.entries(after, RUN)
+    after["spec"]["http"] = [after["spec"]["http"][index] for index in order]
+    undone = ledger.undo(after, RUN)
+    once = apply(after, undone.ops)
+    assert once == virtual_service(*(ALIKE[index] for index in order))
+    assert undone.conflicts == ledger.undo(once, RUN, memory=memory).conflicts == ()
 
 
 def test_only_routes_to_the_host_are_narrowed_at_a_gateway():
@@ -75,14 +109,18 @@ def test_only_routes_to_the_host_are_narrowed_at_a_gateway():
     owner = virtual_service(other, {"route": TO}, gateways=["bookinfo-gateway"])
     where = place(source=GATEWAY)
     after = laid(Routes(), owner, where, bound=(owner,))
-    assert after["spec"]["http"] == [other, {"route": TO, "match": [{"withoutHeaders": MARKED}]}]
+    assert after["spec"]["http"] == [other, {"route": TO, "match": [{"withoutHeaders": MARKED}, nobody()]}]
 
 
 def test_another_gateways_matches_stay_as_they_are():
     both = [{"gateways": ["mesh"]}, {"gateways": ["bookinfo-gateway"], "uri": {"prefix": "/d"}}]
     owner = virtual_service({"match": both, "route": TO}, gateways=["mesh", "bookinfo-gateway"])
     after = laid(Routes(), owner, place(source=GATEWAY), bound=(owner,))
-    assert after["spec"]["http"][0]["match"] == [both[0], {**both[1], "withoutHeaders": MARKED}]
+    assert after["spec"]["http"][0]["match"] == [
+        both[0],
+        {**both[1], "withoutHeaders": MARKED},
+        {**nobody(both), "gateways": ["bookinfo-gateway"]},
+    ]
 
 
 def test_where_nobody_routes_the_host_an_object_of_ours_takes_what_stays():

@@ -205,6 +205,13 @@ def test_without_istios_tags_the_node_names_the_workload(one):
     assert span.workload == Workload("productpage", "v1", "default")
 
 
+def test_the_node_names_the_pod(one):
+    """Breakers and ejections are a process's own: replicas of one workload must be told apart."""
+    assert one(node_id="sidecar~127.9.1.1~productpage-v1-7c9-x2x4z.shop~d").pod == "productpage-v1-7c9-x2x4z"
+    assert one(node_id="somebody").pod == ""
+    assert one().pod == ""
+
+
 def test_a_workload_without_a_version_has_none(one):
     node = "router~127.9.1.1~istio-ingressgateway-7c9f7d5b6-x2x4z.istio-system~istio-system.svc.cluster.local"
     plain = Workload("istio-ingressgateway", "", "istio-system")

@@ -54,6 +54,7 @@ def slowly(body: bytes) -> list[Trace]:
                     flags=facts.flags,
                     error=facts.error,
                     proxy=facts.proxy,
+                    pod=facts.pod,
                 )
             )
         traces.append(assemble(raw["traceID"].lower().zfill(32), spans))

@@ -22,7 +22,7 @@ from leftovers import owner as owners
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.model import Span, Trace, Workload
-from chaosmesh_ext.observe.traces import gather
+from chaosmesh_ext.observe.traces import Gathering, gather, gather_all
 from chaosmesh_ext.run import Run
 from chaosmesh_ext.settings import Settings
 
@@ -218,6 +218,8 @@ def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
     """productpage-v1 → details and reviews."""
     for module in ("hunt", "trace_proof", "requests"):  # these traces are whole at once
         monkeypatch.setattr(f"chaosmesh_ext.run.{module}.gather", partial(gather, quiet=0.05))
+    for waits in (gather_all, Gathering.__init__):
+        monkeypatch.setitem(waits.__kwdefaults__, "quiet", 0.05)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("chaosmesh_ext.mesh.watchdog.runner.LATE_S", 0.2)  # what is not answered here never comes
     with standing() as there:

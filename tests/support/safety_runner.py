@@ -52,10 +52,12 @@ def main(task: dict[str, Any]) -> int:
 
 def _scale(constants: dict[str, float]) -> None:
     """These traces are whole at once; CONSTANTS, written ``module:Class:name``, are as a test wants them."""
-    from chaosmesh_ext.observe.traces import gather
+    from chaosmesh_ext.observe.traces import Gathering, gather, gather_all
 
     for module in ("hunt", "trace_proof", "requests"):
         importlib.import_module(f"chaosmesh_ext.run.{module}").gather = partial(gather, quiet=0.05)
+    for waits in (gather_all, Gathering.__init__):
+        waits.__kwdefaults__["quiet"] = 0.05
     for where, value in constants.items():
         module, *names = where.split(":")
         target: Any = importlib.import_module(module)

@@ -33,8 +33,8 @@ class Reader:
         """Refuse the file because of NODE."""
         raise InvalidInput(f"{self._file}:{node.start_mark.line + 1}: {problem}")
 
-    def document(self, text: str) -> yaml.Node:
-        """The root of TEXT, which must be one YAML document."""
+    def document(self, text: str, what: str = "a Topology") -> yaml.Node:
+        """The root of TEXT, which must be one YAML document, of WHAT."""
         try:
             root = yaml.compose(text, Loader=yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
@@ -44,7 +44,7 @@ class Reader:
         except yaml.YAMLError as error:
             raise InvalidInput(f"{self._file}:1: not YAML: {' '.join(str(error).split())}") from error
         if root is None:
-            raise InvalidInput(f"{self._file}:1: the file is empty; a Topology was expected")
+            raise InvalidInput(f"{self._file}:1: the file is empty; {what} was expected")
         return root
 
     def mapping(
@@ -61,9 +61,12 @@ class Reader:
                 self.refuse(node, f'{what} needs "{name}"')
         return found
 
-    def texts(self, node: yaml.Node, what: str) -> Mapping[str, tuple[yaml.Node, str]]:
-        """A mapping of free keys to text: for each key its node and its text."""
-        return {key.value: (key, self.text(value, f'{what} "{key.value}"')) for key, value in self._pairs(node, what)}
+    def texts(self, node: yaml.Node, what: str, *, secret: bool = False) -> Mapping[str, tuple[yaml.Node, str]]:
+        """A mapping of free keys to text: for each key its node and its text. SECRET: no error shows a text."""
+        return {
+            key.value: (key, self.text(value, f'{what} "{key.value}"', secret=secret))
+            for key, value in self._pairs(node, what)
+        }
 
     def _pairs(self, node: yaml.Node, what: str) -> list[tuple[yaml.ScalarNode, yaml.Node]]:
         if not isinstance(node, yaml.MappingNode):
@@ -85,10 +88,10 @@ class Reader:
             self.refuse(node, f"{what} must not be empty")
         return list(node.value)
 
-    def text(self, node: yaml.Node, what: str) -> str:
-        """A text."""
+    def text(self, node: yaml.Node, what: str, *, secret: bool = False) -> str:
+        """A text. SECRET: the error does not show it."""
         if not isinstance(node, yaml.ScalarNode) or node.tag != "tag:yaml.org,2002:str":
-            self.refuse(node, f"{what} must be text{_quote(node)}")
+            self.refuse(node, f"{what} must be text{'; write it in quotes' if secret else _quote(node)}")
         return str(node.value)
 
     def matching(self, node: yaml.Node, what: str, pattern: re.Pattern[str], words: str) -> str:

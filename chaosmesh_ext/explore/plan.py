@@ -1,0 +1,97 @@
+"""The plan: which faults are worth injecting, and which of them can be in at once.
+
+Wave 0 is healthy. Wave 1 delays every edge at once and wave 2 aborts every edge at once: each edge has a marker of its
+own, so no request meets two faults, and a breaker that an abort opens hides no delay. An edge is one version of a
+workload and a service that it calls: versions are never taken for each other, as one may time out where another waits.
+What is equal is merged: the calls of one edge, however often a request makes them and whichever entry URLs lead there,
+are one cell. Stateful cells follow, coloured by conflict. Second-order cells are planned once the first waves show that
+such calls exist.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import count
+from typing import Final
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.explore.second_order import second_order
+from chaosmesh_ext.explore.selection import Selection, selection
+from chaosmesh_ext.explore.sites import cell_for
+from chaosmesh_ext.explore.stateful import stateful_waves
+from chaosmesh_ext.explore.waves import Given, Plan, PlannedCell, Wave
+from chaosmesh_ext.model import CallSite, Finding, Graph, Skipped
+
+__all__ = ["DELAY", "STATUS", "Given", "Plan", "PlannedCell", "Wave", "plan", "second_order", "stateful_waves"]
+
+DELAY: Final = 12.0
+"""Seconds by which calls are held back: longer than most timeouts, so that a caller without one is told apart."""
+
+STATUS: Final = 507
+"""The status that calls are aborted with: a rare one, so that it is recognised wherever it is passed on."""
+
+
+def plan(
+    graph: Graph,
+    *,
+    delay: float = DELAY,
+    status: int = STATUS,
+    stateful: bool = False,
+    only: Iterable[str] = (),
+    skip: Iterable[str] = (),
+    findings: Sequence[Finding] | None = None,
+) -> Plan:
+    """The smallest plan for GRAPH.
+
+    delay: seconds, > 0. status: HTTP status, 400–599. stateful: breakers, bulkheads and unsafe retries as well.
+    findings: of the stateless waves; only those stateful cells are planned that they make worth it. None: not known
+    yet, so all that may turn out to be. only, skip: see `selection`. Raises InvalidInput for a pattern that fits
+    nothing, and for numbers that cannot be.
+    """
+    if not (math.isfinite(delay) and delay > 0):
+        raise InvalidInput(f"the delay is {delay:g} s; it must be more than 0")
+    if not 400 <= status <= 599:
+        raise InvalidInput(f"the status is {status}; aborts are failures, 400 to 599")
+    chosen = selection(only, skip)
+    chosen.check(graph, stateful=stateful)
+    wanted = [edge for edge in graph.edges if edge in graph.reachable and any(map(chosen.site, graph.by_edge[edge]))]
+    numbers = count(1)
+    waves = [Wave(0, "healthy")]
+    if chosen.kind("delay"):
+        cells = tuple(cell_for(graph, chosen, edge, next(numbers), "delay", delay=delay) for edge in wanted)
+        waves.append(Wave(len(waves), "delay", cells))
+    if chosen.kind("abort"):
+        cells = tuple(cell_for(graph, chosen, edge, next(numbers), "abort", status=status) for edge in wanted)
+        waves.append(Wave(len(waves), "abort", cells))
+    stateless = len(waves) - 1
+    skipped = list(_left_out(graph, chosen))
+    if stateful:
+        more, undecided = stateful_waves(
+            graph, findings, chosen, delay=delay, status=status, wave=len(waves), cell=next(numbers)
+        )
+        waves += more
+        skipped += undecided
+    alone = sum(_calls(site) for edge in wanted for site in graph.by_edge[edge] if chosen.site(site))
+    return Plan(
+        tuple(waves),
+        alone * stateless + sum(len(wave.cells) for wave in waves if wave.stateful),
+        tuple(sorted(skipped, key=lambda each: (each.edge, each.rule, each.reason))),
+    )
+
+
+def _calls(site: CallSite) -> int:
+    """How often an experiment for each call alone would have to name SITE."""
+    return max(1, round(site.calls))
+
+
+def _left_out(graph: Graph, chosen: Selection) -> Iterator[Skipped]:
+    for edge in graph.edges:
+        if edge not in graph.reachable:
+            yield Skipped(str(edge), f"no request from {_entries(graph)} reaches it")
+        elif not any(map(chosen.site, graph.by_edge[edge])):
+            yield Skipped(str(edge), "left out by --only or --skip")
+
+
+def _entries(graph: Graph) -> str:
+    return " or ".join(graph.entries)

@@ -1,0 +1,123 @@
+"""Cells, waves and plans: what is injected, in which order, and how long it takes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Final, Literal
+
+import msgspec
+
+from chaosmesh_ext.model import Edge, Skipped
+
+__all__ = ["CALLS_EACH", "SETTLE", "Given", "Kind", "Plan", "PlannedCell", "Wave"]
+
+Kind = Literal["delay", "abort", "breaker", "bulkhead", "unsafe-retry", "metastable"]
+
+CALLS_EACH: Final = 3
+"""Calls that must meet a cell's fault before a rule speaks."""
+
+SETTLE: Final = 2.0
+"""Seconds that a wave takes besides its requests: push and proof, and the quiet second after which traces are whole."""
+
+_LASTS: Final[Mapping[str, float]] = {"breaker": 30.0, "metastable": 120.0}
+"""Seconds of load that such a cell needs, estimated; the others take as long as their delay."""
+
+
+class Given(msgspec.Struct, frozen=True):
+    """A fault that is in as well, in the same cell: without it the calls that the cell is about are not made."""
+
+    edge: Edge
+    delay: float = 0.0
+    status: int = 0
+
+
+class PlannedCell(msgspec.Struct, frozen=True):
+    """One fault on one edge, which requests with the marker of this cell meet.
+
+    number: the marker's cell; 0 is the control's. kind: what it teaches; a delay or an abort by itself, or a stateful
+    experiment that uses one. delay: seconds, 0 for an abort. status: HTTP status, 0 for a delay. operations: what it is
+    about; others on the same edge meet the fault too. urls: the fewest entry URLs whose requests make all of these
+    calls; empty where the graph names none. judged: the edge in question, where that is not the faulted one. given: the
+    first fault of a second-order cell. in_a_row: the most calls on the edge that one request of its source makes.
+    """
+
+    number: int
+    edge: Edge
+    kind: Kind
+    delay: float = 0.0
+    status: int = 0
+    operations: tuple[str, ...] = ()
+    urls: tuple[str, ...] = ()
+    judged: Edge | None = None
+    given: Given | None = None
+    in_a_row: int = 1
+
+    @property
+    def url(self) -> str:
+        """The first of `urls`, or nothing."""
+        return self.urls[0] if self.urls else ""
+
+    @property
+    def touches(self) -> tuple[Edge, ...]:
+        """The edges whose callers it holds up: the faulted one, and the one in question."""
+        return (self.edge,) if self.judged is None else (self.edge, self.judged)
+
+    @property
+    def lasts(self) -> float:
+        """Seconds that its slowest request, or its load, takes if nobody gives up; estimated."""
+        first = self.given.delay if self.given is not None else 0.0
+        return _LASTS.get(self.kind, self.delay * self.in_a_row) + first
+
+
+class Wave(msgspec.Struct, frozen=True):
+    """Cells that are in at once; none of them disturbs another one. Wave 0 is healthy and has none."""
+
+    number: int
+    name: str
+    cells: tuple[PlannedCell, ...] = ()
+    stateful: bool = False
+
+    def seconds(self, in_flight: int) -> float:
+        """How long it takes with so many of our requests IN_FLIGHT at once, if no caller gives up; estimated.
+
+        Stateful cells load the mesh all at the same time.
+        """
+        longest = max((cell.lasts for cell in self.cells), default=0.0)
+        rounds = 1 if self.stateful else math.ceil(len(self.cells) * CALLS_EACH / in_flight)
+        return SETTLE + rounds * longest
+
+
+class Plan(msgspec.Struct, frozen=True, dict=True):
+    """Waves, one after the other.
+
+    one_by_one: how many experiments it takes to fault every call of a request alone: each site, as often as a healthy
+    request makes the call, with each fault of the plan. skipped: edges that are left out, and why.
+    """
+
+    waves: tuple[Wave, ...]
+    one_by_one: int
+    skipped: tuple[Skipped, ...] = ()
+
+    @cached_property
+    def cells(self) -> tuple[PlannedCell, ...]:
+        """Of all waves."""
+        return tuple(cell for wave in self.waves for cell in wave.cells)
+
+    def seconds(self, in_flight: int) -> float:
+        """How long all waves take; see `Wave.seconds`."""
+        return sum(wave.seconds(in_flight) for wave in self.waves)
+
+    def seconds_one_by_one(self, in_flight: int) -> float:
+        """How long `one_by_one` experiments take, each with a push, its own requests and its traces; estimated."""
+        if not self.cells:
+            return 0.0
+        each = sum(_alone(self.waves, in_flight)) / len(self.cells)
+        return self.one_by_one * each
+
+
+def _alone(waves: tuple[Wave, ...], in_flight: int) -> Iterator[float]:
+    for wave in waves:
+        for cell in wave.cells:
+            yield Wave(0, "", (cell,), wave.stateful).seconds(in_flight)
