@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from chaosmesh_ext.findings.circuit_breaker import circuit_breaker
 from chaosmesh_ext.findings.draft import Draft
 from chaosmesh_ext.findings.error_propagation import error_propagation
 from chaosmesh_ext.findings.exploration import Exploration
@@ -25,7 +26,7 @@ WholeRule = Callable[[Exploration], Iterator[Draft | Skipped]]
 
 RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, error_propagation)
 
-WHOLE_RULES: tuple[WholeRule, ...] = ()
+WHOLE_RULES: tuple[WholeRule, ...] = (circuit_breaker,)
 
 NAMES: tuple[str, ...] = (
     "timeout",
@@ -35,5 +36,6 @@ NAMES: tuple[str, ...] = (
     "fallback",
     "missing-fallback",
     "error-propagation",
+    "circuit-breaker",
 )
 """What findings may be called; an experiment can expect no others."""

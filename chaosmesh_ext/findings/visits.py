@@ -26,6 +26,11 @@ class Visit(msgspec.Struct, frozen=True):
     cell: str
 
     @property
+    def operation(self) -> str:
+        """A's."""
+        return operation(self.span)
+
+    @property
     def proof(self) -> Evidence:
         return Evidence(self.span.trace_id, self.cell)
 
@@ -78,7 +83,7 @@ def _control(baseline: Baseline, edge: Edge) -> dict[str, list[Visit]]:
     made = [call for call in baseline.calls if call.edge == edge]
     found: dict[str, list[Visit]] = defaultdict(list)
     for visit in visits(control, (*control.answers, *control.beside), edge.source, made):
-        found[operation(visit.span)].append(visit)
+        found[visit.operation].append(visit)
     return found
 
 
