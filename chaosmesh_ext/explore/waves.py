@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
+from statistics import fmean
 from typing import Final, Literal
 
 import msgspec
@@ -84,9 +84,9 @@ class Wave(msgspec.Struct, frozen=True):
 
         Stateful cells load the mesh all at the same time.
         """
-        longest = max((cell.lasts for cell in self.cells), default=0.0)
-        rounds = 1 if self.stateful else math.ceil(len(self.cells) * CALLS_EACH / in_flight)
-        return SETTLE + rounds * longest
+        lasts = [cell.lasts for cell in self.cells]
+        longest = max(lasts, default=0.0)
+        return SETTLE + (longest if self.stateful else max(longest, sum(lasts) * CALLS_EACH / in_flight))
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
@@ -111,13 +111,10 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     def seconds_one_by_one(self, in_flight: int) -> float:
         """How long `one_by_one` experiments take, each with a push, its own requests and its traces; estimated."""
-        if not self.cells:
-            return 0.0
-        each = sum(_alone(self.waves, in_flight)) / len(self.cells)
-        return self.one_by_one * each
+        return self.one_by_one * fmean([*_alone(self.waves, in_flight)] or [0.0])
 
 
 def _alone(waves: tuple[Wave, ...], in_flight: int) -> Iterator[float]:
     for wave in waves:
         for cell in wave.cells:
-            yield Wave(0, "", (cell,), wave.stateful).seconds(in_flight)
+            yield Wave(0, "", (msgspec.structs.replace(cell, in_a_row=1),), wave.stateful).seconds(in_flight)

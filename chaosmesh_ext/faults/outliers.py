@@ -75,6 +75,10 @@ class Outliers(msgspec.Struct, frozen=True):
         del trace
         return "UH" in span.flags
 
+    def leads(self, span: Span) -> bool:
+        """Whether calls like SPAN's may lead to pods being ejected: it failed, or got no answer."""
+        return span.broken or not span.status
+
     def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
         """What a rule may know of it."""
         said = self.for_destination_rule()["outlierDetection"]

@@ -10,7 +10,7 @@ from statistics import pstdev
 
 import msgspec
 
-from chaosmesh_ext.findings.calls import Call, calls, group, versions
+from chaosmesh_ext.findings.calls import Call, calls, group
 from chaosmesh_ext.findings.statistics import CLOCK, epsilon
 from chaosmesh_ext.model import Answer, Cell, Edge, Trace, Workload
 
@@ -45,30 +45,66 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
             found[call.edge, call.operation].append(call)
         return found
 
+    @cached_property
+    def _by_edge(self) -> dict[Edge, list[Call]]:
+        found: dict[Edge, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            found[call.edge].append(call)
+        return found
+
     def healthy(self, edge: Edge, operation: str) -> Sequence[Call]:
         """The control's calls of OPERATION on EDGE; at a gateway, where operations may differ, all on EDGE."""
-        return self._by_operation.get((edge, operation)) or [c for c in self.calls if c.edge == edge]
+        return self._by_operation.get((edge, operation)) or self._by_edge.get(edge) or ()
+
+    @cached_property
+    def _eps(self) -> dict[tuple[Edge, str], float]:
+        return {}
 
     def eps(self, edge: Edge, operation: str) -> float:
         """Seconds within which two times on EDGE count as the same."""
-        return epsilon([c.span.duration for c in self.healthy(edge, operation) if not c.failed])
+        key = edge, operation
+        if key not in self._eps:
+            self._eps[key] = epsilon([c.span.duration for c in self.healthy(edge, operation) if not c.failed])
+        return self._eps[key]
+
+    @cached_property
+    def _nested(self) -> dict[tuple[Edge, str], bool]:
+        return {}
 
     def nested(self, edge: Edge, operation: str) -> bool:
         """Whether A waits for the call in the control: each lies within A's server span."""
-        healthy = [c for c in self.healthy(edge, operation) if c.caller is not None]
-        return bool(healthy) and all(
-            c.caller is not None and c.caller.start <= c.span.start + CLOCK and c.span.end <= c.caller.end + CLOCK
-            for c in healthy
-        )
+        key = edge, operation
+        if key not in self._nested:
+            healthy = [c for c in self.healthy(edge, operation) if c.caller is not None]
+            self._nested[key] = bool(healthy) and all(
+                c.caller is not None and c.caller.start <= c.span.start + CLOCK and c.span.end <= c.caller.end + CLOCK
+                for c in healthy
+            )
+        return self._nested[key]
+
+    @cached_property
+    def _multiplicities(self) -> dict[tuple[object, ...], int]:
+        return {}
 
     def multiplicity(self, call: Call) -> int:
         """m: the most calls with CALL's method and URL that a healthy request of A makes, over compatible versions.
 
         Where the control does not know the URL, the calls of the same operation count. 0: never seen.
         """
+        passed = call.trace.versions
+        key = call.edge, call.operation, call.span.method, call.span.url, frozenset(passed.items())
+        if key not in self._multiplicities:
+            self._multiplicities[key] = self._count(call, passed)
+        return self._multiplicities[key]
+
+    def _count(self, call: Call, passed: Passed) -> int:
         same = [c for c in self._by_operation.get((call.edge, call.operation), ()) if c.caller is not None]
-        passed = versions(call.trace)
-        same = [c for c in same if _within(versions(c.trace), passed)] or same
+        fitting = {
+            trace_id
+            for trace_id, trace in {c.trace.trace_id: c.trace for c in same}.items()
+            if _within(trace.versions, passed)
+        }
+        same = [c for c in same if c.trace.trace_id in fitting] or same
         exact = [c for c in same if (c.span.method, c.span.url) == (call.span.method, call.span.url)]
         counts: dict[tuple[str, ...], int] = defaultdict(int)
         for each in exact or same:
@@ -92,7 +128,7 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def _answers(self) -> tuple[tuple[Passed, Answer], ...]:
         return tuple(
-            (versions(self.control.traces[answer.trace_id]), answer)
+            (self.control.traces[answer.trace_id].versions, answer)
             for answer in self.control.answers
             if answer.trace_id in self.control.traces and 0 < answer.status < 400
         )
@@ -103,7 +139,7 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
         A faulted request may not have reached every service: only those that both passed are compared. With EXACTLY
         the versions are the same; without, a request that tried several versions is compared with each of them.
         """
-        passed = versions(trace)
+        passed = trace.versions
         return [
             answer
             for control, answer in self._answers

@@ -8,9 +8,9 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from chaosmesh_ext.findings.operations import operation
-from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace, Workload
+from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace
 
-__all__ = ["Call", "above", "below", "caller", "calls", "group", "versions"]
+__all__ = ["Call", "above", "below", "caller", "calls", "group"]
 
 INJECTED = frozenset({"DI", "FI"})
 
@@ -87,19 +87,6 @@ def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
 def group(call: Call) -> tuple[str, str, str, str]:
     """Calls of one group serve the same request of A with the same method and URL: attempts, where m is 1."""
     return call.trace.trace_id, call.caller.span_id if call.caller else "", call.span.method, call.span.url
-
-
-def versions(trace: Trace) -> dict[tuple[str, str], frozenset[str]]:
-    """Which versions of each (namespace, service) a request passed."""
-    seen: dict[tuple[str, str], set[str]] = {}
-    for span in trace.spans:
-        if span.proxy and span.workload.version:
-            seen.setdefault(_service(span.workload), set()).add(span.workload.version)
-    return {service: frozenset(found) for service, found in seen.items()}
-
-
-def _service(workload: Workload) -> tuple[str, str]:
-    return workload.namespace, workload.service
 
 
 def above(trace: Trace, span: Span) -> Span | None:

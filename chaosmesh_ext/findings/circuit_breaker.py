@@ -14,7 +14,7 @@ from chaosmesh_ext.findings.ejections import ejections, server
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.openings import Open, Opening, Series, open_for, overlap, read
 from chaosmesh_ext.findings.visits import by_pod, lead, needing, visits
-from chaosmesh_ext.findings.words import amount, joined, seconds
+from chaosmesh_ext.findings.words import amount, seconds
 from chaosmesh_ext.model import Cell, Condition, Edge, Evidence, Skipped
 
 __all__ = ["RULE", "circuit_breaker", "ejected", "operations", "series"]
@@ -228,9 +228,8 @@ def _words(tally: Tally, destination: str, found: _Opened, who: str, kind: str |
         how = f"{amount(found.silent, 'request')} meanwhile made no call"
         if kind == "half-open":
             how += ", then a lone one tried again"
-    shown = joined([how, f"seen in {tally.agreeing} of {amount(tally.total, 'pod')}"])
     return Words(
-        summary=f"{tally.source} {clause} ({shown}).",
+        summary=f"{tally.source} {clause} ({how}; seen in {tally.agreeing} of {amount(tally.total, 'pod')}).",
         advice=f"Keep it, and see that what {tally.source} answers meanwhile is what its users should get.",
         clause=clause,
     )

@@ -14,7 +14,7 @@ from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
 from chaosmesh_ext.findings.statistics import MIN_CALLS
 from chaosmesh_ext.findings.subject import Subject, Trial
 from chaosmesh_ext.findings.words import amount, joined
-from chaosmesh_ext.model import Answer, Condition, Skipped, Span
+from chaosmesh_ext.model import VARIES, Answer, Condition, Skipped, Span
 
 __all__ = ["fallback", "lost"]
 
@@ -116,9 +116,12 @@ def _look(subject: Subject, made: Sequence[Call]) -> _Seen | str | None:
     controls = subject.baseline.answers(call.trace, answer.url, exactly=False)
     if not controls:
         return "no healthy answer of the same versions to compare with"
-    missing = lost(answer, controls)
+    unsteady = subject.baseline.control.unsteady.get(answer.url, "")
+    missing = frozenset() if unsteady else lost(answer, controls)
     if answer.status >= 400:
         return _Seen(call, missing, frozenset(), broken=True)
+    if unsteady:
+        return unsteady
     if missing:
         return _Seen(call, missing, frozenset(), broken=False)
     last = {group(each): each for each in made}
@@ -150,7 +153,7 @@ def _replaced(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:
         seen = {control.sections[name] for control in controls}
         if name not in answer.sections:
             changed.add(_around(name))
-        elif len(seen) == 1 and answer.sections[name] not in seen:
+        elif len(seen) == 1 and VARIES not in seen and answer.sections[name] not in seen:
             changed.add(name)
     return frozenset(changed)
 

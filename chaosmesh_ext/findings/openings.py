@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import groupby, pairwise
+from itertools import groupby, pairwise, takewhile
 from typing import Final, Literal
 
 import msgspec
@@ -91,7 +91,7 @@ def read(served: Sequence[Visit], lead: float) -> Series:
                 at=at,
                 least=max(0.0, run[-1].span.start + lead - at),
                 most=max(0.0, after[0].span.start - at) if after else None,
-                then=len(after) if i + 2 < len(runs) else 0,
+                then=_then(served, after[0]) if after else 0,
             )
         )
     first = _calls(runs[0]) if runs else []
@@ -104,6 +104,13 @@ def read(served: Sequence[Visit], lead: float) -> Series:
         stale=stale,
         overlapping=overlap(first),
     )
+
+
+def _then(served: Sequence[Visit], first: Call) -> int:
+    """Calls of SERVED from FIRST on until a request without one, however short that silence was; 0 where none came."""
+    later = [visit for visit in served if first in visit.calls or visit.span.start > first.span.start]
+    made = list(takewhile(lambda visit: visit.calls, later))
+    return len(_calls(made)) if len(made) < len(later) else 0
 
 
 def failures_at_the_end(calls: Sequence[Call]) -> int:

@@ -3,6 +3,7 @@
 Before: one healthy request that makes the call to each pod of A, so that its count of failures starts at nothing.
 Then requests in turn (the next one once the one before is answered), all faulted, until `enough`: without a pause while
 they still cause calls, then with `pause` between them, which finds the end of an open time of any length within 10 %.
+To collect traces must not stop them: nobody sees what happens between two requests.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from chaosmesh_ext.findings.circuit_breaker import ejected, operations, series
 from chaosmesh_ext.findings.openings import Series
 from chaosmesh_ext.model import Cell, Edge
 
-__all__ = ["LONGEST", "MOST_FAILURES", "SHORTEST_PAUSE", "enough", "pause"]
+__all__ = ["LONGEST", "MOST_FAILURES", "SHORTEST_PAUSE", "enough", "pause", "silent_for"]
 
 MOST_FAILURES: Final = 30
 """Failed calls in a row, of one pod, after which no breaker is looked for any more."""
@@ -34,9 +35,18 @@ _SHARE: Final = 0.05
 def pause(silent: float, pods: int = 1) -> float:
     """Seconds to wait before the next request, when calls stopped SILENT seconds ago; 0 while they go on.
 
-    pods: of A; requests are balanced over them, so each gets one of so many.
+    pods: of A; requests are balanced over them at random, so with several of them each waits longer for its next one.
     """
-    return 0.0 if silent <= 0 else max(SHORTEST_PAUSE, _SHARE * silent) / max(1, pods)
+    return 0.0 if silent <= 0 else max(SHORTEST_PAUSE, _SHARE * silent) / (2 * pods if pods > 1 else 1)
+
+
+def silent_for(control: Cell, cell: Cell) -> float:
+    """Seconds since CELL's requests last caused a call that met the fault, as far as its traces got; 0 where they all
+    did: what `pause` wants to know.
+    """
+    made = [call for call in calls(cell, Baseline(control).edges) if call.faulted]
+    last = max((span.start for trace in cell.traces.values() for span in trace.spans), default=0.0)
+    return max(0.0, last - max(call.span.end for call in made)) if made else 0.0
 
 
 def enough(control: Cell, cell: Cell) -> bool:

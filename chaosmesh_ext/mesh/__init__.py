@@ -10,6 +10,7 @@ from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
 from chaosmesh_ext.mesh.lease import LeaseLost, RunLease, renew, time_text
 from chaosmesh_ext.mesh.ledger import LABEL, Disturbed, disturbed, entries
 from chaosmesh_ext.mesh.locks import Holder, Locked, beside, lock
+from chaosmesh_ext.mesh.merging import Merged, merge
 from chaosmesh_ext.mesh.place import (
     Change,
     Create,
@@ -27,6 +28,7 @@ from chaosmesh_ext.mesh.place import (
     TrafficPolicy,
     View,
 )
+from chaosmesh_ext.mesh.snapshot import Snapshot
 from chaosmesh_ext.mesh.subsets import Copying, check_copies, versions_of
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
@@ -61,12 +63,14 @@ __all__ = [
     "Leadership",
     "LeaseLost",
     "Locked",
+    "Merged",
     "Narrowing",
     "Place",
     "Policy",
     "RouteChange",
     "RuleChange",
     "RunLease",
+    "Snapshot",
     "Source",
     "Survey",
     "TrafficPolicy",
@@ -86,6 +90,7 @@ __all__ = [
     "janitor_alive",
     "let_go",
     "lock",
+    "merge",
     "place",
     "put",
     "renew",

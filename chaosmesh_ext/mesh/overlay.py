@@ -132,6 +132,7 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
     if not narrow and isinstance(fault, Filtered):
         words = fault.for_virtual_service()
         _refuse_alike(what, routes, picked, words, [field.set for field in own])
+        _refuse_twin(what, [{**routes[index], "fault": words} for index in picked], routes)
         fields = tuple(Field(f"/spec/http/{index}/fault", words) for index in picked)
         ops: list[Op] = [{"op": "add", "path": field.at, "value": field.set} for field in fields]
         return enter(owner, place.run, Entry(place.cell, fields=fields), ops)
@@ -153,16 +154,21 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
 
 
 def _refuse_idle(what: str, routes: list[Obj], copies: Mapping[int, Obj], place: Place) -> None:
-    """A change that changes nothing would be called live and prove nothing; undo must know our route by its content."""
+    """A change that changes nothing would be called live and prove nothing."""
     same = ("name", "match")
-    theirs = [without(route, ("name",)) for route in routes if not run_of(_name(route))]
-    if any(without(copy, ("name",)) in theirs for copy in copies.values()):
-        raise InvalidInput(
-            f"{what} has exactly such a route already, of its owner's, and undo could not tell them apart: change the "
-            "value a little, or take requests: marked"
-        )
+    _refuse_twin(what, copies.values(), [route for route in routes if not run_of(_name(route))])
     if all(without(copy, same) == without(routes[index], same) for index, copy in copies.items()):
         raise InvalidInput(f"{what}: its routes for {place} are like that already: there is nothing to change")
+
+
+def _refuse_twin(what: str, changed: Iterable[Obj], routes: Iterable[Obj]) -> None:
+    """None of CHANGED may be like one of ROUTES but for its name: undo finds a renamed route of ours by its content."""
+    there = [without(route, ("name",)) for route in routes]
+    if any(without(one, ("name",)) in there for one in changed):
+        raise InvalidInput(
+            f"{what} has exactly such a route already, and undo could not tell them apart: change the value a little, "
+            "or take requests: marked"
+        )
 
 
 def _refuse_caught(what: str, routes: list[Obj], narrow: Mapping[str, Any], place: Place) -> None:

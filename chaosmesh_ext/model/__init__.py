@@ -1,6 +1,6 @@
 """Frozen data that every other part speaks of; no I/O, no decisions."""
 
-from chaosmesh_ext.model.cell import Answer, Cell, Injected
+from chaosmesh_ext.model.cell import VARIES, Answer, Cell, Injected
 from chaosmesh_ext.model.finding import (
     SCHEMA,
     Condition,
@@ -28,6 +28,7 @@ __all__ = [
     "GRAPH_SCHEMA",
     "GRPC_FAILURES",
     "SCHEMA",
+    "VARIES",
     "Answer",
     "CallSite",
     "CarriedBy",

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
 from chaosmesh_ext.model.trace import Trace
 from chaosmesh_ext.model.workload import Edge
 
-__all__ = ["Answer", "Cell", "Injected"]
+__all__ = ["VARIES", "Answer", "Cell", "Injected"]
+
+VARIES: Final = "varies"
+"""In the control stands this instead of a section's digest where healthy answers do not agree on one."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -75,7 +79,8 @@ class Cell(msgspec.Struct, frozen=True):
     A trace that the store did not have is absent from `traces`; the answer stays. purpose: the rule that it was made
     for and that alone reads it, e.g. ``circuit-breaker``, because requests that keep state would mislead the others;
     empty where every rule may read it. beside: what requests without the marker got that were sent while the cell's
-    ran, to see who else suffers; their traces are among `traces`.
+    ran, to see who else suffers; their traces are among `traces`. unsteady: in the control, by URL, why answers from
+    there cannot be compared.
     """
 
     id: str
@@ -84,3 +89,4 @@ class Cell(msgspec.Struct, frozen=True):
     traces: Mapping[str, Trace]
     purpose: str = ""
     beside: tuple[Answer, ...] = ()
+    unsteady: Mapping[str, str] = {}

@@ -111,6 +111,15 @@ class Trace(msgspec.Struct, frozen=True, dict=True):
         """Spans whose parent is not in the trace; ours starts with a parent that no proxy reported."""
         return tuple(span for span in self.spans if span.parent_id not in self.by_id)
 
+    @cached_property
+    def versions(self) -> dict[tuple[str, str], frozenset[str]]:
+        """Which versions of each (namespace, service) the request passed, as far as proxies told."""
+        seen: dict[tuple[str, str], set[str]] = {}
+        for workload in dict.fromkeys(span.workload for span in self.spans if span.proxy):
+            if workload.version:
+                seen.setdefault((workload.namespace, workload.service), set()).add(workload.version)
+        return {service: frozenset(found) for service, found in seen.items()}
+
     def calls(self) -> Iterator[Span]:
         """The CLIENT spans: one per call, or per attempt where the application itself tries again."""
         return (span for span in self.spans if span.kind == "CLIENT")

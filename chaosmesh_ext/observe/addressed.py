@@ -15,7 +15,7 @@ from chaosmesh_ext.observe.reach import Target
 from chaosmesh_ext.observe.tags import peer_of
 from chaosmesh_ext.observe.traces import TraceSource
 
-__all__ = ["Addressed", "called"]
+__all__ = ["Addressed", "called", "readdressed"]
 
 
 def called(span: Span) -> str:
@@ -23,6 +23,18 @@ def called(span: Span) -> str:
     if span.kind != "CLIENT" or not span.url:
         return ""
     return peer_of(span.url, "", span.workload.namespace)
+
+
+def readdressed(trace: Trace, services: Collection[str]) -> Trace:
+    """TRACE with calls that are addressed to one of SERVICES having that one as their peer."""
+    spans = tuple(
+        msgspec.structs.replace(span, peer=service)
+        if (service := called(span)) != span.peer and service in services
+        else span
+        for span in trace.spans
+    )
+    same = all(one is other for one, other in zip(spans, trace.spans, strict=True))
+    return trace if same else Trace(trace.trace_id, spans)
 
 
 class Addressed:
@@ -65,12 +77,4 @@ class Addressed:
         return [self._named(trace) for trace in found]
 
     def _named(self, trace: Trace) -> Trace:
-        spans = tuple(self._span(span) for span in trace.spans)
-        same = all(one is other for one, other in zip(spans, trace.spans, strict=True))
-        return trace if same else Trace(trace.trace_id, spans)
-
-    def _span(self, span: Span) -> Span:
-        service = called(span)
-        if service == span.peer or service not in self._services:
-            return span
-        return msgspec.structs.replace(span, peer=service)
+        return readdressed(trace, self._services)

@@ -95,7 +95,8 @@ class Cells:
 
     def disturbed(self, client: Client) -> str:
         """What somebody changed under one of the live faults; empty for nothing. From the keeper's thread."""
-        return next(filter(None, (cell.disturbed(client) for cell in list(self.live))), "")
+        seen: set[str] = set()
+        return next(filter(None, (cell.disturbed(client, seen) for cell in list(self.live))), "")
 
     # --- how they come out --------------------------------------------------------------------------------------------
 
@@ -122,23 +123,23 @@ class Cells:
             for cell in cells:
                 opened.announce(client, cell, removed=True)
         removed.check(self.run)
-        gone = [after for cell in cells if (after := seen_gone(cell)) is not None]
-        return Undone(removed.objects, tuple(cell.id for cell in cells), max(gone, default=None))
+        return Undone(removed.objects, tuple(cell.id for cell in cells), seen_gone(cells))
 
-    def roll_back(self, client: Client, cell: Growing, opened: Opened | None, error: BaseException) -> None:
-        """Take CELL out because of ERROR; raises LeftBehind when that fails too."""
+    def roll_back(self, client: Client, cells: Sequence[Growing], opened: Opened | None, error: BaseException) -> None:
+        """Take CELLS out because of ERROR; raises LeftBehind when that fails too."""
         # a write that was cut off may arrive yet: look for it a little longer
-        deadline = time.time() + (_UNANSWERED if cell.unanswered else 0.0)
-        cell.prover = None
-        cell.injected = None
+        deadline = time.time() + (_UNANSWERED if any(cell.unanswered for cell in cells) else 0.0)
+        for cell in cells:
+            cell.prover = cell.injected = None
         while True:
             try:
-                self.undo(client, [cell], opened, sweep=True)
+                self.undo(client, cells, opened, sweep=True)
             except ChaosMeshError as second:
                 kind = NotRemoved if isinstance(second, NotRemoved) else LeftBehind
                 raise kind(f"{error}; rolling back failed too: {second}") from error
             if time.time() >= deadline:
-                cell.unanswered = False
+                for cell in cells:
+                    cell.unanswered = False
                 return
             time.sleep(0.2)
 

@@ -13,7 +13,7 @@ from chaosmesh_ext.mesh import Client, Fault, Holding, Place, Witness
 from chaosmesh_ext.model import Answer, Injected
 from chaosmesh_ext.run.proof import Prover
 
-__all__ = ["Growing", "Plans"]
+__all__ = ["Growing", "Plans", "put"]
 
 Plans = Sequence[tuple[str, "Sequence[mesh.Change] | InvalidInput"]]
 """By carrier, in the order of preference: what it would write, or why it cannot."""
@@ -57,7 +57,7 @@ class Growing:
                 continue
             try:
                 for change in plan:
-                    self._put(client, change, witness)
+                    put(client, change, [self], witness)
             except (Forbidden, NotFound) as error:
                 # not permitted, or not served: nothing was written, and the next carrier may do
                 why.append(f"{name}: {error}")
@@ -67,36 +67,52 @@ class Growing:
             return self.began, name, "; ".join(why)
         raise last or InvalidInput("no carrier is known")
 
-    def _put(self, client: Client, change: mesh.Change, witness: Witness) -> None:
-        holding = Holding(self.place.run, *change.target, isinstance(change, mesh.Create))
-        self.holdings.append(holding)
-        self.unanswered = True
-        try:
-            obj = mesh.put(client, change, witness=witness)
-        except (Unreachable, ServerError):
-            raise  # it may have been written all the same, or be written yet
-        except ChaosMeshError:
-            self.holdings.remove(holding)
-            self.unanswered = False
-            raise
-        self.unanswered = False
-        ours = tuple(entry for entry in mesh.entries(obj, self.place.run) if entry.cell == self.id)
-        self.holdings[-1] = msgspec.structs.replace(holding, entries=ours)
-        self.uids[str(holding)] = obj["metadata"].get("uid", "")
-
     def stands_where(self, fault: Fault, place: Place, carrier: str) -> bool:
         """Whether FAULT in PLACE, by CARRIER, would take the place of this one: the same sort on some of its calls."""
         return self.place.shares_calls_with(place) and _sort(self.fault, self.carrier) == _sort(fault, carrier)
 
-    def disturbed(self, client: Client) -> str:
-        """What somebody changed under the fault, while it is live; empty where it stands as it was written."""
+    def disturbed(self, client: Client, seen: set[str]) -> str:
+        """What somebody changed under the fault, while it is live; empty where it stands as it was written.
+
+        SEEN: the objects that were looked at already, for another cell; what is looked at is added.
+        """
         if not self.standing:
             return ""
         for holding in self.holdings:
+            if str(holding) in seen:
+                continue
+            seen.add(str(holding))
             obj = client.find(holding.kind, holding.namespace, holding.name)
             if change := mesh.disturbed(obj, holding.run, uid=self.uids.get(str(holding), "")):
                 return "" if self.leaving else f"{holding}: {change}"
         return ""
+
+
+def put(client: Client, change: mesh.Change, cells: Sequence[Growing], witness: Witness) -> None:
+    """Make CHANGE, which brings the faults of CELLS, all of one run; each knows of it from before it is sent.
+
+    Raises what the API refuses: nothing was written then, unless the cell is `unanswered`.
+    """
+    run = cells[0].place.run
+    holding = Holding(run, *change.target, isinstance(change, mesh.Create))
+    for cell in cells:
+        cell.holdings.append(holding)
+        cell.unanswered = True
+    try:
+        obj = mesh.put(client, change, witness=witness)
+    except (Unreachable, ServerError):
+        raise  # it may have been written all the same, or be written yet
+    except ChaosMeshError:
+        for cell in cells:
+            cell.holdings.remove(holding)
+            cell.unanswered = False
+        raise
+    entries = mesh.entries(obj, run)
+    for cell in cells:
+        cell.unanswered = False
+        ours = tuple(entry for entry in entries if entry.cell == cell.id)
+        cell.holdings[-1] = msgspec.structs.replace(holding, entries=ours)
+        cell.uids[str(holding)] = obj["metadata"].get("uid", "")
 
 
 def _sort(fault: Fault, carrier: str) -> str:

@@ -45,30 +45,31 @@ def remove(
     kinds: Collection[str] = mesh.ROUTED_BY,
     witness: Witness = mesh.NOBODY,
 ) -> Removed:
-    """Take CELLS of RUN out, the newest first; SWEEP: and what else of KINDS bears its name. WITNESS hears of it.
+    """Take CELLS of RUN out, the newest first, each object in one write; SWEEP: and what else of KINDS bears its name.
 
-    Raises nothing.
+    WITNESS hears of it. Raises nothing.
     """
     objects: list[str] = []
     conflicts: list[str] = []
     failed: list[str] = []
     lost: dict[tuple[str, str, str], str] = {}
 
-    def take_out(holding: Holding, cell: str | None) -> None:
+    def take_out(holding: Holding, cells: Collection[str] | None) -> None:
         try:
-            conflicts.extend(mesh.take_out(client, holding, cell))
+            conflicts.extend(mesh.take_out(client, holding, cells))
         except ChaosMeshError as error:
             lost[holding.kind, holding.namespace, holding.name] = f"{holding}: {error}"
         else:
             lost.pop((holding.kind, holding.namespace, holding.name), None)  # what failed before, and not again
             objects.append(str(holding))
-            if cell is not None:
+            for cell in cells or ():
                 witness.forget(holding.kind, holding.namespace, holding.name, cell)
 
-    for one in reversed(cells):
+    for one in cells:
         one.leaving = True
-        for holding in one.holdings:
-            take_out(holding, one.id)
+    for holding, held in _held(cells):
+        take_out(holding, held)
+    for one in cells:
         one.ended = one.ended or time.time()
     if sweep:
         try:
@@ -80,16 +81,33 @@ def remove(
     return Removed(*(tuple(dict.fromkeys(found)) for found in (objects, conflicts, failed)))
 
 
-def seen_gone(cell: Growing) -> float | None:
-    """See that CELL's fault is gone, where it was seen to be there; seconds that it took. Raises LeftBehind."""
-    if cell.prover is None or not cell.proven:
-        return None
-    try:
-        return cell.prover.gone()
-    except Unreachable as error:
-        raise LeftBehind(
-            f"the fault on {cell.place} was removed, but could not be shown to be gone: {error}"
-        ) from error
+def _held(cells: Sequence[Growing]) -> list[tuple[Holding, tuple[str, ...]]]:
+    """What carries CELLS, the newest first, each object once, with what it has of them."""
+    found: dict[str, tuple[Holding, tuple[str, ...]]] = {}
+    for cell in reversed(cells):
+        for holding in cell.holdings:
+            before, ids = found.get(str(holding), (msgspec.structs.replace(holding, entries=()), ()))
+            whole = msgspec.structs.replace(before, entries=(*before.entries, *holding.entries))
+            found[str(holding)] = whole, tuple(dict.fromkeys((*ids, cell.id)))
+    return list(found.values())
+
+
+def seen_gone(cells: Sequence[Growing]) -> float | None:
+    """See that the faults of CELLS are gone, where they were seen to be there; seconds that the last of them took.
+
+    Those of one wave are looked for together. Raises LeftBehind.
+    """
+    shown = {id(cell.prover): cell for cell in reversed(cells) if cell.proven and cell.prover is not None}
+    found: list[float] = []
+    for cell in reversed(shown.values()):
+        try:
+            after = cell.prover.gone() if cell.prover else None
+        except Unreachable as error:
+            raise LeftBehind(
+                f"the fault on {cell.place} was removed, but could not be shown to be gone: {error}"
+            ) from error
+        found += [] if after is None else [after]
+    return max(found, default=None)
 
 
 def at_once(

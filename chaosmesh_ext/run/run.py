@@ -213,7 +213,7 @@ class Run:
             self._stopping.refuse("the fault was removed")
             live = prover.live(written) if prover else Live("nothing", None, (), 0)
         except BaseException as error:
-            self._cells.roll_back(self.client, cell, self._opened, error)
+            self._cells.roll_back(self.client, [cell], self._opened, error)
             raise
         cell.proven, cell.standing = prover is not None, True
         opened.announce(self.client, cell)

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable, MutableMapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import msgspec
 
 from chaosmesh_ext.errors import LeftBehind, NotProven
 from chaosmesh_ext.mesh import Fault
-from chaosmesh_ext.model import CONTROL, Answer, Marker, Trace
+from chaosmesh_ext.model import CONTROL, Answer, Marker, Span, Trace
 from chaosmesh_ext.observe.traces import FLUSH, QUIET, Expected, TraceSource, gather
 from chaosmesh_ext.run.cases import IN_A_ROW, Case, answered, statuses
 from chaosmesh_ext.run.evidence import Shows, Watched, elsewhere, met
@@ -25,10 +25,10 @@ from chaosmesh_ext.run.hunt import LATEST, Hunt
 from chaosmesh_ext.run.proof import MOST, Live, enough
 from chaosmesh_ext.run.traffic import Errand, Traffic, pace
 
-__all__ = ["TraceProver"]
+__all__ = ["Caused", "TraceProver"]
 
 _CLEAN: Final = 3
-"""Calls in a row that meet no fault after an undo; a workload may have several replicas."""
+"""Calls in a row that meet no fault after an undo, or that give no cause for one; there may be several replicas."""
 
 _NOBODY: Final = 10
 """Calls that must meet nothing to show that a fault for 0 % affects nobody."""
@@ -41,6 +41,14 @@ _BRISK: Final = 0.01
 
 _CONTROLS: Final = 3
 """Control requests that must be clean while the fault is live."""
+
+
+@runtime_checkable
+class Caused(Fault, Protocol):
+    """A fault that is met rarely, and only after calls of a certain kind."""
+
+    def leads(self, span: Span) -> bool:
+        """Whether calls like SPAN, the CLIENT span of a watched one, may lead to it."""
 
 
 class TraceProver:
@@ -119,7 +127,7 @@ class TraceProver:
                 controls.append(self._traffic.send(self._errand, self._control))
                 next_control = time.time() + max(next(beat), 0.1)
             shown = [answer for answer in hunt.answers() if self._shows(hunt.traces.get(answer.trace_id))]
-            if (shown and self._settled(hunt)) or (nobody and len(hunt.calls(0)) >= _NOBODY):
+            if (shown and self._settled(hunt)) or (nobody and len(hunt.calls(0)) >= _NOBODY) or self._causeless(hunt):
                 break
         if not shown and self._taken is not None:
             return self._unmet(hunt, written, controls)
@@ -168,6 +176,13 @@ class TraceProver:
         told = [trace for answer in hunt.answers() if (trace := hunt.traces.get(answer.trace_id)) is not None]
         last = [trace for trace in told if self._watched.calls(trace)][-IN_A_ROW:]
         return len(last) == IN_A_ROW and all(map(self._shows, last))
+
+    def _causeless(self, hunt: Hunt) -> bool:
+        """Whether no call is about to meet the fault, as the last ones give no cause for it."""
+        if self._taken is None or not isinstance(self._fault, Caused):
+            return False
+        last = [span for one in hunt.calls(0)[-_CLEAN:] for span in self._watched.calls(hunt.traces[one])]
+        return len(last) >= _CLEAN and not any(map(self._fault.leads, last))
 
     def _unmet(self, hunt: Hunt, written: float, controls: list[Future[Answer]]) -> Live:
         """A fault that is met rarely, and that none of our requests met: that it is there is known by other means."""

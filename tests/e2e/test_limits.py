@@ -71,7 +71,7 @@ def test_a_limit_for_one_caller_is_refused_where_the_rule_is_for_all(mesh):
 
 def test_a_pod_that_fails_is_called_no_more_and_is_back_once_ejection_is_undone(mesh):
     """The ejection would last ten minutes; its end is that of the fault."""
-    actions.eject_outliers(
+    proof = actions.eject_outliers(
         "reviews",
         consecutive_5xx_errors=1,
         base_ejection_time=600,
@@ -79,6 +79,7 @@ def test_a_pod_that_fails_is_called_no_more_and_is_back_once_ejection_is_undone(
         requests="all",
         url=REVIEWS,
     )
+    assert proof["by"] == "sync"  # calls that fare well give no cause to eject a pod
     proof = actions.make_pod_fail("reviews", "reviews-v2", 507, url=REVIEWS)
     assert proof["by"] == "traces"
     run = current_run()

@@ -42,3 +42,9 @@ def test_only_a_call_that_found_nobody_left_shows_it():
     span = Span("t", "s", "", "CLIENT", "o", 0.0, 0.0, Workload("a"), flags=frozenset({"UH"}))
     assert Outliers(3).shows_in(span, Trace("t", ()))
     assert not Outliers(3).shows_in(Span("t", "s", "", "CLIENT", "o", 0.0, 0.0, Workload("a")), Trace("t", ()))
+
+
+@pytest.mark.parametrize(("status", "leads"), [(200, False), (404, False), (507, True), (0, True)])
+def test_calls_that_fare_well_eject_nobody(status, leads):
+    span = Span("t", "s", "", "CLIENT", "o", 0.0, 0.0, Workload("a"), status=status)
+    assert Outliers(3).leads(span) == leads

@@ -56,6 +56,7 @@ def of_routes(*routes) -> dict:
 @given(virtual_services(faults=True), inject, life)
 @example(of_routes({**TO, "timeout": "9s"}, {"match": [{}], **TO}), NARROWED, [("drop a route", 0)])
 @example(of_routes(TO, {"match": [{}], **TO}), NARROWED, [("drop a route", 0)])
+@example(of_routes({**TO, "match": [{"headers": {"end-user": {"exact": "a"}}}]}), ("inject", 3), [("inject", 4)])
 def test_injecting_and_undoing_leaves_what_the_owners_edits_alone_would_have_left(owner, first, steps):
     """No edit of his is lost and nothing of ours stays, whatever he does and whenever each of several cells ends."""
     two = play(owner, [first, *steps])

@@ -1,0 +1,135 @@
+"""What the mesh's own counters say of the calls that our requests cause: an edge in them that is in none of our traces
+is one where the trace, and our marker with it, was lost.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Final, TypeVar
+
+from chaosmesh_ext.model import Edge, Propagated, Workload
+from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.settings import Settings
+
+__all__ = ["Counters", "caused", "counters"]
+
+_CALLS: Final = (
+    "sum by (source_canonical_service, source_canonical_revision, source_workload_namespace, destination_service_name)"
+    ' (istio_requests_total{reporter="source"})'
+)
+_SERVED: Final = (
+    "sum by (destination_canonical_service, destination_canonical_revision, destination_workload_namespace)"
+    ' (istio_requests_total{reporter="destination"})'
+)
+_SCRAPE: Final = 20.0
+"""Seconds that a scrape is waited for: the usual interval is 15."""
+
+_PAUSE: Final = 0.1
+_NOWHERE: Final = frozenset({"", "unknown", "PassthroughCluster", "BlackHoleCluster"})
+_STRANGERS: Final = 1.1
+"""Requests that a workload may have served for one of ours, so that the others do not count: a scrape is not exact."""
+
+T = TypeVar("T")
+Calls = dict[Edge, float]
+Served = dict[Workload, float]
+
+
+class Counters:
+    """The mesh's counters at one moment, to be compared with a later one."""
+
+    def __init__(self, prometheus: Prometheus) -> None:
+        """Raises what `Prometheus` does."""
+        self._prometheus = prometheus
+        self._at = self._now()
+        self._calls, self._served = self._read(self._at)
+
+    def compared(self, traced: Mapping[Edge, int], served: Mapping[Workload, int]) -> tuple[Propagated, ...]:
+        """What our requests caused since then, edge by edge; those without traces only where they must be ours.
+
+        TRACED: our calls in traces. SERVED: how many of our requests each workload served. Waits until every proxy was
+        scraped. Raises what `Prometheus` does.
+        """
+        asked, end = self._now(), time.monotonic() + _SCRAPE
+        while (self._prometheus.scalar("min(timestamp(up == 1))") or 0.0) < asked and time.monotonic() < end:
+            time.sleep(_PAUSE)
+        now = self._now()
+        calls, all_served = self._read(now)
+        earlier = self._read(2 * self._at - now)
+        return caused(
+            _growth(self._calls, calls),
+            _growth(self._served, all_served),
+            traced,
+            served,
+            before=(_growth(earlier[0], self._calls), _growth(earlier[1], self._served)),
+        )
+
+    def _now(self) -> float:
+        return self._prometheus.scalar("time()") or time.time()
+
+    def _read(self, at: float) -> tuple[Calls, Served]:
+        calls: Calls = {}
+        for sample in self._prometheus.query(_CALLS, at):
+            source = _workload(sample.labels, "source")
+            destination = sample.labels.get("destination_service_name", "")
+            if destination not in _NOWHERE:
+                calls[Edge(source, destination)] = sample.value
+        found = self._prometheus.query(_SERVED, at)
+        return calls, {_workload(sample.labels, "destination"): sample.value for sample in found}
+
+
+def counters(settings: Settings) -> Counters | None:
+    """The mesh's counters now; None where SETTINGS name no Prometheus. Raises what `Prometheus` does."""
+    return Counters(Prometheus(target(settings, "prometheus"))) if settings.prometheus_url else None
+
+
+def caused(
+    calls: Mapping[Edge, float],
+    all_served: Mapping[Workload, float],
+    traced: Mapping[Edge, int],
+    served: Mapping[Workload, int],
+    *,
+    before: tuple[Mapping[Edge, float], Mapping[Workload, float]] = ({}, {}),
+) -> tuple[Propagated, ...]:
+    """What of CALLS, by which the counters grew, was caused by our requests: pure.
+
+    ALL_SERVED: by how much the counters of served requests grew. TRACED, SERVED: ours, by our traces. BEFORE: by how
+    much the counters grew in as many seconds before our requests. An edge that is not traced counts where its source
+    served ours, and it grew by at least as many calls. Where others called that source meanwhile, only our share of the
+    calls is taken to be ours; and calls that it makes though nobody calls it are its own.
+    """
+    found = []
+    for edge in sorted({*calls, *traced}):
+        ours = served.get(edge.source, 0)
+        grew = calls.get(edge, 0.0)
+        if not before[1].get(edge.source, 0.0):
+            grew = max(grew - before[0].get(edge, 0.0), 0.0)
+        everybody = all_served.get(edge.source, 0.0)
+        if everybody > ours * _STRANGERS + 1:
+            grew *= ours / everybody
+        counted = round(grew)
+        if edge in traced:
+            found.append(Propagated(edge, counted, traced[edge]))
+        elif ours and counted >= ours:
+            found.append(Propagated(edge, counted))
+    return tuple(found)
+
+
+def _workload(labels: Mapping[str, str], side: str) -> Workload:
+    """As spans name it."""
+    version = labels.get(f"{side}_canonical_revision", "")
+    return Workload(
+        labels.get(f"{side}_canonical_service", ""),
+        "" if version in ("unknown", "latest") else version,
+        labels.get(f"{side}_workload_namespace", ""),
+    )
+
+
+def _growth(before: Mapping[T, float], now: Mapping[T, float]) -> dict[T, float]:
+    """How much more there is NOW than BEFORE; a counter that began anew grew from zero."""
+    found = {}
+    for key, value in now.items():
+        earlier = before.get(key, 0.0)
+        found[key] = value - earlier if earlier <= value else value
+    return found

@@ -1,0 +1,239 @@
+"""Discovery: healthy marked requests until every version and every call that they can show was seen often enough."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from chaosmesh_ext.errors import ChaosMeshError, Inconclusive
+from chaosmesh_ext.explore.counters import Counters, counters
+from chaosmesh_ext.explore.entrance import Entrance, enter
+from chaosmesh_ext.explore.reading import (
+    FEWEST,
+    Multiplicity,
+    entries,
+    lacking,
+    multiplicities,
+    served,
+    sick,
+    sites,
+)
+from chaosmesh_ext.explore.recipe import Recipe, Request
+from chaosmesh_ext.explore.steadiness import Steadiness
+from chaosmesh_ext.findings.calls import Call, calls
+from chaosmesh_ext.model import CONTROL, Answer, Cell, Propagated, Skipped, Trace
+from chaosmesh_ext.model.graph import Graph
+from chaosmesh_ext.observe.addressed import called, readdressed
+from chaosmesh_ext.observe.stores import store_of
+from chaosmesh_ext.observe.traces import Expected, TraceSource, gather
+
+if TYPE_CHECKING:
+    from chaosmesh_ext.run import Run
+
+__all__ = ["MOST", "Discovered", "discover"]
+
+MOST: Final = 40
+"""Requests to one URL, at most; what they do not show, coverage tells (rules, "What decides validity" 8)."""
+
+_FIRST: Final = 17
+"""Requests to each URL at first: as many as it takes to see three versions often enough."""
+
+_VISIBLE: Final = 8.0
+"""Seconds that a trace may take to become visible: a proxy's and an SDK's default batches wait for 5 s."""
+
+
+class Discovered(msgspec.Struct, frozen=True):
+    """What healthy requests show.
+
+    control: the cell "0", with what varies by itself taken out of its answers. graph: the calls that can be faulted.
+    requests: by whole URL, what is sent there. multiplicities: m for each set of versions. steadiness: what of answers
+    cannot be compared. propagation: for each edge how often it is in traces, and in the mesh's metrics; edges that are
+    in these alone are there, too, and are not in the graph. notes: one line each. skipped: what cannot be explored,
+    and why.
+    """
+
+    control: Cell
+    graph: Graph
+    requests: Mapping[str, Request]
+    multiplicities: tuple[Multiplicity, ...] = ()
+    steadiness: Steadiness = Steadiness()
+    propagation: tuple[Propagated, ...] = ()
+    notes: tuple[str, ...] = ()
+    skipped: tuple[Skipped, ...] = ()
+
+
+def discover(run: Run, recipe: Recipe, *, most: int = MOST) -> Discovered:
+    """Send control requests of RUN as RECIPE says, and learn from their traces what calls what.
+
+    most: requests to one URL. Raises InvalidInput for a URL without origin, and Inconclusive (Unreachable too) where
+    nothing can be learnt: no entry answers well, the mesh or its traces are not there, every answer is a failure.
+    """
+    store = run.requests.traces or store_of(run.settings)
+    store.many(["1".zfill(32)])  # that it is down is said before anything is sent
+    before, notes = _counters(run)
+    search = _Search(run, store, enter(run, recipe), most)
+    search.go()
+    return search.discovered(before, notes)
+
+
+def _counters(run: Run) -> tuple[Counters | None, list[str]]:
+    """The mesh's counters, or why they are not known."""
+    try:
+        found = counters(run.settings)
+    except ChaosMeshError as error:
+        return None, [f"edges were not compared with the mesh's metrics: {error}"]
+    return found, [] if found else ["edges were not compared with the mesh's metrics: PROMETHEUS_URL is not set"]
+
+
+class _Search:
+    """Requests and their traces, by whole URL."""
+
+    def __init__(self, run: Run, store: TraceSource, entrance: Entrance, most: int) -> None:
+        self._run, self._store, self._entrance, self._most = run, store, entrance, most
+        self._answers: dict[str, list[Answer]] = {look.url: [look.answer] for look in entrance.looks}
+        self._requests = {look.url: look.request for look in entrance.looks}
+        self._traces: dict[str, Trace] = {}
+        self._skipped = [Skipped("*", reason) for reason in entrance.refused.values()]
+
+    # --- until it is enough -------------------------------------------------------------------------------------------
+
+    def go(self) -> None:
+        """Send until enough was seen. Raises Inconclusive where nothing can be learnt."""
+        more = dict.fromkeys(self._answers, _FIRST - 1)
+        while more:
+            for url, count in more.items():
+                self._send(url, min(count, self._most - len(self._answers[url])))
+            self._gather()
+            self._drop_failing()
+            if not self._traces:
+                raise Inconclusive(self._untraced())
+            more = {
+                url: count
+                for url, answers in self._answers.items()
+                if len(answers) < self._most and (count := lacking(self._of(url)))
+            }
+
+    def _send(self, url: str, count: int) -> None:
+        if count > 0:
+            one = self._requests[url]
+            sent = self._run.send(url, count, headers=one.sent, method=one.method, body=one.body, control=True)
+            self._answers[url] += sent
+
+    def _gather(self) -> None:
+        new = [
+            answer for answers in self._answers.values() for answer in answers if answer.trace_id not in self._traces
+        ]
+        expected = Expected.of(self._traces.values()) if self._traces else None
+        found = gather(self._store, new, expected=expected, timeout=_VISIBLE).traces
+        addressed = {called(span) for trace in found.values() for span in trace.calls()}
+        services = {name for name in addressed if name and "." not in name}
+        self._traces.update({trace_id: readdressed(trace, services) for trace_id, trace in found.items()})
+        for url in self._answers:
+            self._run.requests.expected[url] = Expected.of(self._of(url))
+
+    def _of(self, url: str) -> list[Trace]:
+        return [self._traces[one.trace_id] for one in self._answers[url] if one.trace_id in self._traces]
+
+    # --- what makes it pointless --------------------------------------------------------------------------------------
+
+    def _drop_failing(self) -> None:
+        """Leave out the URLs that fail already. Raises Inconclusive where all do."""
+        for url, answers in list(self._answers.items()):
+            bad = [answer for answer in answers if not 0 < answer.status < 400]
+            if 2 * len(bad) < len(answers):
+                continue
+            status, _ = Counter(answer.status for answer in bad).most_common(1)[0]
+            said = str(status) if status else f"not at all ({bad[0].error})"
+            next_ = {401: "give credentials in a recipe", 403: "give credentials in a recipe", 404: "is the URL right?"}
+            reason = (
+                f"{url} fails already: {len(bad)} of {len(answers)} healthy requests were answered {said}; "
+                f"{next_.get(status, 'mend that first: what a fault does could not be told from it')}"
+            )
+            self._skipped.append(Skipped("*", reason))
+            del self._answers[url]
+            if not self._answers:
+                raise Inconclusive("; ".join(one.reason for one in self._skipped))
+
+    def _untraced(self) -> str:
+        """Why no request has a trace."""
+        count = sum(map(len, self._answers.values()))
+        urls = ", ".join(self._answers)
+        if not any(look.proxied for look in self._entrance.looks):
+            return (
+                f"{urls} is not in a mesh: no Envoy said that it passed the answers on, and {self._store.name} at "
+                f"{self._store.url} has none of {count} traces; give a URL of a gateway, or of a pod with a sidecar"
+            )
+        return (
+            f"{self._store.name} at {self._store.url} has no trace of {count} marked requests to {urls}, though an "
+            "Envoy passed them on: is it this mesh's store, is tracing configured (a Telemetry with a provider, and no "
+            "disableSpanReporting), and is the mesh's sampling.client above 0?"
+        )
+
+    # --- what was seen ------------------------------------------------------------------------------------------------
+
+    def discovered(self, before: Counters | None, notes: Sequence[str]) -> Discovered:
+        """What it comes to. BEFORE: the mesh's counters before the first request; NOTES: on them."""
+        answers = tuple(answer for each in self._answers.values() for answer in each)
+        traces = {one.trace_id: self._traces[one.trace_id] for one in answers if one.trace_id in self._traces}
+        control = Cell(CONTROL, None, answers, traces)
+        if not any(span.proxy for trace in traces.values() for span in trace.spans):
+            raise Inconclusive(
+                f"{', '.join(self._answers)} is not in a mesh: all spans of its traces are its applications' own, and "
+                "none is a sidecar's; see to the sidecars first (`chaos mesh check`)"
+            )
+        made = list(calls(control))
+        ill = sick(made)
+        well = [call for call in made if call.edge not in ill]
+        urls = {answer.trace_id: answer.url for answer in answers}
+        steadiness = Steadiness.of(control)
+        graph = Graph.of(sites(well, traces, urls), entries(traces.values()))
+        propagation, more = self._propagation(before, made, traces)
+        if not made:
+            more.append(f"no call that could be faulted was seen behind {', '.join(self._answers)}")
+        return Discovered(
+            control=steadiness.control(control),
+            graph=graph,
+            requests={url: self._requests[url] for url in self._answers},
+            multiplicities=tuple(multiplicities(well, traces, urls)),
+            steadiness=steadiness,
+            propagation=propagation,
+            notes=(*self._entrance.notes, *steadiness.notes(), *notes, *more),
+            skipped=tuple(
+                dict.fromkeys(
+                    (
+                        *self._skipped,
+                        *(Skipped(str(edge), reason) for edge, reason in ill.items()),
+                        *self._rarely(made, len(answers), len(answers) - len(traces)),
+                    )
+                )
+            ),
+        )
+
+    def _rarely(self, made: Sequence[Call], sent: int, untraced: int) -> Iterator[Skipped]:
+        """What was seen too rarely although as many requests were sent as may be."""
+        for edge, count in sorted(Counter(call.edge for call in made).items()):
+            if count < FEWEST:
+                seen = f"{count} calls" if count > 1 else "one call"
+                yield Skipped(str(edge), f"too few calls: {seen} in {sent} healthy requests, {FEWEST} are needed")
+        for url in self._answers:
+            if lacking(self._of(url)):
+                yield Skipped("*", f"{url}: {sent} healthy requests may not have shown every version and every call")
+        if untraced:
+            yield Skipped("*", f"the trace store lacks the traces of {untraced} of {sent} healthy requests")
+
+    @staticmethod
+    def _propagation(
+        before: Counters | None, made: Sequence[Call], traces: Mapping[str, Trace]
+    ) -> tuple[tuple[Propagated, ...], list[str]]:
+        """What the mesh's counters say of edges, and why they do not."""
+        traced = Counter(call.edge for call in made)
+        notes: list[str] = []
+        if before is not None:
+            try:
+                return before.compared(traced, served(traces.values())), notes
+            except ChaosMeshError as error:
+                notes.append(f"edges were not compared with the mesh's metrics: {error}")
+        return tuple(Propagated(edge, traced=count) for edge, count in sorted(traced.items())), notes

@@ -1,0 +1,149 @@
+"""What the traces of healthy requests say: whether they are enough, and what calls what how often. Pure.
+
+Istio balances by LEAST_REQUEST, not in turns: with three versions, three requests miss one of them 30 % of the time. So
+a version that was not seen is only unlikely, never excluded: `UNSEEN` says how unlikely.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from chaosmesh_ext.findings.calls import Call, versions
+from chaosmesh_ext.model import Edge, Trace, Workload
+from chaosmesh_ext.model.graph import CallSite
+
+__all__ = [
+    "FEWEST",
+    "UNSEEN",
+    "Multiplicity",
+    "Passed",
+    "entries",
+    "lacking",
+    "multiplicities",
+    "served",
+    "sick",
+    "sites",
+]
+
+FEWEST: Final = 3
+"""Calls that each source must have made on each edge (rules, "What decides validity" 8)."""
+
+UNSEEN: Final = 0.01
+"""How probable it may be at most that a service has one more version, with as many requests as each of the others."""
+
+Passed = frozenset[tuple[str, str]]
+"""Services that a request passed, with their versions."""
+
+_INJECTED: Final = frozenset({"DI", "FI"})
+
+
+class Multiplicity(msgspec.Struct, frozen=True):
+    """m of one call site, for requests that passed the same versions."""
+
+    site: CallSite
+    passed: Passed
+
+
+def lacking(traces: Sequence[Trace]) -> int:
+    """How many more requests than those of TRACES it takes, in all likelihood, to have seen enough; 0: it is enough."""
+    need = 0
+    for seen, wanted in _seen(traces):
+        if seen < wanted:
+            need = max(need, math.ceil((wanted - seen) * len(traces) / seen))
+    return need
+
+
+def _seen(traces: Sequence[Trace]) -> Iterator[tuple[int, int]]:
+    """How often each service and each edge was seen, and how often it should be."""
+    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    made: Counter[Edge] = Counter()
+    for trace in traces:
+        for span in trace.spans:
+            if span.proxy and span.kind == "SERVER":
+                found[span.workload.namespace, span.workload.service][span.workload.version] += 1
+            elif span.proxy and span.kind == "CLIENT" and span.peer:
+                made[Edge(span.workload, span.peer)] += 1
+    for by_version in found.values():
+        known = len(by_version)
+        yield by_version.total(), math.ceil(math.log(UNSEEN) / math.log(known / (known + 1)))
+    for count in made.values():
+        yield count, FEWEST
+
+
+def served(traces: Iterable[Trace]) -> Counter[Workload]:
+    """Requests that each workload served."""
+    return Counter(span.workload for trace in traces for span in trace.spans if span.proxy and span.kind == "SERVER")
+
+
+def entries(traces: Iterable[Trace]) -> tuple[str, ...]:
+    """Services that serve our requests themselves."""
+    roots = {span.workload.service for trace in traces for span in trace.roots if span.kind == "SERVER" and span.proxy}
+    return tuple(sorted(roots))
+
+
+def sick(made: Iterable[Call]) -> dict[Edge, str]:
+    """Edges that cannot be judged, because what is healthy fails there already, or meets somebody's fault."""
+    by_edge: dict[Edge, list[Call]] = defaultdict(list)
+    for call in made:
+        by_edge[call.edge].append(call)
+    found = {}
+    for edge, those in sorted(by_edge.items()):
+        faulted = [call for call in those if not _INJECTED.isdisjoint(call.span.flags)]
+        failed = [call for call in those if call.failed]
+        if faulted:
+            flags, trace = ",".join(sorted(faulted[0].span.flags)), faulted[0].trace.trace_id
+            found[edge] = (
+                f"{len(faulted)} of {len(those)} healthy calls meet a fault already (flags {flags}, trace {trace}): "
+                "see `chaos mesh runs`, or look for the owner's own"
+            )
+        elif 2 * len(failed) >= len(those):
+            status = failed[0].span.status or "nothing"
+            found[edge] = (
+                f"{len(failed)} of {len(those)} healthy calls fail already (answered {status}, trace "
+                f"{failed[0].trace.trace_id}): mend that first"
+            )
+    return found
+
+
+def multiplicities(made: Iterable[Call], traces: Mapping[str, Trace], urls: Mapping[str, str]) -> list[Multiplicity]:
+    """For each call site its m for each set of versions. URLS: by trace id, where its request was sent."""
+    at = {trace_id: (urls[trace_id], _passed(trace)) for trace_id, trace in traces.items()}
+    counts: Counter[tuple[str, Passed, Edge, str]] = Counter()
+    for call in made:
+        url, passed = at[call.trace.trace_id]
+        counts[url, passed, call.edge, call.operation] += 1
+    asked: Counter[tuple[str, Passed, Workload]] = Counter()
+    for trace_id, trace in traces.items():
+        for workload, count in served([trace]).items():
+            asked[(*at[trace_id], workload)] += count
+    return [
+        Multiplicity(CallSite(edge, operation, count / (asked[url, passed, edge.source] or count), url), passed)
+        for (url, passed, edge, operation), count in sorted(counts.items(), key=lambda item: _order(item[0]))
+    ]
+
+
+def sites(made: Iterable[Call], traces: Mapping[str, Trace], urls: Mapping[str, str]) -> list[CallSite]:
+    """The call sites, with m over all sets of versions; as `multiplicities`."""
+    counts = Counter((urls[call.trace.trace_id], call.edge, call.operation) for call in made)
+    asked: Counter[tuple[str, Workload]] = Counter()
+    for trace_id, trace in traces.items():
+        for workload, count in served([trace]).items():
+            asked[urls[trace_id], workload] += count
+    return [
+        CallSite(edge, operation, count / (asked[url, edge.source] or count), url)
+        for (url, edge, operation), count in counts.items()
+    ]
+
+
+def _passed(trace: Trace) -> Passed:
+    return frozenset((service, each) for (_, service), found in versions(trace).items() for each in found)
+
+
+def _order(key: tuple[str, Passed, Edge, str]) -> tuple[str, list[tuple[str, str]], Edge, str]:
+    url, passed, edge, operation = key
+    return url, sorted(passed), edge, operation
