@@ -1,6 +1,6 @@
 """How fast an exploration is. Prints one JSON object; everything else goes to standard error.
 
-plan: `chaos mesh explore --plan` of a graph of 1,000 services and 5,000 edges, of several versions, operations and entry
+plan: `chaos mesh explore --plan` of 1,000 services and 5,000 edges, with several versions, operations and entry
     URLs, some calls made several times a request. seconds: from the file's bytes to the plan, the best of three.
     command_s: the whole command, Python's start and the printing of all cells included. cells, one_by_one: what is
     injected, and how many experiments a fault on each call alone would have been.

@@ -6,7 +6,7 @@ import logging
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chaosmesh_ext.errors import InvalidInput
@@ -55,6 +55,8 @@ def test_numbers_of_the_environment_are_numbers():
 
 
 @given(st.floats(-1e6, 1e6), st.floats(0, 100))
+@example(27858.0, 1.3e-14)
+@example(999_999.7, 1e-13)
 def test_close_to_counts_percent_of_what_was_expected(expected, within):
     margin = abs(expected) * within / 100
     assert close_to(expected, within, value=expected)

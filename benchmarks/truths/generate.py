@@ -137,7 +137,14 @@ class _Maker:
     def _retry(self, calls: list[MadeCall]) -> None:
         attempts = self._random.choices((1, 2, 3), (50, 30, 20))[0]
         on = self._random.choice(
-            (("timeout", "connect", "5xx"), ("5xx",), ("timeout",), ("timeout", "5xx"), ("connect", "5xx"), ("connect",))
+            (
+                ("timeout", "connect", "5xx"),
+                ("5xx",),
+                ("timeout",),
+                ("timeout", "5xx"),
+                ("connect", "5xx"),
+                ("connect",),
+            )
         )
         backoff = self._random.choice((0, 0, 60, 100, 200))
         growth = self._random.choice((1.0, 1.5, 2.0)) if backoff else 1.0

@@ -25,8 +25,11 @@ RULES = (
     "broken-propagation",
     "unsafe-retry",
     "timeout-inversion",
+    "connection-limit",
+    "metastable",
 )
-"""What is scored; no topology can plant a hedge, so each that is stated is wrong."""
+"""What is scored. No file can plant a hedge or a mesh's connection limit, and none here a metastable failure: whoever
+states one is wrong."""
 
 CONDITIONED = frozenset({"timeout", "missing-timeout", "retry", "retry-amplification", "missing-fallback", "fallback"})
 """Rules whose items of one call differ by condition; the others have one, whatever condition is named."""

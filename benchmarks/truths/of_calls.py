@@ -21,7 +21,15 @@ def item(
     """An item about SITE."""
     service = ground.service(site.source).name
     return Item(
-        rule, site.source, service, site.destination, site.operation, condition, verdict, reason, **facts  # type: ignore[arg-type]
+        rule,
+        site.source,
+        service,
+        site.destination,
+        site.operation,
+        condition,
+        verdict,
+        reason,
+        **facts,  # type: ignore[arg-type]
     )
 
 

@@ -65,7 +65,10 @@ def timeout_inversion(ground: Ground, site: Site) -> Iterator[Item]:
     close = [each for each in clocks if close_clocks(each, call.timeout) or close_clocks(each, patience)]
     inverted = [each for each in clocks if patience >= _MARGIN * each and each not in close]
     orphaned = any(
-        served.orphaned > _EPS for cell in ground.slow(site) if cell.skew == 1 for served, _ in by_request(cell.story, site)
+        served.orphaned > _EPS
+        for cell in ground.slow(site)
+        if cell.skew == 1
+        for served, _ in by_request(cell.story, site)
     )
     if inverted and orphaned:
         yield item(ground, "timeout-inversion", site, "", "present")
@@ -83,7 +86,10 @@ def unsafe_retry(ground: Ground, site: Site) -> Iterator[Item]:
         return
     if call.timeout is None or call.timeout > ground.delay:
         return
-    shown = {_limits(ground, site, call.timeout, version.name) for version in ground.topology.service(site.destination).versions}
+    shown = {
+        _limits(ground, site, call.timeout, version.name)
+        for version in ground.topology.service(site.destination).versions
+    }
     cells = ground.slow(site)
     if any(made[-1].ended == "called off" for cell in cells for _, made in by_request(cell.story, site)):
         yield item(ground, "unsafe-retry", site, "", "undecidable", CANCELLED)

@@ -172,7 +172,9 @@ class _Scoring:
         """The present items, those together whose service's versions all agree."""
         groups: dict[tuple[str, ...], list[Item]] = {}
         for item in self._present.values():
-            groups.setdefault((item.rule, item.service, item.destination, item.operation, item.condition), []).append(item)
+            groups.setdefault((item.rule, item.service, item.destination, item.operation, item.condition), []).append(
+                item
+            )
         for (_, service, destination, operation, _), items in groups.items():
             making = {
                 workload

@@ -46,11 +46,7 @@ def truth(topology: Topology, asked: Sequence[str] = (), *, delay: float = 12.0,
     items += {item.key: item for site in ground.breaks for item in broken_propagation(ground, site)}.values()
     whole = Ground(_mended(topology), ground.paths, delay, status) if ground.lost else ground
     items += [
-        _unseen(item)
-        for site in ground.lost
-        for rule in _OF
-        for item in rule(whole, site)
-        if item.verdict != "absent"
+        _unseen(item) for site in ground.lost for rule in _OF for item in rule(whole, site) if item.verdict != "absent"
     ]
     callers: dict[tuple[str, str, str], set[str]] = {}
     for site in (*ground.sites, *ground.lost):

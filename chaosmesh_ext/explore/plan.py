@@ -56,6 +56,8 @@ def plan(
     chosen = selection(only, skip)
     chosen.check(graph, stateful=stateful)
     wanted = [edge for edge in graph.edges if edge in graph.reachable and any(map(chosen.site, graph.by_edge[edge]))]
+    if not wanted:
+        raise InvalidInput(f"no request from {_entries(graph)} reaches a call that is to be faulted; look at entries")
     numbers = count(1)
     waves = [Wave(0, "healthy")]
     if chosen.kind("delay"):

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from chaosmesh_ext.findings.calls import Call, versions
+from chaosmesh_ext.findings.calls import Call
 from chaosmesh_ext.model import Edge, Trace, Workload
 from chaosmesh_ext.model.graph import CallSite
 
@@ -22,6 +22,7 @@ __all__ = [
     "UNSEEN",
     "Multiplicity",
     "Passed",
+    "at_gateways",
     "entries",
     "lacking",
     "multiplicities",
@@ -86,6 +87,17 @@ def entries(traces: Iterable[Trace]) -> tuple[str, ...]:
     return tuple(sorted(roots))
 
 
+def at_gateways(made: Iterable[Call]) -> frozenset[Edge]:
+    """Edges of gateways that our requests enter by: such a proxy's upstream spans tell neither method nor URL (measured),
+    and pass on what we send.
+    """
+    found: dict[Edge, bool] = {}
+    for call in made:
+        enters = call.caller is not None and call.trace.parent(call.caller) is None
+        found[call.edge] = found.get(call.edge, True) and enters and not call.span.method
+    return frozenset(edge for edge, is_gateway in found.items() if is_gateway)
+
+
 def sick(made: Iterable[Call]) -> dict[Edge, str]:
     """Edges that cannot be judged, because what is healthy fails there already, or meets somebody's fault."""
     by_edge: dict[Edge, list[Call]] = defaultdict(list)
@@ -141,7 +153,7 @@ def sites(made: Iterable[Call], traces: Mapping[str, Trace], urls: Mapping[str, 
 
 
 def _passed(trace: Trace) -> Passed:
-    return frozenset((service, each) for (_, service), found in versions(trace).items() for each in found)
+    return frozenset((service, each) for (_, service), found in trace.versions.items() for each in found)
 
 
 def _order(key: tuple[str, Passed, Edge, str]) -> tuple[str, list[tuple[str, str]], Edge, str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from chaosmesh_ext.findings.bulkhead import bulkhead
 from chaosmesh_ext.findings.circuit_breaker import circuit_breaker
+from chaosmesh_ext.findings.connection_limit import connection_limit
 from chaosmesh_ext.findings.draft import Draft
 from chaosmesh_ext.findings.error_propagation import error_propagation
 from chaosmesh_ext.findings.exploration import Exploration
@@ -26,7 +28,7 @@ WholeRule = Callable[[Exploration], Iterator[Draft | Skipped]]
 
 RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, error_propagation)
 
-WHOLE_RULES: tuple[WholeRule, ...] = (circuit_breaker,)
+WHOLE_RULES: tuple[WholeRule, ...] = (circuit_breaker, bulkhead, connection_limit)
 
 NAMES: tuple[str, ...] = (
     "timeout",
@@ -37,5 +39,7 @@ NAMES: tuple[str, ...] = (
     "missing-fallback",
     "error-propagation",
     "circuit-breaker",
+    "bulkhead",
+    "connection-limit",
 )
 """What findings may be called; an experiment can expect no others."""

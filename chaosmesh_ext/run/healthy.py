@@ -14,7 +14,7 @@ from chaosmesh_ext.run.hunt import LATEST
 from chaosmesh_ext.run.proof import MOST
 from chaosmesh_ext.run.traffic import Errand, Traffic
 
-__all__ = ["Healthy", "healthy"]
+__all__ = ["Healthy", "healthy", "refuse_deaf", "refuse_faulted"]
 
 
 class Healthy(msgspec.Struct, frozen=True):
@@ -51,14 +51,14 @@ def healthy(
     while len(answers) < MOST:
         batch = [traffic.send(errand, control) for _ in range(min(size, MOST - len(answers)))]
         new = [future.result() for future in batch]
-        _refuse_deaf(new, errand)
+        refuse_deaf(new, errand)
         answers += new
         traces.update(gather(store, new, expected=expected, timeout=LATEST).traces)
         expected |= Expected.of(traces.values())
         seen = [span for trace in traces.values() for span in watched.calls(trace)]
         if any(map(watched.could_match, seen)):
             known[errand.url] = expected
-            _refuse_faulted(traces.values(), watched, shown)
+            refuse_faulted(traces.values(), watched, shown)
             foreign = frozenset(elsewhere(traces.values(), (), shown))
             return Healthy(tuple(answers), expected, frozenset(span.status for span in seen), foreign)
         if len(answers) >= 4 and not traces:
@@ -79,12 +79,14 @@ def healthy(
     )
 
 
-def _refuse_deaf(answers: list[Answer], errand: Errand) -> None:
+def refuse_deaf(answers: Collection[Answer], errand: Errand) -> None:
+    """Raise NotProven where none of ANSWERS on ERRAND is one."""
     if answers and all(answer.status == 0 for answer in answers):
-        raise NotProven(f"{errand.url} does not answer: {answers[0].error}; is APP_URL right, and the mesh up?")
+        raise NotProven(f"{errand.url} does not answer: {next(iter(answers)).error}; is APP_URL right, and the mesh up?")
 
 
-def _refuse_faulted(traces: Collection[Trace], watched: Watched, shown: Shows) -> None:
+def refuse_faulted(traces: Collection[Trace], watched: Watched, shown: Shows) -> None:
+    """Raise NotProven where a WATCHED call in TRACES meets a fault, of ours or of others', or one is SHOWN in it."""
     faulted = list(met(watched, traces, lambda span, trace: injected(span, trace) or shown(span, trace)))
     if faulted:
         raise NotProven(

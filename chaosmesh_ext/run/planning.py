@@ -18,7 +18,7 @@ from chaosmesh_ext.run.cells import Cells
 from chaosmesh_ext.run.growing import Growing, Plans
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["Planned", "known", "plan", "plans_for"]
+__all__ = ["Planned", "carriers_of", "known", "plan", "plans_for"]
 
 
 class Planned(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     if carrier == mesh.INBOUND or isinstance(fault, PodFailure):
         refuse_led_elsewhere(client, place, view)
     found: list[tuple[str, Sequence[mesh.Change] | InvalidInput]] = []
-    for name in _carriers(fault, place, view) if carrier == "auto" else (carrier,):
+    for name in carriers_of(fault, place, view) if carrier == "auto" else (carrier,):
         try:
             found.append((name, mesh.CARRIERS[name](fault, place, view)))
         except InvalidInput as error:
@@ -78,7 +78,7 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
     return found
 
 
-def _carriers(fault: Fault, place: Place, view: mesh.View) -> Sequence[str]:
+def carriers_of(fault: Fault, place: Place, view: mesh.View) -> Sequence[str]:
     """Those of FAULT: what changes an HTTPRoute goes first where one owns the host, and is none where none does. At a
     Gateway of Gateway API's there is no other.
     """

@@ -21,7 +21,7 @@ from chaosmesh_ext.run.trace_proof import TraceProver
 from chaosmesh_ext.run.traffic import Errand, application
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["prover_for"]
+__all__ = ["prover_for", "shows_by"]
 
 
 def prover_for(
@@ -69,7 +69,7 @@ def prover_for(
             marker=marker,
             everybody=place.marker is None,
             timeout=settings.proof_timeout,
-            shows=_shows(fault, place, carrier),
+            shows=shows_by(fault, place, carrier),
             beside=[Watched.of(one) for one in beside],
             taken=taken if fault.rarely else None,
             stopped=stopped,
@@ -118,7 +118,7 @@ def prover_for(
     )
 
 
-def _shows(fault: Fault, place: Place, carrier: str) -> Shows | None:
+def shows_by(fault: Fault, place: Place, carrier: str) -> Shows | None:
     """How FAULT shows in a call, where not as it says itself."""
     if carrier == INBOUND:
         return on_arrival(fault.shows_in)

@@ -121,7 +121,7 @@ class Requests:
         Waits until the traces are complete. Raises Inconclusive where no trace store is known.
         """
         grown = list(grown)
-        store = Addressed(source or self._store(), {cell.place.destination.service for cell in grown})
+        store = Addressed(source or self.store(), {cell.place.destination.service for cell in grown})
         control = gather(store, self.control).traces if self.control else {}
         expected = Expected.of(control.values())
         injected = [cell for cell in grown if cell.injected is not None]
@@ -138,7 +138,7 @@ class Requests:
         Inconclusive where no trace store is known, Unreachable when it does not answer.
         """
         end = math.inf if patience is None else time.monotonic() + patience
-        store, grown = self._store(), list(grown)
+        store, grown = self.store(), list(grown)
         control = self.control[-_LOOKED_AT:]
         expected = Expected.of(
             gather(store, control, timeout=_at_most(_PATIENCE, end)).traces.values() if control else ()
@@ -160,7 +160,8 @@ class Requests:
             self._traffic.close()
             self._traffic = None
 
-    def _store(self) -> TraceSource:
+    def store(self) -> TraceSource:
+        """Where the traces are. Raises Inconclusive where that is not known."""
         if self.traces is None:
             self.traces = store_of(self._settings())
         return self.traces

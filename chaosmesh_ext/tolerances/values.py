@@ -50,7 +50,7 @@ def close_to(expected: Bound, within: float = 5.0, value: Any = None) -> bool:
         value,
         f"{text(expected)} within {share:g} %",
         # what a float cannot hold (0.1 + 0.2) must not decide
-        lambda seen, i: abs(seen - wanted[i]) <= abs(wanted[i]) * share / 100 + 1e-12,
+        lambda seen, i: abs(seen - wanted[i]) <= abs(wanted[i]) * (share / 100 + 1e-15) + 1e-12,
     )
 
 

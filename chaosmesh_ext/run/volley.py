@@ -1,0 +1,246 @@
+"""The requests of many cells at once, within one budget, and their traces, asked for together.
+
+Each cell wants some of its requests to show something. Which way a request goes is the mesh's choice, and a fault that
+was just written may not be there yet: for one that did not show it, another one is sent.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
+from typing import Final, Literal
+
+from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.model import Answer, Injected, Marker, Span, Trace
+from chaosmesh_ext.observe.traces import Expected, Gathering, TraceSource
+from chaosmesh_ext.run.canary import Canary
+from chaosmesh_ext.run.evidence import Shows, Watched, met
+from chaosmesh_ext.run.hunt import LATEST
+from chaosmesh_ext.run.proof import MOST
+from chaosmesh_ext.run.traffic import Errand, Traffic
+
+__all__ = ["Aim", "Verdict", "Volley"]
+
+Verdict = Literal["met", "clean", "absent", "unknown"]
+"""Of a trace. met: a watched call shows the fault. clean: there are watched calls, and none does. absent: it is whole
+and has none. unknown: it may still show any of these.
+"""
+
+_TICK: Final = 0.02
+"""Seconds between two looks at answers."""
+_LOOK: Final = 0.05
+"""Seconds between two questions for traces, at least; a slow store is asked less often."""
+_SLOWEST: Final = 0.25
+"""Seconds between two requests of a cell that go by a fault that is not there yet, at most."""
+
+
+class Aim:
+    """What one cell's requests are to show.
+
+    want: so many of them. verdict: that counts. answers: to all requests, in the order of arrival. last: when the last
+    request began that met the fault, for a verdict that counts only afterwards; 0 where it counts always.
+    """
+
+    def __init__(
+        self,
+        marker: Marker,
+        errands: Sequence[Errand],
+        *,
+        watched: Watched,
+        shows: Shows,
+        injected: Injected | None,
+        want: int,
+        verdict: Verdict = "met",
+        most: int = MOST,
+    ) -> None:
+        """ERRANDS: to send in turn. SHOWS: whether a call met the fault. INJECTED: None once it is out. MOST: requests
+        of those that went by the fault are not counted while none met it.
+        """
+        self.marker, self.watched, self.injected = marker, watched, injected
+        self.want, self.verdict = want, verdict
+        self.answers: list[Answer] = []
+        self.last = 0.0
+        self.began = 0.0
+        self._errands, self._shows, self._most = errands, shows, most
+        self._lasts = injected.delay if injected is not None else 0.0
+        self._open: list[Future[Answer]] = []
+        self._verdicts: dict[str, Verdict] = {}
+        self._sent = 0
+        self._due = 0.0
+        self._pause = _TICK
+
+    # --- what is known ------------------------------------------------------------------------------------------------
+
+    def of(self, verdict: Verdict) -> list[Answer]:
+        """The answers of which that is the VERDICT, and that count."""
+        return [
+            one
+            for one in self.answers
+            if self._verdicts.get(one.trace_id, "unknown") == verdict
+            and (verdict == "met" or self.verdict == "met" or one.started > self.last)
+        ]
+
+    @property
+    def got(self) -> int:
+        """How many count."""
+        return len(self.of(self.verdict))
+
+    @property
+    def under_way(self) -> int:
+        """How many may come to count: without an answer, or without a trace that tells."""
+        return len(self._open) + len(self.of("unknown"))
+
+    @property
+    def flying(self) -> int:
+        """Requests without an answer."""
+        return len(self._open)
+
+    @property
+    def spent(self) -> bool:
+        """No more requests may be sent: as many as are allowed were."""
+        early = 0 if self.verdict == "met" and self.of("met") else len(self.of("clean"))
+        return self._sent - (early if self.verdict == "met" else 0) >= self._most
+
+    def met_calls(self, traces: dict[str, Trace]) -> Iterator[Span]:
+        """The watched calls in TRACES of its requests that met the fault."""
+        mine = (traces[one.trace_id] for one in self.answers if one.trace_id in traces)
+        return met(self.watched, mine, self._shows)
+
+    # --- what happens -------------------------------------------------------------------------------------------------
+
+    def sends(self, now: float, *, hopeless: bool) -> bool:
+        """Whether one more request should be sent at NOW. HOPELESS: those that show nothing until now never will."""
+        if self.got + self.under_way >= self.want or self.spent or now < self._due:
+            return False
+        return not (hopeless and not self.got)
+
+    def send(self, traffic: Traffic) -> None:
+        """Send it."""
+        self.began = self.began or time.time()
+        self._open.append(traffic.send(self._errands[self._sent % len(self._errands)], self.marker))
+        self._sent += 1
+
+    def collect(self) -> list[Answer]:
+        """The answers that came since the last time."""
+        came = [future for future in self._open if future.done()]
+        self._open = [future for future in self._open if future not in came]
+        new = [future.result() for future in came if not future.cancelled()]
+        self.answers += new
+        return new
+
+    def judge(self, traces: dict[str, Trace], waiting: Collection[str], now: float) -> None:
+        """See what TRACES say by now; those WAITING are not whole yet."""
+        for answer in self.answers:
+            before = self._verdicts.get(answer.trace_id, "unknown")
+            trace = traces.get(answer.trace_id)
+            if before == "met" or (before != "unknown" and answer.trace_id not in waiting):
+                continue
+            verdict = self._verdict(trace, whole=answer.trace_id not in waiting) if trace else "unknown"
+            if verdict == "unknown" and now - answer.started - answer.duration > LATEST + self._lasts:
+                verdict = "absent"  # the store has lost it, or a part of it
+            self._verdicts[answer.trace_id] = verdict
+            if verdict == "met":
+                self.last = max(self.last, answer.started)
+            if verdict in ("met", "clean") and verdict != self.verdict and before == "unknown":
+                self._due, self._pause = now + self._pause, min(self._pause * 1.5, _SLOWEST)
+
+    def _verdict(self, trace: Trace, *, whole: bool) -> Verdict:
+        if any(met(self.watched, [trace], self._shows)):
+            return "met"
+        if self.watched.calls(trace):
+            return "clean"
+        return "absent" if whole else "unknown"
+
+
+class Volley:
+    """Sends for many `Aim`s at once until each has what it wants, or cannot.
+
+    traces: what came, by id. expected: what the control's traces hold.
+    """
+
+    def __init__(
+        self,
+        store: TraceSource,
+        traffic: Traffic,
+        *,
+        expected: Expected | None,
+        stopped: Callable[[], bool],
+        canary: Canary | None = None,
+    ) -> None:
+        self._traffic, self._stopped, self._canary = traffic, stopped, canary
+        self._gathering = Gathering(store, expected=expected)
+
+    @property
+    def traces(self) -> dict[str, Trace]:
+        """Those that came, whole or not."""
+        return self._gathering.traces
+
+    def fly(
+        self,
+        aims: Sequence[Aim],
+        *,
+        deadline: float,
+        enough: Callable[[Aim], bool] = lambda aim: aim.got >= aim.want,
+        seen: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Send until each of AIMS has ENOUGH, is spent, or shows nothing at DEADLINE (epoch), then wait for what is
+        under way and its traces. SEEN is called after each look at traces.
+
+        Raises Inconclusive when the run was stopped, or the canary says to; Unreachable when the store is gone.
+        """
+        look, most = 0.0, max(1, self._traffic.budget - 1)  # one place is the canary's
+        whole = False
+        try:
+            while True:
+                now = time.time()
+                self._may_go_on()
+                for aim in aims:
+                    for answer in aim.collect():
+                        self._gathering.add(answer, aim.injected)
+                if now >= look:
+                    self._gathering.look()
+                    look = time.time() + max(_LOOK, time.time() - now)
+                    for aim in aims:
+                        aim.judge(self.traces, self._gathering.waiting, now)
+                    seen()
+                self._send(aims, now, deadline, most, enough)
+                if all(self._over(aim, now, deadline, enough) for aim in aims):
+                    whole = True
+                    return
+                time.sleep(_TICK)
+        finally:
+            if not whole:
+                self._traffic.abandon()
+                for aim in aims:
+                    aim.collect()
+
+    def _may_go_on(self) -> None:
+        if self._stopped():
+            raise Inconclusive("the run was stopped before the wave was through")
+        if self._canary is not None and self._traffic.budget > 1:
+            self._canary.look()
+            if self._canary.stops:
+                raise Inconclusive(self._canary.stops)
+
+    def _send(self, aims: Sequence[Aim], now: float, deadline: float, most: int, enough: Callable[[Aim], bool]) -> None:
+        """One for each of AIMS in turn, as long as there is room."""
+        room = self._canary.room(most) if self._canary is not None else most
+        flying = sum(aim.flying for aim in aims)
+        while flying < room:
+            sent = 0
+            for aim in aims:
+                if flying < room and not enough(aim) and aim.sends(now, hopeless=now >= deadline):
+                    aim.send(self._traffic)
+                    flying, sent = flying + 1, sent + 1
+            if not sent:
+                return
+
+    @staticmethod
+    def _over(aim: Aim, now: float, deadline: float, enough: Callable[[Aim], bool]) -> bool:
+        if aim.flying:
+            return False
+        if enough(aim):
+            return True
+        late = now >= deadline and not (aim.got and aim.verdict == "met")
+        return not aim.under_way and (aim.spent or late)

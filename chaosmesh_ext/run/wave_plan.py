@@ -1,0 +1,169 @@
+"""The plan of a wave: where each of its faults goes, and the few writes that bring them all.
+
+The cluster is asked once for all of them (`mesh.Snapshot`), and each fault is laid over what those before it will have
+left. What is refused for one is refused for all, and says for which cell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from chaosmesh_ext import mesh
+from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
+from chaosmesh_ext.mesh import Client, Fault, Merged, Place, Snapshot
+from chaosmesh_ext.mesh.surroundings import Surroundings
+from chaosmesh_ext.model import Scope
+from chaosmesh_ext.run import guard
+from chaosmesh_ext.run.cells import Cells
+from chaosmesh_ext.run.planning import carriers_of
+from chaosmesh_ext.settings import Settings
+
+__all__ = ["Faults", "Part", "WavePlan", "plan_wave"]
+
+Faults = tuple[Fault, Scope] | Sequence[tuple[Fault, Scope]]
+"""Of one cell: a fault and whose calls meet it; or several, of which the last is the one that the cell is about and
+those before it are what it takes to meet that.
+"""
+
+
+class Part(msgspec.Struct, frozen=True):
+    """A fault of a cell, where it goes, and by what, by name."""
+
+    fault: Fault
+    place: Place
+    carrier: str
+
+
+class WavePlan(msgspec.Struct, frozen=True):
+    """cells: by number, the faults of each. writes: what brings them all. replaces: preferred carriers that were not
+    used, and why. carriers: by kind of object, what writes it.
+    """
+
+    cells: Mapping[str, tuple[Part, ...]]
+    writes: tuple[Merged, ...]
+    replaces: tuple[str, ...]
+    carriers: Mapping[str, str]
+
+
+def plan_wave(
+    client: Client,
+    wanted: Sequence[Faults],
+    carrier: str,
+    *,
+    cells: Cells,
+    settings: Settings,
+    first: int,
+    refused: Mapping[str, ChaosMeshError] | None = None,
+) -> WavePlan:
+    """What is to be done for the cells WANTED, of which the FIRST has that number, in the run of CELLS.
+
+    CARRIER by name, or auto. REFUSED: carriers that the cluster does not take, and what it said. Nothing is written.
+    Raises what is refused, naming the cell: InvalidInput, and what the API refuses.
+    """
+    if not wanted:
+        raise InvalidInput("a wave without cells: give at least one fault and its scope")
+    planner = _Planner(Snapshot(client), carrier, cells, settings, refused or {})
+    for number, faults in enumerate(wanted, first):
+        several = (
+            [faults] if isinstance(faults, tuple) and len(faults) == 2 and isinstance(faults[1], Scope) else faults
+        )
+        for fault, scope in several:
+            with _named(number, scope):
+                planner.add(str(number), fault, scope)
+    return planner.planned()
+
+
+class _Planner:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        carrier: str,
+        cells: Cells,
+        settings: Settings,
+        refused: Mapping[str, ChaosMeshError],
+    ) -> None:
+        self._snapshot, self._around = snapshot, Surroundings(snapshot)
+        self._carrier, self._run, self._settings, self._refused = carrier, cells.run, settings, refused
+        self._live = [cell.place for cell in cells.live]
+        self._parts: dict[str, list[Part]] = {}
+        self._places: list[Place] = []
+        self._changes: list[tuple[str, mesh.Change]] = []
+        self._carriers: dict[str, str] = {}
+        self._replaces: dict[str, None] = {}
+
+    def planned(self) -> WavePlan:
+        parts = {cell: tuple(found) for cell, found in self._parts.items()}
+        return WavePlan(parts, tuple(mesh.merge(self._changes)), tuple(self._replaces), self._carriers)
+
+    def add(self, cell: str, fault: Fault, scope: Scope) -> None:
+        """Plan FAULT, one of CELL's."""
+        if not isinstance(fault, mesh.Filtered):
+            raise InvalidInput(
+                f"{type(fault).__name__} cannot be in a wave, which has delays and aborts: inject it alone"
+            )
+        if scope.requests != "marked":
+            raise InvalidInput(
+                f"requests: {scope.requests} cannot be in a wave, whose faults are told apart by the markers of their "
+                "requests: take requests: marked, or inject it alone"
+            )
+        place = mesh.place(self._snapshot, scope, run=self._run, cell=cell)
+        for other in (*self._live, *self._places):
+            if place.shares_calls_with(other):
+                raise InvalidInput(
+                    f"the cell {other.cell} has a fault on these calls: put it into another wave, or undo that"
+                )
+        guard.allow(
+            self._snapshot,
+            place,
+            fault,
+            settings=self._settings,
+            live=[*self._live, *self._places],
+            carrier=self._carrier,
+            surroundings=self._around,
+        )
+        carrier, changes = self._choose(fault, place)
+        for change in changes:
+            self._snapshot.put(change)
+            self._changes.append((cell, change))
+            self._carriers[change.target[0]] = carrier
+        self._places.append(place)
+        self._parts.setdefault(cell, []).append(Part(fault, place, carrier))
+
+    def _choose(self, fault: Fault, place: Place) -> tuple[str, Sequence[mesh.Change]]:
+        view = mesh.view(self._snapshot, place, fault.kinds)
+        why: list[str] = []
+        first: ChaosMeshError | None = None
+        for name in carriers_of(fault, place, view) if self._carrier == "auto" else (self._carrier,):
+            try:
+                if name in self._refused:
+                    raise self._refused[name]
+                found = mesh.CARRIERS[name](fault, place, view)
+                ((_, plan),) = guard.allowed([(name, found)], place, self._around, self._settings)
+            except ChaosMeshError as error:
+                why.append(f"{name}: {error}")
+                first = first or error
+                continue
+            assert not isinstance(plan, InvalidInput)  # noqa: S101
+            self._replaces.update(dict.fromkeys(why))
+            return name, plan
+        raise first or InvalidInput("no carrier is known")
+
+
+@contextmanager
+def _named(number: int, scope: Scope) -> Iterator[None]:
+    """Let an error say which cell it is about."""
+    try:
+        yield
+    except ChaosMeshError as error:
+        who = scope.source or scope.gateway or "every caller"
+        error.args = (f"cell {number} ({who} → {scope.host}): {error.args[0] if error.args else ''}", *error.args[1:])
+        raise
+
+
+def hosts_of(plan: WavePlan) -> Collection[Place]:
+    """A place for each host and namespace of callers in PLAN."""
+    found = {(part.place.namespace, part.place.destination.host): part.place for c in plan.cells.values() for part in c}
+    return found.values()

@@ -1,0 +1,104 @@
+"""The plan: everything that can teach something, once, and nothing else."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from graphs import PAGE, bookinfo, edge, graphs, site
+from hypothesis import given, settings
+
+from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.explore.plan import plan
+from chaosmesh_ext.model import Graph
+
+
+@settings(max_examples=40, deadline=None)
+@given(graphs())
+def test_every_edge_is_in_exactly_one_cell_of_each_stateless_wave(graph):
+    try:
+        made = plan(graph)
+    except InvalidInput:
+        assert not graph.reachable
+        return
+    assert [(wave.number, wave.name, wave.stateful) for wave in made.waves] == [
+        (0, "healthy", False),
+        (1, "delay", False),
+        (2, "abort", False),
+    ]
+    assert made.waves[0].cells == ()
+    for wave in made.waves[1:]:
+        assert Counter(cell.edge for cell in wave.cells) == dict.fromkeys(graph.reachable, 1)
+        for cell in wave.cells:
+            sites = graph.by_edge[cell.edge]
+            assert cell.operations == graph.operations(cell.edge)
+            reached = {each.operation for each in sites if each.url in cell.urls}
+            assert reached >= {each.operation for each in sites if each.url}
+    assert made.one_by_one >= len(made.cells)
+    assert {cell.number for cell in made.cells} == set(range(1, len(made.cells) + 1))
+    assert {each.edge for each in made.skipped} == {str(each) for each in set(graph.edges) - graph.reachable}
+
+
+def test_bookinfo_takes_two_waves_of_five_cells():
+    made = plan(bookinfo())
+    assert [len(wave.cells) for wave in made.waves] == [0, 5, 5]
+    assert {(cell.delay, cell.status) for cell in made.cells} == {(12.0, 0), (0.0, 507)}
+    assert {cell.url for cell in made.cells} == {PAGE}
+
+
+def test_versions_are_never_taken_for_each_other():
+    """reviews-v2 gives up on ratings after 10 s, reviews-v3 after 2.5 s: nothing but a try can tell."""
+    about = [str(cell.edge) for cell in plan(bookinfo()).waves[1].cells if cell.edge.destination == "ratings"]
+    assert about == ["reviews-v2 → ratings", "reviews-v3 → ratings"]
+
+
+def test_calls_that_are_equal_are_one_cell():
+    """A request that asks for ten prices, one by one, and from two pages, is faulted once."""
+    graph = Graph.of([site("a → prices", calls=10, url="http://x/1"), site("a → prices", calls=2, url="http://x/2")])
+    made = plan(graph)
+    assert len(made.cells) == 2
+    assert made.one_by_one == 24
+    assert made.cells[0].urls == ("http://x/1",)
+
+
+def test_a_cell_asks_from_as_few_pages_as_make_all_its_calls():
+    pages = [("GET /a", "1"), ("GET /a", "2"), ("GET /b", "2"), ("GET /c", "3")]
+    graph = Graph.of([site("a → b", operation, url=url) for operation, url in pages])
+    assert plan(graph).cells[0].urls == ("2", "3")
+
+
+def test_what_no_request_reaches_is_left_out_with_the_reason():
+    graph = Graph.of([site("shop → cart"), site("cron → stock")], ["shop"])
+    made = plan(graph)
+    assert {str(cell.edge) for cell in made.cells} == {"shop → cart"}
+    assert [(each.edge, each.reason) for each in made.skipped] == [("cron → stock", "no request from shop reaches it")]
+
+
+def test_a_graph_whose_entries_call_nobody_is_refused():
+    with pytest.raises(InvalidInput, match="no request from cart reaches a call"):
+        plan(Graph.of([site("shop → cart")], ["cart"]))
+
+
+def test_a_rule_needs_no_other_waves_than_those_it_is_judged_from():
+    assert [wave.name for wave in plan(bookinfo(), only=["rule=timeout"]).waves] == ["healthy", "delay"]
+    assert [wave.name for wave in plan(bookinfo(), only=["rule=error-*"]).waves] == ["healthy", "abort"]
+    assert [wave.name for wave in plan(bookinfo(), only=["rule=broken-propagation"]).waves] == ["healthy"]
+
+
+def test_the_estimate_follows_the_slowest_calls_and_the_requests_in_flight():
+    made = plan(bookinfo(), delay=10.0)
+    assert made.seconds(100) == pytest.approx(2 + 12 + 2)
+    assert made.seconds(1) == pytest.approx(2 + (2 + 5 * 3 * 10) + 2)
+    assert made.seconds_one_by_one(100) == pytest.approx(5 * 12 + 5 * 2)
+
+
+@pytest.mark.parametrize("wrong", [{"delay": 0}, {"delay": float("nan")}, {"status": 200}, {"status": 600}])
+def test_faults_that_cannot_be_are_refused(wrong):
+    with pytest.raises(InvalidInput, match=f"the {next(iter(wrong))} is"):
+        plan(bookinfo(), **wrong)
+
+
+def test_what_is_selected_is_all_that_is_faulted():
+    made = plan(bookinfo(), only=["edge=reviews:ratings"], skip=["edge=*-v3:*"])
+    assert {cell.edge for cell in made.cells} == {edge("reviews-v2 → ratings")}
+    assert len(made.skipped) == 4
