@@ -14,6 +14,7 @@ from chaosmesh_ext.explore.entrance import Entrance, enter
 from chaosmesh_ext.explore.reading import (
     FEWEST,
     Multiplicity,
+    at_gateways,
     entries,
     lacking,
     multiplicities,
@@ -24,7 +25,7 @@ from chaosmesh_ext.explore.reading import (
 from chaosmesh_ext.explore.recipe import Recipe, Request
 from chaosmesh_ext.explore.steadiness import Steadiness
 from chaosmesh_ext.findings.calls import Call, calls
-from chaosmesh_ext.model import CONTROL, Answer, Cell, Propagated, Skipped, Trace
+from chaosmesh_ext.model import CONTROL, Answer, Cell, Edge, Propagated, Skipped, Trace
 from chaosmesh_ext.model.graph import Graph
 from chaosmesh_ext.observe.addressed import called, readdressed
 from chaosmesh_ext.observe.stores import store_of
@@ -49,8 +50,8 @@ class Discovered(msgspec.Struct, frozen=True):
     """What healthy requests show.
 
     control: the cell "0", with what varies by itself taken out of its answers. graph: the calls that can be faulted.
-    requests: by whole URL, what is sent there. multiplicities: m for each set of versions. steadiness: what of answers
-    cannot be compared. propagation: for each edge how often it is in traces, and in the mesh's metrics; edges that are
+    requests: by whole URL, what is sent there. gateways: edges of gateways that the requests enter by.
+    multiplicities: m for each set of versions. steadiness: what of answers cannot be compared. propagation: for each edge how often it is in traces, and in the mesh's metrics; edges that are
     in these alone are there, too, and are not in the graph. notes: one line each. skipped: what cannot be explored,
     and why.
     """
@@ -58,6 +59,7 @@ class Discovered(msgspec.Struct, frozen=True):
     control: Cell
     graph: Graph
     requests: Mapping[str, Request]
+    gateways: frozenset[Edge] = frozenset()
     multiplicities: tuple[Multiplicity, ...] = ()
     steadiness: Steadiness = Steadiness()
     propagation: tuple[Propagated, ...] = ()
@@ -197,6 +199,7 @@ class _Search:
             control=steadiness.control(control),
             graph=graph,
             requests={url: self._requests[url] for url in self._answers},
+            gateways=at_gateways(well),
             multiplicities=tuple(multiplicities(well, traces, urls)),
             steadiness=steadiness,
             propagation=propagation,

@@ -88,8 +88,9 @@ def entries(traces: Iterable[Trace]) -> tuple[str, ...]:
 
 
 def at_gateways(made: Iterable[Call]) -> frozenset[Edge]:
-    """Edges of gateways that our requests enter by: such a proxy's upstream spans tell neither method nor URL (measured),
-    and pass on what we send.
+    """Edges of gateways that our requests enter by, and which pass on what we send.
+
+    The upstream spans of such a proxy tell neither method nor URL (measured).
     """
     found: dict[Edge, bool] = {}
     for call in made:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from chaosmesh_ext.findings.calls import versions
 from chaosmesh_ext.model import VARIES, Answer, Cell
 
 __all__ = ["Steadiness"]
@@ -28,7 +27,7 @@ class Steadiness(msgspec.Struct, frozen=True):
         alike: dict[str, dict[object, list[Answer]]] = defaultdict(lambda: defaultdict(list))
         for answer in control.answers:
             if answer.trace_id in control.traces and 0 < answer.status < 400:
-                passed = frozenset(versions(control.traces[answer.trace_id]).items())
+                passed = frozenset(control.traces[answer.trace_id].versions.items())
                 alike[answer.url][passed].append(answer)
         aside: dict[str, frozenset[str]] = {}
         unsteady: dict[str, str] = {}
