@@ -16,6 +16,7 @@ from chaosmesh_ext.findings.missing_timeout import missing_timeout
 from chaosmesh_ext.findings.retry import retry
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.timeout import timeout
+from chaosmesh_ext.findings.unsafe_retry import unsafe_retry
 from chaosmesh_ext.model import Skipped
 
 __all__ = ["NAMES", "RULES", "WHOLE_RULES", "Rule", "WholeRule"]
@@ -28,7 +29,7 @@ WholeRule = Callable[[Exploration], Iterator[Draft | Skipped]]
 
 RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, error_propagation)
 
-WHOLE_RULES: tuple[WholeRule, ...] = (circuit_breaker, bulkhead, connection_limit)
+WHOLE_RULES: tuple[WholeRule, ...] = (circuit_breaker, bulkhead, connection_limit, unsafe_retry)
 
 NAMES: tuple[str, ...] = (
     "timeout",
@@ -41,5 +42,6 @@ NAMES: tuple[str, ...] = (
     "circuit-breaker",
     "bulkhead",
     "connection-limit",
+    "unsafe-retry",
 )
 """What findings may be called; an experiment can expect no others."""
