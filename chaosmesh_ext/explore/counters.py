@@ -26,6 +26,9 @@ _SERVED: Final = (
 _SCRAPE: Final = 20.0
 """Seconds that a scrape is waited for: the usual interval is 15."""
 
+_FOUND: Final = 6.0
+"""Seconds that Prometheus gets to find new pods: it looks for them every five."""
+
 _PAUSE: Final = 0.1
 _NOWHERE: Final = frozenset({"", "unknown", "PassthroughCluster", "BlackHoleCluster"})
 _STRANGERS: Final = 1.1
@@ -49,16 +52,22 @@ class Counters:
         """What our requests caused since then, edge by edge; those without traces only where they must be ours.
 
         TRACED: our calls in traces. SERVED: how many of our requests each workload served. Waits until every proxy was
-        scraped. Raises what `Prometheus` does.
+        scraped, and for those that Prometheus has not found yet. Raises what `Prometheus` does.
         """
         asked, end = self._now(), time.monotonic() + _SCRAPE
         while (self._prometheus.scalar("min(timestamp(up == 1))") or 0.0) < asked and time.monotonic() < end:
             time.sleep(_PAUSE)
-        now = self._now()
-        calls, all_served = self._read(now)
+        end = time.monotonic() + _FOUND
+        while True:
+            now = self._now()
+            calls, all_served = self._read(now)
+            grown = _growth(self._calls, calls)
+            if all(grown.get(edge, 0.0) >= count for edge, count in traced.items()) or time.monotonic() > end:
+                break
+            time.sleep(_PAUSE)
         earlier = self._read(2 * self._at - now)
         return caused(
-            _growth(self._calls, calls),
+            grown,
             _growth(self._served, all_served),
             traced,
             served,

@@ -51,9 +51,9 @@ class Discovered(msgspec.Struct, frozen=True):
 
     control: the cell "0", with what varies by itself taken out of its answers. graph: the calls that can be faulted.
     requests: by whole URL, what is sent there. gateways: edges of gateways that the requests enter by.
-    multiplicities: m for each set of versions. steadiness: what of answers cannot be compared. propagation: for each edge how often it is in traces, and in the mesh's metrics; edges that are
-    in these alone are there, too, and are not in the graph. notes: one line each. skipped: what cannot be explored,
-    and why.
+    multiplicities: m for each set of versions. steadiness: what of answers cannot be compared. propagation: for each
+    edge how often it is in traces, and in the mesh's metrics; those that are in metrics alone are not in the graph.
+    notes: one line each. skipped: what cannot be explored, and why.
     """
 
     control: Cell
@@ -236,7 +236,11 @@ class _Search:
         notes: list[str] = []
         if before is not None:
             try:
-                return before.compared(traced, served(traces.values())), notes
+                found = before.compared(traced, served(traces.values()))
             except ChaosMeshError as error:
                 notes.append(f"edges were not compared with the mesh's metrics: {error}")
+            else:
+                if lacking := [str(one.edge) for one in found if one.counted < one.traced]:
+                    notes.append(f"the mesh's metrics lack calls that are in traces: {', '.join(lacking[:3])}")
+                return found, notes
         return tuple(Propagated(edge, traced=count) for edge, count in sorted(traced.items())), notes
