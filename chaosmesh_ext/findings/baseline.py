@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
-from statistics import pstdev
+from statistics import fmean, pstdev
 
 import msgspec
 
@@ -110,6 +110,22 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
         for each in exact or same:
             counts[group(each) if exact else group(each)[:2]] += 1
         return max(counts.values(), default=0)
+
+    @cached_property
+    def _per_request(self) -> dict[tuple[Edge, str, str], float]:
+        counts: dict[tuple[Edge, str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for call in self.calls:
+            of_service = call.trace.versions.get((call.edge.source.namespace, call.edge.source.service), frozenset())
+            if len(of_service) < 2:
+                counts[call.edge, call.operation, call.answer.url][call.trace.trace_id] += 1
+        return {key: fmean(each.values()) for key, each in counts.items()}
+
+    def per_request(self, edge: Edge, operation: str, url: str) -> float:
+        """Healthy calls of OPERATION on EDGE for one request to URL that comes by there; 0: never seen.
+
+        Requests that passed several versions of the caller are left out: they share its calls out between them.
+        """
+        return self._per_request.get((edge, operation, url), 0.0)
 
     def gap_deviation(self, source: Workload) -> float:
         """σ in seconds of SOURCE's pauses between one call's end and the next one's start, in the control."""

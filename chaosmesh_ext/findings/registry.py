@@ -14,6 +14,7 @@ from chaosmesh_ext.findings.fallback import fallback
 from chaosmesh_ext.findings.hedge import hedge
 from chaosmesh_ext.findings.missing_timeout import missing_timeout
 from chaosmesh_ext.findings.retry import retry
+from chaosmesh_ext.findings.retry_amplification import retry_amplification
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.timeout import timeout
 from chaosmesh_ext.findings.unsafe_retry import unsafe_retry
@@ -29,7 +30,7 @@ WholeRule = Callable[[Exploration], Iterator[Draft | Skipped]]
 
 RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, error_propagation)
 
-WHOLE_RULES: tuple[WholeRule, ...] = (circuit_breaker, bulkhead, connection_limit, unsafe_retry)
+WHOLE_RULES: tuple[WholeRule, ...] = (retry_amplification, circuit_breaker, bulkhead, connection_limit, unsafe_retry)
 
 NAMES: tuple[str, ...] = (
     "timeout",
@@ -39,6 +40,7 @@ NAMES: tuple[str, ...] = (
     "fallback",
     "missing-fallback",
     "error-propagation",
+    "retry-amplification",
     "circuit-breaker",
     "bulkhead",
     "connection-limit",

@@ -86,7 +86,7 @@ def test_every_rule_of_a_finding_can_be_expected():
         word
         for file in files
         for line in file.read_text().splitlines()
-        if re.match(r"\s*rule ?= ?", line)
+        if re.match(r"\s*(rule|RULE)(: Final)? ?= ?", line)
         for word in re.findall(r'"([a-z-]+)"', line)
     }
     assert said == set(registry.NAMES)

@@ -1,0 +1,164 @@
+"""Rule 4, retry-amplification: retries of several layers multiply into load on a leaf that is failing."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from statistics import fmean, median
+from typing import Final
+
+import msgspec
+
+from chaosmesh_ext.findings.baseline import Baseline
+from chaosmesh_ext.findings.calls import Call, above, group
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.exploration import Exploration
+from chaosmesh_ext.findings.statistics import MIN_CALLS
+from chaosmesh_ext.findings.subject import Subject
+from chaosmesh_ext.findings.words import amount, joined
+from chaosmesh_ext.model import Condition, Skipped
+
+__all__ = ["retry_amplification"]
+
+_CLOSE: Final = 0.05
+"""Share by which two measurements of one factor may differ."""
+
+_Requests = Mapping[tuple[str, str], Sequence[Call]]
+"""The calls of each request of a user, by cell and trace id."""
+
+
+class _Measured(msgspec.Struct, frozen=True):
+    """One request of a user. factor: attempts ÷ healthy ones. layers: the services that retried, the nearest last."""
+
+    call: Call
+    factor: float
+    made: int
+    layers: tuple[str, ...]
+
+
+def retry_amplification(whole: Exploration) -> Iterator[Draft | Skipped]:
+    """State how many times the healthy number of calls one request of a user makes at a failing leaf.
+
+    Precondition: B is a leaf (nothing that it calls was seen), at least three requests met the fault, and in most of
+    them two services or more tried again: calls of one method and URL, healthily one, that follow failed ones, on the
+    way from the user to B; a sidecar's own tries count. Requests that tried several versions of A are left out, since
+    one of them may have got through. Limit: it is the load of one request; what many at once do to B is not measured.
+    """
+    callers = {edge.source.service for edge in whole.baseline.edges}
+    requests: dict[tuple[str, str], list[Call]] = defaultdict(list)
+    for made in whole.calls.values():
+        for call in made:
+            requests[call.cell, call.trace.trace_id].append(call)
+    conditions: tuple[Condition, ...] = ("slow", "status")
+    for subject in whole.subjects:
+        if subject.edge.destination in callers:
+            continue
+        for condition in conditions:
+            yield from _under(subject, condition, requests)
+
+
+def _under(subject: Subject, condition: Condition, requests: _Requests) -> Iterator[Draft | Skipped]:
+    found: list[_Measured] = []
+    undecided: Counter[str] = Counter()
+    for trial in subject.of(condition):
+        made: dict[str, list[Call]] = defaultdict(list)
+        for call in trial.calls:
+            made[call.trace.trace_id].append(call)
+        for trace_id, those in sorted(made.items()):
+            if any(call.faulted for call in those) and not those[0].at_gateway:
+                measured = _measure(subject, those, requests[those[0].cell, trace_id])
+                if isinstance(measured, str):
+                    undecided[measured] += 1
+                else:
+                    found.append(measured)
+    edge = str(subject.edge)
+    amplified = [each for each in found if len(each.layers) > 1 and each.factor > 1 + _CLOSE]
+    if not amplified:
+        return
+    if len(amplified) < MIN_CALLS:
+        details = "".join(f"; {reason} ({amount(n, 'request')})" for reason, n in sorted(undecided.items()))
+        reason = f"too few calls: several layers retried in {amount(len(amplified), 'request')}, {MIN_CALLS} are needed"
+        yield Skipped(edge, reason + details, "retry-amplification")
+        return
+    factor = median(each.factor for each in found)
+    agreeing = [each for each in amplified if abs(each.factor - factor) <= _CLOSE * factor]
+    if 2 * len(agreeing) < len(found):
+        least, most = min(each.factor for each in found), max(each.factor for each in found)
+        reason = f"inconclusive: {least:.1f} to {most:.1f} times the healthy calls, no single factor explains it"
+        yield Skipped(edge, reason, "retry-amplification")
+        return
+    layers = Counter(each.layers for each in agreeing).most_common(1)[0][0]
+    calls = round(median(each.made for each in agreeing))
+    yield Draft(
+        rule="retry-amplification",
+        condition=condition,
+        severity="warning",
+        source=subject.edge.source,
+        destination=subject.edge.destination,
+        operation=subject.operation,
+        value=fmean(each.factor for each in agreeing),
+        unit="times",
+        agreeing=len(agreeing),
+        total=len(found),
+        evidence=evidence([each.call for each in agreeing]),
+        say=lambda tally: _words(tally, subject.edge.destination, condition, layers, calls),
+        same=layers,
+        close=_CLOSE * factor,
+    )
+
+
+def _measure(subject: Subject, made: Sequence[Call], everything: Sequence[Call]) -> _Measured | str:
+    """What one request of a user did at the leaf; the reason why it cannot be compared with healthy ones."""
+    source, trace = subject.edge.source, made[0].trace
+    if len(trace.versions.get((source.namespace, source.service), ())) > 1:
+        return "the request tried several versions of the caller, so another one may have got through"
+    healthy = subject.baseline.per_request(subject.edge, subject.operation, made[0].answer.url)
+    if not healthy:
+        return "no healthy request to compare with"
+    return _Measured(made[0], len(made) / healthy, len(made), _layers(subject.baseline, made, everything))
+
+
+def _layers(baseline: Baseline, made: Sequence[Call], everything: Sequence[Call]) -> tuple[str, ...]:
+    """The services on the way to MADE that tried again, the one nearest the user first."""
+    by_span = {each.span.span_id: each for each in everything}
+    groups: dict[tuple[str, ...], list[Call]] = defaultdict(list)
+    for each in everything:
+        groups[group(each)].append(each)
+    found: dict[str, None] = {}
+    seen: set[str] = set()
+    for first in made:
+        call: Call | None = first
+        while call is not None and call.span.span_id not in seen:
+            seen.add(call.span.span_id)
+            if _tried_again(baseline, groups[group(call)]):
+                found[call.edge.source.service] = None
+            parent = above(call.trace, call.caller) if call.caller is not None else None
+            call = by_span.get(parent.span_id) if parent is not None else None
+    return tuple(reversed(found))
+
+
+def _tried_again(baseline: Baseline, made: Sequence[Call]) -> bool:
+    """Whether MADE, calls of one method and URL for one request, are attempts one after the other."""
+    if any(len(call.callees) > 1 for call in made):
+        return True
+    first = made[0]
+    if len(made) < 2 or baseline.multiplicity(first) != 1:
+        return False
+    eps = baseline.eps(first.edge, first.operation)
+    return all(before.failed and after.span.start >= before.span.end - eps for before, after in pairwise(made))
+
+
+def _words(tally: Tally, destination: str, condition: Condition, layers: Sequence[str], calls: int) -> Words:
+    when = "is slow" if condition == "slow" else "fails"
+    share = "" if tally.agreeing == tally.total else f"{tally.agreeing} of "
+    factor = f"{tally.value or 0:.3g} times"
+    retry = "both retry" if len(layers) == 2 else "all retry"
+    return Words(
+        summary=f"When {destination} {when}, one request of a user makes {factor} the healthy calls from"
+        f" {tally.source} to it ({amount(calls, 'call')}): {joined(layers)} {retry}, and their retries multiply"
+        f" ({share}{amount(tally.total, 'request')}).",
+        advice=f"Let one layer alone retry, the one nearest to {destination}, and let it answer those above with an"
+        " error that they do not retry.",
+        clause=f"makes {factor} the healthy calls to {destination} because the layers above it retry too",
+    )
