@@ -49,6 +49,8 @@ def _of_one_object(found: Sequence[tuple[str, Change]]) -> Merged:
     cells = tuple(dict.fromkeys(cell for cell, _ in found))
     (_, first), *rest = found
     edits = [change for _, change in rest if isinstance(change, Edit)]
+    if len(edits) < len(rest):
+        raise ValueError(f"two changes make {first.target}")
     if isinstance(first, Create):
         obj = first.obj
         for edit in edits:

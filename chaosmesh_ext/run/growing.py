@@ -11,7 +11,7 @@ from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound, ServerError, Unreachable
 from chaosmesh_ext.mesh import Client, Fault, Holding, Place, Witness
 from chaosmesh_ext.model import Answer, Injected
-from chaosmesh_ext.run.proof import Prover
+from chaosmesh_ext.run.proof import Live, Proof, Prover
 
 __all__ = ["Growing", "Plans", "put"]
 
@@ -66,6 +66,22 @@ class Growing:
             self.began = time.time()
             return self.began, name, "; ".join(why)
         raise last or InvalidInput("no carrier is known")
+
+    def proof(self, live: Live, replaces: str) -> Proof:
+        """That it is LIVE; REPLACES: see `Proof`."""
+        assert self.injected is not None  # noqa: S101
+        return Proof(
+            run=self.place.run,
+            cell=self.id,
+            injected=self.injected,
+            carrier=self.carrier,
+            objects=tuple(map(str, self.holdings)),
+            by=live.by,
+            live_after=live.live_after,
+            traces=live.traces,
+            requests=live.requests,
+            replaces=replaces,
+        )
 
     def stands_where(self, fault: Fault, place: Place, carrier: str) -> bool:
         """Whether FAULT in PLACE, by CARRIER, would take the place of this one: the same sort on some of its calls."""

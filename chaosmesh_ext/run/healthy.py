@@ -82,7 +82,8 @@ def healthy(
 def refuse_deaf(answers: Collection[Answer], errand: Errand) -> None:
     """Raise NotProven where none of ANSWERS on ERRAND is one."""
     if answers and all(answer.status == 0 for answer in answers):
-        raise NotProven(f"{errand.url} does not answer: {next(iter(answers)).error}; is APP_URL right, and the mesh up?")
+        why = next(iter(answers)).error
+        raise NotProven(f"{errand.url} does not answer: {why}; is APP_URL right, and the mesh up?")
 
 
 def refuse_faulted(traces: Collection[Trace], watched: Watched, shown: Shows) -> None:

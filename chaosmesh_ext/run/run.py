@@ -12,10 +12,7 @@ from functools import partial
 from typing import Any, Final
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import (
-    ChaosMeshError,
-    Inconclusive,
-)
+from chaosmesh_ext.errors import ChaosMeshError, Inconclusive
 from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
@@ -35,6 +32,10 @@ from chaosmesh_ext.run.provers import prover_for
 from chaosmesh_ext.run.requests import Requests
 from chaosmesh_ext.run.stopping import Stopping
 from chaosmesh_ext.run.tokens import Tokens, filled
+from chaosmesh_ext.run.traffic import Errand
+from chaosmesh_ext.run.wave import Wave
+from chaosmesh_ext.run.wave_plan import Faults
+from chaosmesh_ext.run.waves import start_wave
 from chaosmesh_ext.settings import Settings, load
 
 __all__ = ["Run"]
@@ -173,9 +174,7 @@ class Run:
         Raises InvalidInput (nothing was written), NotProven (rolled back), ApiError, Unreachable, and LeftBehind when
         the roll-back failed too.
         """
-        if self._closed:
-            raise Inconclusive(f"the run {self.token} is closed: nothing is injected any more")
-        self._stopping.refuse("nothing is injected any more")
+        self._may_inject()
         planned = self._plan(fault, scope, carrier)
         place, plans = planned.place, planned.plans
         refuse_halted(self.client, self.settings.system_namespace)
@@ -223,17 +222,27 @@ class Run:
         if prover is None:
             self.problems.append(Problem(f"the fault on {place} was not proven, as asked (prove: false)"))
         _logger.info("%s is live on %s (%s)", type(fault).__name__, place, name)
-        return Proof(
-            run=self.token,
-            cell=cell.id,
-            injected=cell.injected,
-            carrier=name,
-            objects=tuple(map(str, cell.holdings)),
-            by=live.by,
-            live_after=live.live_after,
-            traces=live.traces,
-            requests=live.requests,
-            replaces=replaces,
+        return cell.proof(live, replaces)
+
+    def inject_wave(self, cells: Sequence[Faults], *, carrier: str = "", errands: Sequence[Errand] = ()) -> Wave:
+        """Put the faults of many CELLS in at once, each for the marked requests of its own cell; all, or none.
+
+        errands: that lead to their calls; the application's root by default. They are seen to be answered, and to meet
+        no fault, before anything is written; that the faults are met, the wave's own requests show (`Wave.send`). Two
+        cells of the same callers and host are refused. Raises as `inject`, naming the cell.
+        """
+        return start_wave(
+            cells,
+            carrier,
+            errands,
+            client=self.client,
+            cells=self._cells,
+            requests=self.requests,
+            settings=self.settings,
+            open_run=self._open,
+            may_go_on=lambda: self._may_inject(halted=True),
+            stopped=lambda: self.stopped,
+            undo=self._undo,
         )
 
     def undo(self) -> Undone:
@@ -300,6 +309,14 @@ class Run:
         carrier = known(carrier or self.settings.carrier)
         self._surroundings = around = self._surroundings or Surroundings(self.client)
         return plan(self.client, fault, scope, carrier, cells=self._cells, around=around, settings=self.settings)
+
+    def _may_inject(self, *, halted: bool = False) -> None:
+        """Raise when nothing may be injected any more; HALTED: ask the cluster, too."""
+        if self._closed:
+            raise Inconclusive(f"the run {self.token} is closed: nothing is injected any more")
+        self._stopping.refuse("nothing is injected any more")
+        if halted:
+            refuse_halted(self.client, self.settings.system_namespace)
 
     def _stop(self, error: ChaosMeshError) -> None:
         """End the run because of ERROR; from the keeper's threads and the guardrails'."""

@@ -110,8 +110,11 @@ class Aim:
     # --- what happens -------------------------------------------------------------------------------------------------
 
     def sends(self, now: float, *, hopeless: bool) -> bool:
-        """Whether one more request should be sent at NOW. HOPELESS: those that show nothing until now never will."""
-        if self.got + self.under_way >= self.want or self.spent or now < self._due:
+        """Whether one more request should be sent at NOW, for what there is is not enough.
+
+        HOPELESS: where nothing was met until now, nothing will.
+        """
+        if min(self.got, self.want - 1) + self.under_way >= self.want or self.spent or now < self._due:
             return False
         return not (hopeless and not self.got)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 import msgspec
 
@@ -22,6 +23,9 @@ from chaosmesh_ext.run.planning import carriers_of
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["Faults", "Part", "WavePlan", "plan_wave"]
+
+_PARTS: Final = 100_000
+"""More than a run has cells: from here on numbers name objects for further faults of a cell."""
 
 Faults = tuple[Fault, Scope] | Sequence[tuple[Fault, Scope]]
 """Of one cell: a fault and whose calls meet it; or several, of which the last is the one that the cell is about and
@@ -65,7 +69,8 @@ def plan_wave(
     """
     if not wanted:
         raise InvalidInput("a wave without cells: give at least one fault and its scope")
-    planner = _Planner(Snapshot(client), carrier, cells, settings, refused or {})
+    live = [cell.place for cell in cells.live if int(cell.id) < first]
+    planner = _Planner(Snapshot(client), carrier, cells.run, live, settings, refused or {})
     for number, faults in enumerate(wanted, first):
         several = (
             [faults] if isinstance(faults, tuple) and len(faults) == 2 and isinstance(faults[1], Scope) else faults
@@ -81,13 +86,14 @@ class _Planner:
         self,
         snapshot: Snapshot,
         carrier: str,
-        cells: Cells,
+        run: str,
+        live: Sequence[Place],
         settings: Settings,
         refused: Mapping[str, ChaosMeshError],
     ) -> None:
         self._snapshot, self._around = snapshot, Surroundings(snapshot)
-        self._carrier, self._run, self._settings, self._refused = carrier, cells.run, settings, refused
-        self._live = [cell.place for cell in cells.live]
+        self._carrier, self._run, self._settings, self._refused = carrier, run, settings, refused
+        self._live = live
         self._parts: dict[str, list[Part]] = {}
         self._places: list[Place] = []
         self._changes: list[tuple[str, mesh.Change]] = []
@@ -125,7 +131,8 @@ class _Planner:
             surroundings=self._around,
         )
         carrier, changes = self._choose(fault, place)
-        for change in changes:
+        part = len(self._parts.get(cell, ()))
+        for change in (_named_apart(change, place, part) for change in changes):
             self._snapshot.put(change)
             self._changes.append((cell, change))
             self._carriers[change.target[0]] = carrier
@@ -150,6 +157,14 @@ class _Planner:
             self._replaces.update(dict.fromkeys(why))
             return name, plan
         raise first or InvalidInput("no carrier is known")
+
+
+def _named_apart(change: mesh.Change, place: Place, part: int) -> mesh.Change:
+    """CHANGE with a name of its own for an object that a further PART of a cell makes, from 1."""
+    if not isinstance(change, mesh.Create) or not part:
+        return change
+    name = f"chaos-{place.run}-{part * _PARTS + int(place.cell)}"
+    return mesh.Create({**change.obj, "metadata": {**change.obj["metadata"], "name": name}})
 
 
 @contextmanager

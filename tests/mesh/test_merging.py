@@ -85,11 +85,14 @@ def test_two_faults_of_one_cell_are_one_entry_and_go_together():
     """A second-order cell: the call that is looked at is made only while another one fails."""
     (_, first), (_, second) = filtered([("productpage", "details"), ("productpage", "reviews")])
     again = envoyfilter.plan(Abort(507), at(1, "productpage", "reviews"), View())[0]
+    with pytest.raises(ValueError, match="two changes make"):
+        merge([("1", first), ("1", again)])
+    again.obj["metadata"]["name"] = second.obj["metadata"]["name"]
     (merged,) = merge([("1", first), ("1", again)])
     assert merged.cells == ("1",)
+    assert len(merged.change.obj["spec"]["configPatches"]) == 2
     assert ledger.disturbed(merged.change.obj, RUN) == ""
     assert ledger.undo(merged.change.obj, RUN, "1").delete
-    assert second.obj["metadata"]["name"].endswith("-2")
 
 
 def test_filters_at_the_inbound_side_stay_apart():

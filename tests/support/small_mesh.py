@@ -116,13 +116,14 @@ def _owners() -> list[dict[str, Any]]:
 def faults_in(objects: list[dict[str, Any]], service: str, marker: str) -> bool:
     """Whether OBJECTS hold a fault for calls to SERVICE of a request with MARKER."""
     for obj in objects:
-        text = json.dumps(obj["spec"])
-        if '"fault"' not in text and "http.fault" not in text:
-            continue
-        hosts = [str(host) for host in obj["spec"].get("hosts", ())]
-        there = any(host.split(".")[0] == service for host in hosts) or f'"{service}.default.svc' in text
-        if there and (f"chaosmesh={marker}(" in text or "chaosmesh=" not in text):
-            return True
+        hosts = [str(host).split(".")[0] for host in obj["spec"].get("hosts", ())]
+        for piece in (*obj["spec"].get("http", ()), *obj["spec"].get("configPatches", ())):
+            text = json.dumps(piece)
+            if '"fault"' not in text and "http.fault" not in text:
+                continue
+            there = service in hosts or f'"{service}.default.svc' in text
+            if there and (f"chaosmesh={marker}(" in text or "chaosmesh=" not in text):
+                return True
     return False
 
 

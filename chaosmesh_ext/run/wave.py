@@ -1,0 +1,245 @@
+"""A wave: many cells at once, each with requests of its own, in few writes and one run.
+
+It is written by `run.waves` and rolled back whole when that fails half-way. Its own requests are its witnesses: each
+cell's must meet the fault on the call that was meant, and nothing anywhere else; a cell whose fault no request met is
+told, and is no error. When it comes out, the requests of all its cells must be clean again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+import msgspec
+
+from chaosmesh_ext.errors import Inconclusive, InvalidInput, NotProven
+from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Trace
+from chaosmesh_ext.observe.traces import Expected, TraceSource, gather_all
+from chaosmesh_ext.run.canary import Canary
+from chaosmesh_ext.run.cells import Undone
+from chaosmesh_ext.run.evidence import Watched, elsewhere
+from chaosmesh_ext.run.growing import Growing
+from chaosmesh_ext.run.provers import shows_by
+from chaosmesh_ext.run.traffic import Errand, Traffic
+from chaosmesh_ext.run.volley import Aim, Volley
+from chaosmesh_ext.run.wave_plan import Part
+from chaosmesh_ext.run.wave_proof import Goner, Witnessed
+
+__all__ = ["Wave"]
+
+_EACH: Final = 3
+"""Requests that must meet the fault of each cell, where nothing else is asked for: as many as most rules need."""
+
+Errands = Errand | Sequence[Errand]
+
+
+class Wave:
+    """The cells of one batch, while they are in and afterwards.
+
+    run: its token. written: when the last write was answered, in seconds since the epoch. replaces: carriers that were
+    preferred and not used, and why. answers: by cell, of its requests from the first one on that met the fault.
+    canary: the control requests that were sent meanwhile.
+    """
+
+    def __init__(
+        self,
+        run: str,
+        grown: Sequence[Growing],
+        parts: Mapping[str, Sequence[Part]],
+        *,
+        errands: Sequence[Errand],
+        store: TraceSource,
+        traffic: Traffic,
+        control: Sequence[Answer],
+        expected: Expected,
+        foreign: Collection[str],
+        beside: Sequence[Watched],
+        timeout: float,
+        stopped: Callable[[], bool],
+        undo: Callable[[Sequence[Growing]], Undone],
+        roll_back: Callable[[Sequence[Growing], BaseException], None],
+    ) -> None:
+        """ERRANDS: that lead to the calls, where `send` is not told others. CONTROL: healthy answers to them, whose
+        traces hold what is EXPECTED. FOREIGN: calls that had faults of others before. BESIDE: those on which the run's
+        requests may meet faults of its own. TIMEOUT: seconds in which a fault must be met.
+        """
+        self.run = run
+        self.written = max((cell.began for cell in grown), default=0.0)
+        self.replaces: tuple[str, ...] = ()
+        self.canary: list[Answer] = []
+        self._grown = {cell.id: cell for cell in grown}
+        self._seen = {
+            cell.id: Witnessed(
+                cell,
+                tuple(Watched.of(part.place) for part in parts[cell.id]),
+                shows_by(cell.fault, cell.place, cell.carrier) or cell.fault.shows_in,
+                tuple(errands),
+            )
+            for cell in grown
+        }
+        self._errands, self._control, self._expected = errands, control, expected
+        self._store, self._traffic, self._stopped, self._timeout = store, traffic, stopped, timeout
+        self._foreign, self._beside = frozenset(foreign), tuple(beside)
+        self._undo, self._roll_back = undo, roll_back
+        goner = Goner(store, traffic, expected=expected, timeout=timeout, cells=list(self._seen.values()))
+        for cell in grown:
+            cell.prover = goner
+
+    # --- what it is ---------------------------------------------------------------------------------------------------
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Of its cells."""
+        return tuple(self._grown)
+
+    @property
+    def injected(self) -> dict[str, Injected]:
+        """By cell, what is or was in; nothing once the wave was rolled back."""
+        return {number: cell.injected for number, cell in self._grown.items() if cell.injected}
+
+    @property
+    def carriers(self) -> dict[str, str]:
+        """By cell, what carried its fault."""
+        return {number: cell.carrier for number, cell in self._grown.items()}
+
+    @property
+    def objects(self) -> tuple[str, ...]:
+        """That carry it, each once."""
+        return tuple(dict.fromkeys(str(one) for cell in self._grown.values() for one in cell.holdings))
+
+    @property
+    def answers(self) -> dict[str, tuple[Answer, ...]]:
+        """By cell."""
+        return {number: tuple(cell.answers) for number, cell in self._grown.items()}
+
+    @property
+    def live_after(self) -> dict[str, float]:
+        """By cell that was met, the seconds from the write to the start of the first request that met it."""
+        return {
+            number: max(0.0, seen.first - cell.began)
+            for number, seen in self._seen.items()
+            for cell in [self._grown[number]]
+            if seen.first
+        }
+
+    @property
+    def unmet(self) -> dict[str, str]:
+        """By cell that was sent requests, of which none met its fault, what they showed instead."""
+        return {number: seen.instead for number, seen in self._seen.items() if seen.sent and not seen.first}
+
+    # --- what is done with it -----------------------------------------------------------------------------------------
+
+    def send(
+        self,
+        errands: Errands | Mapping[str, Errands] | None = None,
+        counts: int | Mapping[str, int] = _EACH,
+        *,
+        seen: Callable[[Mapping[str, int]], None] = lambda _met: None,
+    ) -> dict[str, list[Answer]]:
+        """Send the requests of all cells at once, within the budget, until COUNTS of each met its fault.
+
+        errands: what to send, for all cells or by cell, several in turn; by default what the wave was made with.
+        counts: for all cells or by cell; cells that are not named get none. A request that went another way, or by a
+        fault that was not there yet, is made up for: 40 of a cell are the most. seen: is told again and again how many
+        of each cell met the fault.
+
+        Returns the answers of each cell from the first one on that met its fault. Cells that none met until the proof's
+        timeout are in `unmet`. Raises NotProven, rolled back, where a fault was met on a call that was not meant;
+        Inconclusive where the run was stopped or the canary is harmed: then the wave is out.
+        """
+        aims = {number: aim for number in self._grown if (aim := self._aim(number, errands, counts)) is not None}
+        if unknown := (set(counts) if isinstance(counts, Mapping) else set()) - set(self._grown):
+            raise InvalidInput(f"no cell {', '.join(sorted(unknown))} in this wave: it has {', '.join(self._grown)}")
+        harmless = next((one for one in self._errands if one.method in ("GET", "HEAD")), self._errands[0])
+        canary = Canary(self._traffic, harmless, Marker(self.run, CONTROL), self._control)
+        volley = Volley(self._store, self._traffic, expected=self._expected, stopped=self._stopped, canary=canary)
+
+        def look() -> None:
+            for number, aim in aims.items():
+                self._nowhere_else(self._seen[number], aim.answers, volley.traces)
+            seen({number: aim.got for number, aim in aims.items()})
+
+        try:
+            volley.fly(list(aims.values()), deadline=time.time() + self._timeout, seen=look)
+            canary.land()
+        except NotProven as error:
+            self._roll_back(list(self._grown.values()), error)
+            raise
+        except Inconclusive:
+            if canary.stops:
+                self.undo()
+            raise
+        finally:  # interrupted: what came until then came
+            self.canary += canary.answers
+            new = {number: self._seen[number].keep(aim, volley.traces) for number, aim in aims.items()}
+        return new
+
+    def cells(self) -> list[Cell]:
+        """Its cells with their answers and traces, which are waited for until they are whole, all at once.
+
+        Raises NotProven, rolled back, where a fault was met on a call that was not meant; Unreachable.
+        """
+        grown = [cell for cell in self._grown.values() if cell.injected is not None]
+        wanted: list[tuple[Injected | None, Sequence[Answer]]] = [(cell.injected, cell.answers) for cell in grown]
+        traces = gather_all(self._store, [*wanted, (None, self.canary)], expected=self._expected).traces
+        try:
+            for cell in grown:
+                self._nowhere_else(self._seen[cell.id], cell.answers, traces)
+            self._nowhere_else(None, self.canary, traces)
+        except NotProven as error:
+            self._roll_back(grown, error)
+            raise
+        return [
+            Cell(
+                cell.id,
+                cell.injected,
+                tuple(cell.answers),
+                {one.trace_id: traces[one.trace_id] for one in cell.answers if one.trace_id in traces},
+            )
+            for cell in grown
+        ]
+
+    def undo(self) -> Undone:
+        """Take all its faults out, each object in one write, and see that those that were met are gone.
+
+        Again is no error. Raises LeftBehind, naming the proxies or what is left.
+        """
+        return self._undo([cell for cell in self._grown.values() if not cell.ended])
+
+    # --- how it does it -----------------------------------------------------------------------------------------------
+
+    def _aim(
+        self, number: str, errands: Errands | Mapping[str, Errands] | None, counts: int | Mapping[str, int]
+    ) -> Aim | None:
+        want = counts.get(number, 0) if isinstance(counts, Mapping) else counts
+        if want < 1:
+            return None
+        mine = errands.get(number) if isinstance(errands, Mapping) else errands
+        several = (mine,) if isinstance(mine, Errand) else tuple(mine or self._errands)
+        seen, cell = self._seen[number], self._grown[number]
+        patience = cell.fault.patience
+        seen.errands = tuple(msgspec.structs.replace(one, timeout=one.timeout + patience) for one in several)
+        return Aim(
+            cell.place.sent,
+            seen.errands,
+            watched=seen.watched,
+            shows=seen.shows,
+            injected=cell.injected,
+            want=want,
+        )
+
+    def _nowhere_else(self, seen: Witnessed | None, answers: Sequence[Answer], traces: Mapping[str, Trace]) -> None:
+        """Raise NotProven where TRACES of ANSWERS, of the cell SEEN or of no cell, show a fault on another call."""
+        found = [traces[one.trace_id] for one in answers if one.trace_id in traces]
+        meant = (*seen.parts, *self._beside) if seen else ()
+        wrong = elsewhere(found, meant, seen.shows) if seen else elsewhere(found, ())
+        wrong = {call: trace for call, trace in wrong.items() if call not in self._foreign}
+        if wrong:
+            call, trace = next(iter(wrong.items()))
+            others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
+            whose = (
+                f"the fault of the cell {seen.cell.id}, meant for {seen.watched}," if seen else "a fault of the wave"
+            )
+            by = "" if seen else " by control requests"
+            raise NotProven(f"{whose} was also met on {call}{others}{by} (trace {trace})")

@@ -1,0 +1,251 @@
+"""A wave: many cells in few writes, witnessed by its own requests, and out again as a whole or one by one."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import yaml
+from end_watchdogs import end_watchdogs
+from small_mesh import Background, SmallMesh
+
+from chaosmesh_ext import errors
+from chaosmesh_ext.faults import Abort, Delay, Timeout
+from chaosmesh_ext.mesh import Client, connect
+from chaosmesh_ext.model import Scope
+from chaosmesh_ext.observe.traces import Gathering, gather_all
+from chaosmesh_ext.run import Run, runs
+from chaosmesh_ext.run.traffic import Errand
+from chaosmesh_ext.settings import Settings
+
+DETAILS = Scope("details", source="productpage-v1")
+REVIEWS = Scope("reviews", source="productpage-v1")
+BOTH = [(Delay(0.05), DETAILS), (Delay(0.06), REVIEWS)]
+
+
+@pytest.fixture(scope="module")
+def background():
+    there = Background()
+    yield there
+    there.close()
+
+
+@pytest.fixture
+def mesh(background, tmp_path, monkeypatch):
+    """productpage-v1 → details, whose routes nobody owns, and reviews, whose routes somebody does."""
+    for waits in (gather_all, Gathering.__init__):
+        monkeypatch.setitem(waits.__kwdefaults__, "quiet", 0.05)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("chaosmesh_ext.mesh.watchdog.runner.LATE_S", 0.2)
+    there = SmallMesh(background)
+    file = tmp_path / "kubeconfig"
+    file.write_text(yaml.safe_dump(there.kubeconfig(direct=True)))
+    monkeypatch.setenv("KUBECONFIG", str(file))
+    yield there
+    end_watchdogs()
+    there.close()
+
+
+@pytest.fixture
+def run(mesh):
+    one = Run(settings=Settings(app_url=mesh.url, jaeger_url=mesh.jaeger, proof_timeout=2.0, request_budget=4))
+    yield one
+    mesh.telemetry = ""
+    one.close()
+
+
+def ours(mesh) -> list[str]:
+    return [name for one in runs(connect()) for name in one.objects]
+
+
+@pytest.mark.parametrize(
+    ("carrier", "objects"),
+    [
+        ("envoyfilter", ["EnvoyFilter default/chaos-{run}-1"]),
+        ("virtualservice", ["VirtualService default/chaos-{run}-1", "VirtualService default/reviews"]),
+    ],
+)
+def test_cells_are_written_together_met_apart_and_out_without_a_trace(run, mesh, carrier, objects):
+    before = mesh.everything()
+    wave = run.inject_wave(BOTH, carrier=carrier)
+    assert sorted(wave.objects) == [one.format(run=run.token) for one in objects]
+    assert sorted(ours(mesh)) == sorted(wave.objects)
+    assert wave.carriers == {"1": carrier, "2": carrier}
+    answers = wave.send(counts={"1": 3, "2": 2})
+    assert {number: len(found) for number, found in answers.items()} == {"1": 3, "2": 2}
+    assert wave.unmet == {}
+    assert set(wave.live_after) == {"1", "2"}
+    met = {
+        cell.id: {span.peer for trace in cell.traces.values() for span in trace.calls() if "DI" in span.flags}
+        for cell in wave.cells()
+    }
+    assert met == {"1": {"details"}, "2": {"reviews"}}
+    assert [cell.id for cell in run.cells()] == ["0", "1", "2"]
+    undone = wave.undo()
+    assert undone.cells == ("1", "2")
+    assert sorted(undone.objects) == sorted(wave.objects)
+    assert undone.gone_after is not None
+    run.close()
+    assert mesh.everything() == before
+
+
+def test_without_the_right_to_envoyfilters_virtual_services_carry_it_and_it_says_so(run, mesh, monkeypatch):
+    create = Client.create
+
+    def refusing(self, obj):
+        if obj["kind"] == "EnvoyFilter":
+            raise errors.Forbidden("may not create envoyfilters", status=403, reason="Forbidden")
+        return create(self, obj)
+
+    monkeypatch.setattr(Client, "create", refusing)
+    wave = run.inject_wave(BOTH)
+    assert set(wave.carriers.values()) == {"virtualservice"}
+    assert "may not create envoyfilters" in wave.replaces[0]
+    assert all(wave.send(counts=1).values())
+    wave.undo()
+    assert ours(mesh) == []
+
+
+def test_a_write_that_fails_half_way_takes_the_whole_wave_back(run, mesh, monkeypatch):
+    before = mesh.everything()
+    patch = Client.json_patch
+
+    def refusing(self, kind, namespace, name, ops, **rest):
+        if name == "reviews" and any("fault" in str(op.get("value")) for op in ops):
+            raise errors.Unprocessable("no", status=422, reason="Invalid")
+        return patch(self, kind, namespace, name, ops, **rest)
+
+    monkeypatch.setattr(Client, "json_patch", refusing)
+    with pytest.raises(errors.Unprocessable):
+        run.inject_wave(BOTH, carrier="virtualservice")
+    assert ours(mesh) == []
+    assert run.cells()[1:] == []
+    run.close()
+    assert mesh.everything() == before
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([], "a wave without cells"),
+        ([*BOTH, (Abort(507), DETAILS)], r"cell 3 \(productpage-v1 → details\): the cell 1 has a fault on these calls"),
+        ([(Delay(1), Scope("details", requests="all", source="productpage-v1"))], "cell 1 .*requests: all cannot be"),
+        ([(Timeout(1), DETAILS)], "cell 1 .*Timeout cannot be in a wave"),
+        ([BOTH[0], (Delay(1), Scope("nobody", source="productpage-v1"))], "cell 2 .*: no service nobody"),
+    ],
+)
+def test_what_cannot_be_in_a_wave_is_refused_with_its_cell_and_nothing_is_written(run, mesh, cells, words):
+    before = mesh.everything()
+    with pytest.raises(errors.InvalidInput, match=words):
+        run.inject_wave(cells)
+    assert mesh.everything() == before
+    assert mesh.asked == 0
+
+
+def test_a_cell_that_no_request_meets_is_told_and_the_others_stand(run, mesh):
+    run.settings = Settings(app_url=mesh.url, jaeger_url=mesh.jaeger, proof_timeout=0.3)
+    ratings = Scope("productpage", source="productpage-v1")
+    wave = run.inject_wave([BOTH[0], (Delay(0.05), ratings)])
+    answers = wave.send(counts=1)
+    assert list(map(len, answers.values())) == [1, 0]
+    assert list(wave.unmet) == ["2"]
+    assert "no call productpage-v1 → productpage was made in" in wave.unmet["2"]
+    wave.undo()
+
+
+def test_a_fault_that_is_met_where_it_was_not_meant_is_rolled_back_at_once(run, mesh, monkeypatch):
+    wave = run.inject_wave(BOTH)
+
+    async def everywhere(service, marker):
+        return True
+
+    monkeypatch.setattr(mesh, "_faulted", everywhere)
+    with pytest.raises(errors.NotProven, match=r"the fault of the cell \d, .* was also met on productpage-v1 →"):
+        wave.send(counts=1)
+    assert ours(mesh) == []
+    assert wave.injected == {}
+    monkeypatch.undo()
+
+
+def test_a_fault_that_stays_is_left_behind_and_the_proxies_are_named(run, mesh, monkeypatch):
+    run.settings = Settings(app_url=mesh.url, jaeger_url=mesh.jaeger, proof_timeout=0.5)
+    wave = run.inject_wave(BOTH)
+    wave.send(counts=1)
+    faulted = mesh._faulted
+
+    async def sticks(service, marker):
+        return (service == "details" and marker.endswith("-1")) or await faulted(service, marker)
+
+    monkeypatch.setattr(mesh, "_faulted", sticks)
+    with pytest.raises(errors.LeftBehind, match=r"productpage-v1 → details .* still inject it .*: productpage-v1"):
+        wave.undo()
+    assert ours(mesh) == []
+
+
+def test_one_cell_comes_out_alone_and_the_others_stay_undisturbed(run, mesh):
+    wave = run.inject_wave(BOTH, carrier="envoyfilter")
+    wave.send(counts=1)
+    first, second = run._cells.live
+    run._undo([first])
+    assert run._cells.disturbed(connect()) == ""
+    assert ours(mesh) == list(wave.objects)
+    assert wave.send(counts={"2": 1})["2"]
+    run.undo()
+    assert second.ended
+    assert ours(mesh) == []
+
+
+def test_a_cell_may_need_another_fault_to_be_met(run, mesh):
+    """Both have its marker; the last is what it is about."""
+    wave = run.inject_wave([[(Delay(0.05), DETAILS), (Delay(0.06), REVIEWS)]])
+    assert wave.injected["1"].destination == "reviews"
+    assert len(wave.objects) == 1
+    wave.send(counts=2)
+    (cell,) = wave.cells()
+    peers = {span.peer for trace in cell.traces.values() for span in trace.calls() if "DI" in span.flags}
+    assert peers == {"details", "reviews"}
+    wave.undo()
+
+
+def test_requests_that_come_before_the_fault_is_there_are_made_up_for_and_do_not_count(run, mesh, monkeypatch):
+    wave = run.inject_wave(BOTH)
+    faulted, since = mesh._faulted, time.time() + 0.4
+
+    async def late(service, marker):
+        return time.time() > since and await faulted(service, marker)
+
+    monkeypatch.setattr(mesh, "_faulted", late)
+    answers = wave.send(counts=2)
+    assert {number: len(found) for number, found in answers.items()} == {"1": 2, "2": 2}
+    assert all(answer.started > since - 0.1 for found in answers.values() for answer in found)
+    assert all(after > 0.2 for after in wave.live_after.values())
+    wave.undo()
+
+
+def test_errands_go_by_cell_and_answers_come_by_url(run, mesh):
+    one, other = (Errand.to(f"{mesh.url}/{path}", {}) for path in ("one", "other"))
+    wave = run.inject_wave(BOTH, errands=[one, other])
+    answers = wave.send({"1": one, "2": [one, other]}, 2)
+    assert {answer.url for answer in answers["1"]} == {one.url}
+    assert {answer.url for answer in answers["2"]} == {one.url, other.url}
+    with pytest.raises(errors.InvalidInput, match="no cell 7 in this wave"):
+        wave.send(one, {"7": 1})
+    wave.undo()
+
+
+def test_a_halt_ends_a_wave_while_it_sends(run, mesh, monkeypatch):
+    monkeypatch.setattr("chaosmesh_ext.run.keeper._HALT", 0.1)
+    from chaosmesh_ext.mesh import halt
+
+    wave = run.inject_wave(BOTH)
+
+    def halting(_met):
+        halt(connect(), run.settings.system_namespace, "me", "enough")
+
+    async def nowhere(service, marker):
+        return False
+
+    monkeypatch.setattr(mesh, "_faulted", nowhere)
+    with pytest.raises(errors.Inconclusive, match="was stopped"):
+        wave.send(counts=5, seen=halting)
+    assert ours(mesh) == []
