@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
 from chaosmesh_ext.findings.baseline import Baseline
+from chaosmesh_ext.findings.broken_propagation import RULE as BROKEN
+from chaosmesh_ext.findings.broken_propagation import blind
 from chaosmesh_ext.findings.calls import Call, calls
 from chaosmesh_ext.findings.draft import Draft
 from chaosmesh_ext.findings.exploration import Exploration
+from chaosmesh_ext.findings.fixes import mend
 from chaosmesh_ext.findings.merge import merge
 from chaosmesh_ext.findings.registry import RULES, WHOLE_RULES
 from chaosmesh_ext.findings.subject import Subject, subjects
@@ -22,7 +26,8 @@ def judge(control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated
 
     The same traces give the same judgement, in whatever order they come. Cells of one edge are judged together. Faults
     that are no delay and no abort at the caller teach what the experiment asks of them itself: they are skipped, and so
-    are cells with a purpose but by the rule that they were made for. propagation: what was measured of the marker.
+    are cells with a purpose but by the rule that they were made for. propagation: what was measured of the marker;
+    where it is lost (rule 9) no other rule is heard.
     """
     baseline = Baseline(control)
     made = {cell.id: _in_order(calls(cell, baseline.edges)) for cell in cells}
@@ -36,7 +41,8 @@ def judge(control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated
         if cell.injected is not None and not cell.injected.at_the_caller
     ]
     alone = [cell for cell in alone if cell.injected is None or cell.injected.at_the_caller]
-    about = tuple(subjects(baseline, alone, made))
+    blinded = blind(propagation)
+    about = tuple(subject for subject in subjects(baseline, alone, made) if subject.edge not in blinded)
     drafts: list[Draft] = []
     for subject in about:
         for rule in RULES:
@@ -46,10 +52,14 @@ def judge(control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated
         _sort(whole_rule(whole), drafts, skipped)
     tested = {subject.edge for subject in about}
     skipped += _untested(baseline, alone, made, tested)
+    drafts = [each for each in drafts if each.rule == BROKEN or Edge(each.source, each.destination) not in blinded]
+    lost = {str(edge): reason for edge, reason in blinded.items()}
+    skipped = [each for each in skipped if each.rule == BROKEN or each.edge not in lost]
+    skipped += [Skipped(edge, reason) for edge, reason in lost.items()]
     skipped += _without_traces(control, cells)
-    edges = baseline.edges | tested
+    edges = baseline.edges | tested | set(blinded)
     return Judgement(
-        findings=tuple(merge(drafts, _callers(baseline, about))),
+        findings=tuple(merge(drafts, _callers(baseline, about, propagation), partial(mend, baseline=baseline))),
         coverage=Coverage(len(edges), len(tested), tuple(sorted(set(skipped), key=_order))),
     )
 
@@ -70,11 +80,17 @@ def _order(skipped: Skipped) -> tuple[str, str, str]:
     return skipped.edge, skipped.rule, skipped.reason
 
 
-def _callers(baseline: Baseline, about: Sequence[Subject]) -> dict[tuple[str, str, str, str], set[Workload]]:
-    """Which versions make each call, by (namespace, service, destination, operation), healthy or faulted."""
+def _callers(
+    baseline: Baseline, about: Sequence[Subject], propagation: Sequence[Propagated]
+) -> dict[tuple[str, str, str, str], set[Workload]]:
+    """Which versions make each call, by (namespace, service, destination, operation), healthy or faulted.
+
+    An empty operation stands for all of them: what was measured of propagation knows none.
+    """
     found: dict[tuple[str, str, str, str], set[Workload]] = {}
-    made = [(call.edge, call.operation) for call in baseline.calls]
-    for edge, operation in [*made, *((subject.edge, subject.operation) for subject in about)]:
+    made = {(call.edge, call.operation) for call in baseline.calls}
+    made |= {(subject.edge, subject.operation) for subject in about} | {(one.edge, "") for one in propagation}
+    for edge, operation in made:
         key = (edge.source.namespace, edge.source.service, edge.destination, operation)
         found.setdefault(key, set()).add(edge.source)
     return found

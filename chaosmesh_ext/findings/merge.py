@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from statistics import fmean
 
@@ -18,12 +18,15 @@ Unit = tuple[str, str, str, str, str, Condition | None]
 
 
 def merge(
-    drafts: Iterable[Draft], callers: Mapping[tuple[str, str, str, str], AbstractSet[Workload]]
+    drafts: Iterable[Draft],
+    callers: Mapping[tuple[str, str, str, str], AbstractSet[Workload]],
+    mend: Callable[[Finding, Draft], Finding],
 ) -> Iterator[Finding]:
     """Findings from DRAFTS, in order of severity, edge and rule.
 
     callers: which versions make the call, by (namespace, service, destination, operation). A finding bears the
-    service's name only where every one of them was found to do the same.
+    service's name only where every one of them was found to do the same. mend: gives a finding its fix, which is for
+    all versions that it was made from.
     """
     units: dict[Unit, list[Draft]] = {}
     for draft in drafts:
@@ -33,9 +36,9 @@ def merge(
     found: list[Finding] = []
     for unit, those in units.items():
         if {draft.source for draft in those} >= callers.get(unit[:4], set()) and _alike(those):
-            found.append(_finding(those, unit[1]))
+            found.append(mend(_finding(those, unit[1]), those[0]))
         else:
-            found.extend(_finding([draft], str(draft.source)) for draft in those)
+            found.extend(mend(_finding([draft], str(draft.source)), draft) for draft in those)
     ranks = ("critical", "warning", "info")
     found.sort(key=lambda f: (ranks.index(f.severity), f.source, f.destination, f.operation, f.rule, f.condition or ""))
     yield from found
