@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+from chaosmesh_ext.findings.broken_propagation import broken_propagation
 from chaosmesh_ext.findings.bulkhead import bulkhead
 from chaosmesh_ext.findings.circuit_breaker import circuit_breaker
 from chaosmesh_ext.findings.connection_limit import connection_limit
@@ -30,7 +31,14 @@ WholeRule = Callable[[Exploration], Iterator[Draft | Skipped]]
 
 RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, error_propagation)
 
-WHOLE_RULES: tuple[WholeRule, ...] = (retry_amplification, circuit_breaker, bulkhead, connection_limit, unsafe_retry)
+WHOLE_RULES: tuple[WholeRule, ...] = (
+    broken_propagation,
+    retry_amplification,
+    circuit_breaker,
+    bulkhead,
+    connection_limit,
+    unsafe_retry,
+)
 
 NAMES: tuple[str, ...] = (
     "timeout",
@@ -41,6 +49,7 @@ NAMES: tuple[str, ...] = (
     "missing-fallback",
     "error-propagation",
     "retry-amplification",
+    "broken-propagation",
     "circuit-breaker",
     "bulkhead",
     "connection-limit",
