@@ -35,6 +35,9 @@ _STRANGERS: Final = 1.1
 """Requests that a workload may have served for one of ours, so that the others do not count: a scrape is not exact."""
 
 T = TypeVar("T")
+_FEWEST: Final = 3
+"""Requests that a source must have served for us before what it calls is told from what it does by itself."""
+
 Calls = dict[Edge, float]
 Served = dict[Workload, float]
 
@@ -120,7 +123,7 @@ def caused(
         counted = round(grew)
         if edge in traced:
             found.append(Propagated(edge, counted, traced[edge]))
-        elif ours and counted >= ours:
+        elif ours >= _FEWEST and counted >= ours:
             found.append(Propagated(edge, counted))
     return tuple(found)
 

@@ -42,6 +42,11 @@ MOST: Final = 40
 _FIRST: Final = 17
 """Requests to each URL at first: as many as it takes to see three versions often enough."""
 
+_LOST: Final = (
+    "the trace is lost there: {} calls are in our traces of {} that the mesh counted; does the caller pass on "
+    "traceparent and, where the mesh samples few requests, x-request-id?"
+)
+
 _VISIBLE: Final = 8.0
 """Seconds that a trace may take to become visible: a proxy's and an SDK's default batches wait for 5 s."""
 
@@ -187,12 +192,12 @@ class _Search:
                 "none is a sidecar's; see to the sidecars first (`chaos mesh check`)"
             )
         made = list(calls(control))
-        ill = sick(made)
+        propagation, more = self._propagation(before, made, traces)
+        ill = {one.edge: _LOST.format(one.traced, one.counted) for one in propagation if one.orphaned} | sick(made)
         well = [call for call in made if call.edge not in ill]
         urls = {answer.trace_id: answer.url for answer in answers}
         steadiness = Steadiness.of(control)
         graph = Graph.of(sites(well, traces, urls), entries(traces.values()))
-        propagation, more = self._propagation(before, made, traces)
         if not made:
             more.append(f"no call that could be faulted was seen behind {', '.join(self._answers)}")
         return Discovered(
@@ -209,7 +214,7 @@ class _Search:
                     (
                         *self._skipped,
                         *(Skipped(str(edge), reason) for edge, reason in ill.items()),
-                        *self._rarely(made, len(answers), len(answers) - len(traces)),
+                        *self._rarely(well, len(answers), len(answers) - len(traces)),
                     )
                 )
             ),

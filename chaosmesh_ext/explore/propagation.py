@@ -117,7 +117,7 @@ class _Measurement:
                 self.skipped[edges[0]] = Skipped(str(edges[0]), f"no fault can be put there: {refusal}")
                 return []
             return [edge for one in edges for edge in self.about(header, [one])]
-        return [edge for edge in edges if not self._arrives(edge, header)]
+        return [edge for edge in edges if edge not in self.skipped and not self._arrives(edge, header)]
 
     def told(self, known: Propagated) -> Propagated:
         """What is known of an edge, with what was measured."""

@@ -25,8 +25,8 @@ class Propagated(msgspec.Struct, frozen=True):
 
     @property
     def orphaned(self) -> bool:
-        """The metrics have calls of which our traces have none."""
-        return self.counted > 0 and self.traced == 0
+        """The metrics have calls of which our traces lack most: some may be there where the mesh samples a few anew."""
+        return 2 * self.traced < self.counted
 
     @property
     def unmarked(self) -> int:
