@@ -14,10 +14,11 @@ MOST_DEPTH, MOST_FAN_OUT, SERVICES = 5, 4, (3, 25)
 CHECKOUT = "/checkout"
 """The entry's second path, where it has one."""
 
-_NAMES = (
+_NAMED = (
     "frontend catalog cart orders search users stock prices reviews ratings payments shipping offers images mails "
     "taxes fraud ledger sessions profiles wishes invoices carriers addresses coupons"
-).split()
+)
+_NAMES = _NAMED.split()
 _TIMEOUTS = (150, 250, 400, 700, 1200, 2000, 3500, 6000)
 """Milliseconds; each at least 1.6 times the one before, so that two of them are seldom within 25 % of each other."""
 
@@ -47,6 +48,7 @@ class _Maker:
         self._second_path(topology)
         self._retries(topology)
         self._timeouts(topology)
+        self._repeat_unsafely(topology)
         self._limits(topology)
         self._breakers(topology)
         self._break_propagation(topology)
@@ -190,6 +192,23 @@ class _Maker:
         tried.timeout = timeout
         return any(max(a, b) < _CLOSE * min(a, b) for a in (timeout, tried.series) for b in clocks)
 
+    def _repeat_unsafely(self, topology: MadeTopology) -> None:
+        """Now and then a call that must not be made twice is, though its callee only waits for its own callee."""
+        for service in topology.services:
+            for call in service.calls():
+                below = [each for version in topology.service(call.to).versions for each in version.calls()]
+                lasting = call.timeout and any((each.timeout or _BEYOND) > 1.6 * call.timeout for each in below)
+                if lasting and call.attempts and self._chance(0.4):
+                    for alike in (each for version in service.versions for each in _same(version, call)):
+                        if alike.attempts and alike.timeout:
+                            alike.on = ("timeout", "connect", "5xx")
+                    self._rename(service, call)
+
+    def _rename(self, service: MadeService, call: MadeCall) -> None:
+        """CALL is a POST from now on, in every version."""
+        for alike in [each for version in service.versions for each in _same(version, call)]:
+            alike.method = "POST"
+
     def _limits(self, topology: MadeTopology) -> None:
         """Workers and pools: more than an exploration has at once, but for one small one at the entry."""
         for service in topology.services:
@@ -207,9 +226,14 @@ class _Maker:
         if leaves and self._chance(0.2):
             self._random.choice(leaves).versions[0].replicas = 2
         entry = topology.services[0]
-        if any(call.paths for call in entry.calls()) and self._chance(0.5):
+        apart = [call for call in entry.calls() if call.paths]
+        if apart:
+            # clear of sixteen requests at once, whether they starve the others or not
+            room, few = self._random.choice(((8, None), (None, 8), (8, 4), (32, 6), (None, None)))
             for version in entry.versions:
-                version.workers = 8
+                version.workers = room
+            for call in apart:
+                call.pool = few
 
     def _breakers(self, topology: MadeTopology) -> None:
         """At most one on each way from the entry down: two would hide each other."""
@@ -228,7 +252,7 @@ class _Maker:
 
     def _break_propagation(self, topology: MadeTopology) -> None:
         """Now and then one caller of leaves passes no header on."""
-        if not self._chance(0.15):
+        if not self._chance(0.3):
             return
         callers = [
             service

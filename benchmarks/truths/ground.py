@@ -171,7 +171,7 @@ class Ground:
         return self.cells(site, Abort(self.status), (1.0,))
 
     def cells(self, site: Site, fault: Fault, skews: Sequence[float]) -> list[Cell]:
-        """What requests that make SITE's call meet while FAULT acts on every call from its source to its destination."""
+        """What requests that make SITE's call meet while FAULT acts on all calls of its source to its destination."""
         key = site.source, site.destination, fault
         if key not in self._cells:
             self._cells[key] = [

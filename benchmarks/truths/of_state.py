@@ -90,14 +90,14 @@ def bulkhead(ground: Ground, site: Site) -> Iterator[Item]:
 
 
 def _bulkhead(ground: Ground, site: Site, context: Context, beside: Context) -> Iterator[Item]:
+    """How many calls hang together follows from the load too: it is told, and not scored."""
     version, call = ground.version(site.source), ground.call(site)
-    harmed = _harmed(ground, site, context, beside)
-    if harmed:
-        value = float((version.workers or 0) * version.replicas) or None
-        yield item(ground, "bulkhead", site, "", "present", value=value, kind="starved", close=0.0)
-    elif call.pool is not None and call.pool < _LOAD:
-        value = float(call.pool * version.replicas)
-        yield item(ground, "bulkhead", site, "", "present", value=value, kind="isolated", close=0.0)
+    bounds = [bound for bound in (version.workers, call.pool) if bound is not None]
+    hanging = float(min([_LOAD, *(bound * version.replicas for bound in bounds)]))
+    if _harmed(ground, site, context, beside):
+        yield item(ground, "bulkhead", site, "", "present", value=hanging, kind="starved", close=float("inf"))
+    elif call.pool is not None and call.pool * version.replicas < _LOAD:
+        yield item(ground, "bulkhead", site, "", "present", value=hanging, kind="isolated", close=float("inf"))
 
 
 def _harmed(ground: Ground, site: Site, context: Context, beside: Context) -> bool:

@@ -84,7 +84,8 @@ def unsafe_retry(ground: Ground, site: Site) -> Iterator[Item]:
     retries = call.retries
     if call.method not in _UNSAFE or retries is None or not retries.attempts or "timeout" not in retries.on:
         return
-    if call.timeout is None or call.timeout > ground.delay:
+    # gRPC POSTs whatever it asks for: its methods say nothing of what must not be done twice
+    if call.timeout is None or call.timeout > ground.delay or ground.topology.service(site.destination).grpc:
         return
     shown = {
         _limits(ground, site, call.timeout, version.name)

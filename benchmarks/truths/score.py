@@ -153,11 +153,11 @@ class _Scoring:
         condition = (finding.get("condition") or "") if rule in CONDITIONED else ""
         operation = "" if rule == "broken-propagation" else finding["operation"]
         key = rule, source, finding["destination"], operation, condition
-        if key in self._undecidable or (source, finding["destination"], finding["operation"]) in self._truth.unseen:
-            if key not in self._present:
-                return None
         item = self._present.get(key)
         if item is None:
+            unseen = (source, finding["destination"], finding["operation"]) in self._truth.unseen
+            if unseen or key in self._undecidable:
+                return None
             return self._absent.get(key) or "there is no such thing"
         problem = _differs(item, finding)
         if problem is not None:

@@ -55,8 +55,9 @@ class Attempt(msgspec.Struct, frozen=True):
 class Served(msgspec.Struct, frozen=True):
     """One request as a workload met it.
 
-    arrived, began: before and after the wait for a worker, None where it was called off before. end: its work was over, finished or called off. gone: when
-    its caller left before it had an answer. status: of its answer, 0 where its work was called off.
+    arrived, began: before and after the wait for a worker, None where it was called off before. end: its work was over,
+    finished or called off. gone: when its caller left before it had an answer. status: of its answer, 0 where its work
+    was called off.
     """
 
     id: int

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from chaosmesh_ext.model.topology import FORWARDS, Topology
+from chaosmesh_ext.model.topology import FORWARDS, Call, Topology
 from truths.ground import Ground, Site
 from truths.items import Item, Truth
 from truths.of_calls import error_propagation, fallback, retry, timeout
@@ -41,6 +41,7 @@ def truth(topology: Topology, asked: Sequence[str] = (), *, delay: float = 12.0,
 
     delay: in seconds, of every injected delay. status: of every abort. Raises ValueError where a version is a program.
     """
+    topology = _spoken(topology)
     ground = Ground(topology, tuple(asked) or paths(topology), delay, status)
     items = [item for site in ground.sites for rule in _OF for item in rule(ground, site)]
     items += {item.key: item for site in ground.breaks for item in broken_propagation(ground, site)}.values()
@@ -56,6 +57,27 @@ def truth(topology: Topology, asked: Sequence[str] = (), *, delay: float = 12.0,
         callers={key: frozenset(found) for key, found in callers.items()},
         workloads=ground.workloads,
         unseen=frozenset((site.source, site.destination, site.operation) for site in ground.lost),
+    )
+
+
+def _spoken(topology: Topology) -> Topology:
+    """With calls over gRPC as the mesh sees them: POSTs of a method."""
+
+    def said(call: Call) -> Call:
+        return replace(call, method="POST", path=call.rpc) if topology.service(call.to).grpc else call
+
+    return replace(
+        topology,
+        services=tuple(
+            replace(
+                service,
+                versions=tuple(
+                    replace(version, steps=tuple(tuple(said(call) for call in step) for step in version.steps))
+                    for version in service.versions
+                ),
+            )
+            for service in topology.services
+        ),
     )
 
 

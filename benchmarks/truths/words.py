@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 __all__ = ["MadeCall", "MadeService", "MadeTopology", "MadeVersion"]
 
 
@@ -125,19 +123,33 @@ class MadeTopology:
 
     def text(self) -> str:
         """The file; the same words are the same bytes."""
-        document = {
-            "apiVersion": "chaosmesh-ext/v1alpha1",
-            "kind": "Topology",
-            "metadata": {"name": self.name},
-            "spec": {
-                "entry": self.services[0].name,
-                "services": [
-                    {"name": service.name, "versions": [version.words() for version in service.versions]}
-                    for service in self.services
-                ],
-            },
-        }
-        return yaml.safe_dump(document, sort_keys=False, width=120)
+        lines = [
+            "apiVersion: chaosmesh-ext/v1alpha1",
+            "kind: Topology",
+            f"metadata: {{name: {self.name}}}",
+            "spec:",
+            f"  entry: {self.services[0].name}",
+            "  services:",
+        ]
+        for service in self.services:
+            lines += [f"  - name: {service.name}", "    versions:"]
+            for version in service.versions:
+                said = version.words()
+                calls = said.pop("calls", [])
+                lines.append(f"    - name: {said.pop('name')}")
+                lines += [f"      {key}: {_flow(value)}" for key, value in said.items()]
+                if calls:
+                    lines += ["      calls:", *(f"      - {_flow(call)}" for call in calls)]
+        return "\n".join([*lines, ""])
+
+
+def _flow(value: Any) -> str:
+    """VALUE as YAML in one line; all texts here are plain words."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_flow(each)}' for key, each in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_flow, value))}]"
+    return str(value)
 
 
 def _time(milliseconds: int) -> str:
