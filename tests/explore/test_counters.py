@@ -1,0 +1,47 @@
+"""Whose calls the mesh's counters counted."""
+
+from __future__ import annotations
+
+from chaosmesh_ext.explore.counters import caused
+from chaosmesh_ext.model import Edge, Propagated, Workload
+
+CATALOG, FRONTEND = Workload("catalog", "v1"), Workload("frontend", "v1")
+LOST = Edge(CATALOG, "stock")
+KNOWN = Edge(FRONTEND, "catalog")
+
+
+def found(grew: float, served: float, *, ours: int = 17, before: tuple[dict, dict] = ({}, {})) -> Propagated | None:
+    """What is said of the edge without traces: by how much it GREW, and how many requests its source served."""
+    every = caused(
+        {KNOWN: ours, LOST: grew}, {CATALOG: served}, {KNOWN: ours}, {CATALOG: ours, FRONTEND: ours}, before=before
+    )
+    assert every[1 if len(every) > 1 else 0].edge == KNOWN
+    return next((one for one in every if one.edge == LOST), None)
+
+
+def test_an_edge_that_grew_with_our_requests_and_is_in_no_trace_is_lost() -> None:
+    """One call for each request that its source served for us."""
+    assert found(17, 17) == Propagated(LOST, counted=17)
+    assert found(17, 17).orphaned
+
+
+def test_an_edge_that_grew_by_less_is_somebody_elses() -> None:
+    """A call that only other URLs lead to."""
+    assert found(9, 17) is None
+
+
+def test_calls_of_others_are_not_taken_for_ours() -> None:
+    """As many strangers as we: half of what grew is ours, and that is too little."""
+    assert found(17, 34) is None
+    assert found(34, 34) == Propagated(LOST, counted=17)
+
+
+def test_what_a_workload_calls_by_itself_is_not_ours() -> None:
+    """It called as often while nobody called it."""
+    assert found(20, 17, before=({LOST: 20}, {})) is None
+    assert found(17, 17, before=({LOST: 17}, {CATALOG: 17})) == Propagated(LOST, counted=17)
+
+
+def test_too_few_requests_say_nothing() -> None:
+    """One call more may be anybody's."""
+    assert found(2, 2, ours=2) is None
