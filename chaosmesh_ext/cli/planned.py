@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
+from chaosmesh_ext.explore.plan import EVERYWHERE
 from chaosmesh_ext.explore.waves import Plan, PlannedCell, Wave
 from chaosmesh_ext.model import Edge, Graph, Skipped
 
@@ -36,7 +37,7 @@ def lines(graph: Graph, plan: Plan, in_flight: int) -> Iterator[str]:
             yield f"  … and {len(wave.cells) - _SHOWN:,} more; --json has them all"
     if plan.skipped:
         yield ""
-        yield f"Left out: {_count(len(plan.skipped), 'call')}"
+        yield "Left out:"
         yield from (f"  {_skipped(each)}" for each in plan.skipped[:_SHOWN])
         if len(plan.skipped) > _SHOWN:
             yield f"  … and {len(plan.skipped) - _SHOWN:,} more; --json has them all"
@@ -106,6 +107,8 @@ def _cell(cell: PlannedCell) -> str:
 
 
 def _skipped(each: Skipped) -> str:
+    if each.edge == EVERYWHERE:
+        return f"{each.rule}: {each.reason}"
     return f"{each.edge}: {f'{each.rule}: ' if each.rule else ''}{each.reason}"
 
 

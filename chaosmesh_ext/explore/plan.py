@@ -17,16 +17,30 @@ from typing import Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.second_order import second_order
-from chaosmesh_ext.explore.selection import Selection, selection
+from chaosmesh_ext.explore.selection import STATEFUL, TAUGHT_BY, Selection, selection
 from chaosmesh_ext.explore.sites import cell_for
 from chaosmesh_ext.explore.stateful import stateful_waves
 from chaosmesh_ext.explore.waves import Given, Plan, PlannedCell, Wave
 from chaosmesh_ext.model import CallSite, Finding, Graph, Skipped
 
-__all__ = ["DELAY", "STATUS", "Given", "Plan", "PlannedCell", "Wave", "plan", "second_order", "stateful_waves"]
+__all__ = [
+    "DELAY",
+    "EVERYWHERE",
+    "STATUS",
+    "Given",
+    "Plan",
+    "PlannedCell",
+    "Wave",
+    "plan",
+    "second_order",
+    "stateful_waves",
+]
 
 DELAY: Final = 12.0
 """Seconds by which calls are held back: longer than most timeouts, so that a caller without one is told apart."""
+
+EVERYWHERE: Final = "*"
+"""What is skipped on every edge."""
 
 STATUS: Final = 507
 """The status that calls are aborted with: a rare one, so that it is recognised wherever it is passed on."""
@@ -67,7 +81,7 @@ def plan(
         cells = tuple(cell_for(graph, chosen, edge, next(numbers), "abort", status=status) for edge in wanted)
         waves.append(Wave(len(waves), "abort", cells))
     stateless = len(waves) - 1
-    skipped = list(_left_out(graph, chosen))
+    skipped = [*_rules_left_out(chosen, stateful=stateful), *_left_out(graph, chosen)]
     if stateful:
         more, undecided = stateful_waves(
             graph, findings, chosen, delay=delay, status=status, wave=len(waves), cell=next(numbers)
@@ -85,6 +99,17 @@ def plan(
 def _calls(site: CallSite) -> int:
     """How often an experiment for each call alone would have to name SITE."""
     return max(1, round(site.calls))
+
+
+def _rules_left_out(chosen: Selection, *, stateful: bool) -> Iterator[Skipped]:
+    """What is not looked for on any edge: who compares two runs must know that its findings are not gone."""
+    for rule in TAUGHT_BY:
+        if not chosen.rule(rule):
+            yield Skipped(EVERYWHERE, "left out by --only or --skip", rule)
+        elif rule == "metastable":
+            yield Skipped(EVERYWHERE, "is not looked for by an exploration", rule)
+        elif rule in STATEFUL and not stateful:
+            yield Skipped(EVERYWHERE, "needs stateful waves, which were not asked for (--stateful)", rule)
 
 
 def _left_out(graph: Graph, chosen: Selection) -> Iterator[Skipped]:

@@ -13,7 +13,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.waves import Kind
 from chaosmesh_ext.model import CallSite, Edge, Graph
 
-__all__ = ["TAUGHT_BY", "Selection", "selection"]
+__all__ = ["STATEFUL", "TAUGHT_BY", "Selection", "selection"]
 
 TAUGHT_BY: Final[Mapping[str, frozenset[Kind]]] = {
     "timeout": frozenset({"delay"}),
@@ -34,7 +34,8 @@ TAUGHT_BY: Final[Mapping[str, frozenset[Kind]]] = {
 }
 """Rule → the cells that it is judged from, and those that say whether such a cell is worth it."""
 
-_STATEFUL: Final = frozenset({"breaker", "bulkhead", "unsafe-retry", "metastable"})
+STATEFUL: Final = frozenset({"circuit-breaker", "connection-limit", "bulkhead", "unsafe-retry", "metastable"})
+"""Rules that are judged from stateful waves."""
 
 _FORMS: Final = "write edge=SOURCE:DESTINATION, edge=SERVICE, operation='GET /path*' or rule=NAME, with * for anything"
 
@@ -121,7 +122,7 @@ class Selection(msgspec.Struct, frozen=True):
         if not rules or not any(map(self.site, graph.sites)):
             raise InvalidInput("--only and --skip together leave nothing to explore; remove one of them")
         asked = any(pattern.of == "rule" for pattern in self.only)
-        if asked and not stateful and all(TAUGHT_BY[rule] & _STATEFUL for rule in rules):
+        if asked and not stateful and STATEFUL.issuperset(rules):
             raise InvalidInput(f"{', '.join(rules)}: needs stateful waves; add --stateful")
 
     def _word(self, of: str, word: str) -> bool:
