@@ -231,6 +231,7 @@ class Run:
         no fault, before anything is written; that the faults are met, the wave's own requests show (`Wave.send`). Two
         cells of the same callers and host are refused. Raises as `inject`, naming the cell.
         """
+        self._may_inject()
         return start_wave(
             cells,
             carrier,
@@ -240,7 +241,7 @@ class Run:
             requests=self.requests,
             settings=self.settings,
             open_run=self._open,
-            may_go_on=lambda: self._may_inject(halted=True),
+            refuse_halted=lambda: self._may_inject(halted=True),
             stopped=lambda: self.stopped,
             undo=self._undo,
         )

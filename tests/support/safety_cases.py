@@ -23,10 +23,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "way": {"func": "set_timeout", "destination": "reviews", "source": "productpage-v1", "timeout": 2, "prove": False},
     "policy": {"func": "deny_access", "destination": "details", "prove": False},
     "rule": {"func": "set_timeout", "destination": "ratings", "timeout": 2, "prove": False},
+    "wave": {"module": "wave_action", "func": "inject_wave", "carrier": "virtualservice"},
 }
 """By what carries the fault, a delay where nothing else is said: an object of ours (two kinds), a route in the owner's
 object, fields of it. Three that this mesh cannot show, so that they are not proven: a route that does something else, a
-policy of another kind of object, a rule in the owner's HTTPRoute.
+policy of another kind of object, a rule in the owner's HTTPRoute. A wave: two cells, in an object of ours and in the
+owner's.
 """
 
 
@@ -100,10 +102,10 @@ def experiment(variant: str, origin: str, path: str = "/") -> dict[str, Any]:
     """Inject, look, undo: as short as an experiment can be. PATH leads to the call."""
 
     def activity(kind: str, name: str, module: str, func: str, **arguments: Any) -> dict[str, Any]:
-        provider = {"type": "python", "module": f"chaosmesh_ext.{module}", "func": func, "arguments": arguments}
+        provider = {"type": "python", "module": module, "func": func, "arguments": arguments}
         return {"type": kind, "name": name, "provider": provider}
 
-    arguments = {"func": "inject_delay", **VARIANTS[variant]}
+    arguments = {"module": "chaosmesh_ext.actions", "func": "inject_delay", **VARIANTS[variant]}
     if arguments["func"] == "inject_delay":
         arguments["fixed_delay"] = 0.05
     return {
@@ -112,9 +114,9 @@ def experiment(variant: str, origin: str, path: str = "/") -> dict[str, Any]:
         "controls": [{"name": "chaosmesh-ext", "provider": {"type": "python", "module": "chaosmesh_ext.controls"}}],
         "runtime": {"rollbacks": {"strategy": "always"}},
         "method": [
-            activity("action", "late", "actions", url=path, **arguments),
-            {**activity("probe", "page", "probes", "status", url=f"{origin}{path}"), "tolerance": 200},
-            activity("action", "well", "actions", "recover"),
+            activity("action", "late", url=path, **arguments),
+            {**activity("probe", "page", "chaosmesh_ext.probes", "status", url=f"{origin}{path}"), "tolerance": 200},
+            activity("action", "well", "chaosmesh_ext.actions", "recover"),
         ],
-        "rollbacks": [activity("action", "out", "actions", "recover")],
+        "rollbacks": [activity("action", "out", "chaosmesh_ext.actions", "recover")],
     }
