@@ -22,9 +22,10 @@ def broken_propagation(whole: Exploration) -> Iterator[Draft | Skipped]:
     """State on which call the trace, or the marker, is lost first.
 
     Precondition: it was measured (`Propagated`). `orphaned`: the mesh's metrics counted at least three calls that our
-    requests caused, and none is in our traces. `unmarked`: at least three calls are in our traces, and some arrived
-    without the marker in `tracestate`. Only the first such call on a way is stated; what lies below is coverage.
-    Limit: metrics know no operations, so it speaks of all calls from A to B; and nobody's metrics, nothing orphaned.
+    requests caused, and most are in none of our traces. `unmarked`: at least three calls are in our traces, and some
+    arrived without the marker in `tracestate`. Only the first such call on a way is stated; what lies below is
+    coverage. Limit: metrics know no operations, so it speaks of all calls from A to B; without metrics nothing is known
+    to be orphaned.
     """
     lost = {one.edge: one for one in whole.propagation if one.orphaned or one.unmarked}
     incoming: dict[tuple[str, str], set[Edge]] = defaultdict(set)
@@ -52,7 +53,7 @@ def blind(propagation: Sequence[Propagated]) -> Mapping[Edge, str]:
 
 
 def _draft(baseline: Baseline, edge: Edge, one: Propagated) -> Draft:
-    missing, total = (one.counted, one.counted) if one.orphaned else (one.unmarked, one.traced)
+    missing, total = (one.counted - one.traced, one.counted) if one.orphaned else (one.unmarked, one.traced)
     return Draft(
         rule=RULE,
         condition=None,
@@ -90,7 +91,7 @@ def _words(tally: Tally, destination: str, survives: Sequence[str], *, orphaned:
     share = f"{tally.agreeing} of " if tally.agreeing < tally.total else ""
     if orphaned:
         lost, headers = "trace", "`traceparent` and `tracestate`"
-        seen = f"the mesh counted {calls(tally.total)}, and our traces hold none"
+        seen = f"the mesh counted {calls(tally.total)}, and our traces hold {tally.total - tally.agreeing or 'none'}"
     else:
         lost, headers = "marker", "`tracestate`"
         seen = f"{share}{amount(tally.total, 'call')} arrived without it"

@@ -18,6 +18,7 @@ from chaosmesh_ext.findings.retry import retry
 from chaosmesh_ext.findings.retry_amplification import retry_amplification
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.timeout import timeout
+from chaosmesh_ext.findings.timeout_inversion import timeout_inversion
 from chaosmesh_ext.findings.unsafe_retry import unsafe_retry
 from chaosmesh_ext.model import Skipped
 
@@ -34,6 +35,7 @@ RULES: tuple[Rule, ...] = (timeout, missing_timeout, retry, hedge, fallback, err
 WHOLE_RULES: tuple[WholeRule, ...] = (
     broken_propagation,
     retry_amplification,
+    timeout_inversion,
     circuit_breaker,
     bulkhead,
     connection_limit,
@@ -50,6 +52,7 @@ NAMES: tuple[str, ...] = (
     "error-propagation",
     "retry-amplification",
     "broken-propagation",
+    "timeout-inversion",
     "circuit-breaker",
     "bulkhead",
     "connection-limit",
