@@ -61,10 +61,14 @@ class _Beside(msgspec.Struct, frozen=True):
         return sum(_failed(visit) for visit in self.hung)
 
     @property
-    def worse(self) -> bool:
+    def fewer(self) -> bool:
         """Fewer succeed, by more than a point."""
         usual = sum(_failed(visit) for visit in self.healthy) / len(self.healthy)
-        return self.failed >= _AT_LEAST and self.failed / len(self.hung) > usual + _POINT
+        return self.failed / len(self.hung) > usual + _POINT
+
+    @property
+    def suffers(self) -> bool:
+        return self.slower or (self.fewer and self.failed >= _AT_LEAST)
 
 
 def bulkhead(whole: Exploration) -> Iterator[Draft | Skipped]:
@@ -111,8 +115,8 @@ def _judge(baseline: Baseline, cell: Cell, edge: Edge, hanging: Sequence[Call]) 
         most_seen = max((min(len(b.healthy), len(b.hung)) for b in beside.values()), default=0)
         reason = f"too few calls: {amount(most_seen, 'request')} beside, {MIN_BESIDE} of one operation are needed"
         return Skipped(str(edge), reason, RULE)
-    suffers = {name: each for name, each in enough.items() if each.slower or each.worse}
-    if not suffers and any(each.failed for each in enough.values()):
+    suffers = {name: each for name, each in enough.items() if each.suffers}
+    if not suffers and any(each.fewer for each in enough.values()):
         return Skipped(str(edge), "inconclusive: one request beside failed; send more of them", RULE)
     name, shown = max((suffers or enough).items(), key=lambda pair: pair[1].meanwhile / max(pair[1].before, CLOCK))
     most = sum(worst.values())
