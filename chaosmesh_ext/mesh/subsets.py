@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import msgspec
@@ -13,8 +13,9 @@ from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.discovery import everywhere, routes_to, version_of
 from chaosmesh_ext.mesh.discovery import place as resolve
+from chaosmesh_ext.mesh.elsewhere import Target, led_to
 from chaosmesh_ext.mesh.modes import running
-from chaosmesh_ext.mesh.owners import owner, visible
+from chaosmesh_ext.mesh.owners import delegates, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, RouteChange
 from chaosmesh_ext.model import Scope
 
@@ -44,7 +45,7 @@ def versions_of(client: Client, place: Place, names: Iterable[str]) -> dict[str,
     subset that no DestinationRule defines, or a Service that is not there; InvalidInput for one without pods: its
     requests would be answered with 503.
     """
-    if _by_services(client, place):
+    if _by_services(place, _routes(client, place)):
         return _versions(client, place, names, _of_services(client, place), "Service")
     return _versions(client, place, names, _of_rules(client, place), "subset")
 
@@ -56,10 +57,10 @@ def check_copies(client: Client, place: Place, fault: Copying) -> None:
     that is not there, InvalidInput for one without pods. What the account may not read in another namespace is let
     pass.
     """
-    by_services = _by_services(client, place)
-    if not fault.host:
-        if by_services and fault.subset == place.destination.service:
-            raise _to_itself("mirror_subset", fault.subset, "the Service of one version")
+    routes = _routes(client, place)
+    by_services = _by_services(place, routes)
+    if not fault.host:  # its subset is looked at by itself
+        _refuse_to_itself(place, fault, place.destination, routes)
         return
     try:
         there = _getting(client, place, fault.host, by_services=by_services)
@@ -68,11 +69,7 @@ def check_copies(client: Client, place: Place, fault: Copying) -> None:
         return
     if there.namespace and not by_services and fqdn(fault.host, place.namespace) != there.host:
         raise InvalidInput(f"mirror_host {fault.host} is no whole name: write {there.host}")
-    beside = there.namespace == place.destination.namespace
-    if there.host == place.destination.host and fault.subset in ("", fault.serving):
-        raise _to_itself("mirror_host", fault.host, "another service, or a version as mirror_subset")
-    if by_services and fault.serving and (there.service, beside) == (fault.serving, True):
-        raise _to_itself("mirror_host", fault.host, "another service than serving_subset")
+    _refuse_to_itself(place, fault, there, routes)
     if fault.subset and not by_services:
         at = msgspec.structs.replace(place, destination=there)
         _versions(client, at, [fault.subset], _of_rules(client, at), "subset")
@@ -82,8 +79,19 @@ def check_copies(client: Client, place: Place, fault: Copying) -> None:
         raise InvalidInput(f"mirror_host {fault.host} has no pod that runs, so copies would go nowhere: scale it up")
 
 
-def _to_itself(argument: str, name: str, instead: str) -> InvalidInput:
-    return InvalidInput(f"{argument} {name} would get copies of what it gets already: name {instead}")
+def _refuse_to_itself(place: Place, fault: Copying, there: Destination, routes: Sequence[Obj]) -> None:
+    """Raise InvalidInput where FAULT's copies would go back to PLACE's host, or to whom alone ROUTES send its calls."""
+
+    def called(one: Destination, subset: str) -> Target:
+        beside = subset and _by_services(place, routes)
+        return Target(one.namespace, subset) if beside else Target(one.namespace, one.service, subset)
+
+    home, to = called(place.destination, ""), called(there, fault.subset)
+    answering = {called(place.destination, fault.serving)} if fault.serving else led_to(routes)
+    if to == home or answering == {to}:
+        argument = f"mirror_host {fault.host}" if fault.host else f"mirror_subset {fault.subset}"
+        more = f" ({to.subset})" if fault.host and to.subset else ""
+        raise InvalidInput(f"{argument}{more} would get copies of what it gets already: name another one")
 
 
 def _getting(client: Client, place: Place, host: str, *, by_services: bool) -> Destination:
@@ -105,17 +113,20 @@ def _getting(client: Client, place: Place, host: str, *, by_services: bool) -> D
     return at(place.destination.port) if by_services or len(found.ports) > 1 else found
 
 
-def _by_services(client: Client, place: Place) -> bool:
-    """Whether an HTTPRoute routes PLACE's calls: it sends to Services and knows no subsets."""
+def _routes(client: Client, place: Place) -> tuple[Obj, ...]:
+    """What routes PLACE's calls: a VirtualService with those that it delegates to, or HTTPRoutes."""
+    routes = routes_to(client, place)
     if place.source is not None and place.source.gateway_api:
-        return True
-    if not routes_to(client, place):
-        return False
-    return owner(_virtual_services(client, place), place.destination.host, place.namespace) is None
+        return routes
+    services = everywhere(client, "VirtualService", {place.namespace, place.destination.namespace} - {""})
+    mine = owner(services, place.destination.host, place.namespace)
+    return (mine, *delegates(services, mine)) if mine else routes
 
 
-def _virtual_services(client: Client, place: Place) -> list[Obj]:
-    return everywhere(client, "VirtualService", {place.namespace, place.destination.namespace} - {""})
+def _by_services(place: Place, routes: Sequence[Obj]) -> bool:
+    """Whether ROUTES, which PLACE's calls go by, are HTTPRoutes: these send to Services and know no subsets."""
+    at_gateway = place.source is not None and place.source.gateway_api
+    return at_gateway or any(one["kind"] == "HTTPRoute" for one in routes)
 
 
 def _of_services(client: Client, place: Place) -> dict[str, Mapping[str, str]]:

@@ -45,10 +45,9 @@ def refuse_led_elsewhere(client: Client, place: Place, found: View) -> None:
     own: what stands at these is met by nobody. Where the cluster does not say enough, it is let pass.
     """
     there = place.destination
-    home = (there.namespace, there.service)
     routes = (found.owner, *found.delegates) if found.owner else found.http_routes
-    targets = led_to(routes)
-    if not targets or targets & {home, UNKNOWN}:
+    targets = {one[:2] for one in led_to(routes)}
+    if not targets or targets & {(there.namespace, there.service), UNKNOWN[:2]}:
         return
     spaces = {place.namespace, there.namespace} - {""}
     try:

@@ -25,7 +25,7 @@ ROUTE = {
 
 @pytest.fixture
 def mesh(api, client, make):
-    """reviews in two versions, an audit with a pod, and an archive without one."""
+    """reviews, and its v1 as a Service of its own, an audit with a pod, and an archive without one."""
     for name in ("reviews-v1", "audit"):
         pod = caller(name, {"app": name.split("-")[0], "version": "v1"})
         api.apply(pod)
@@ -37,7 +37,7 @@ def mesh(api, client, make):
         "spec": {"host": "reviews", "subsets": [{"name": "v1", "labels": {"version": "v1"}}]},
     }
     several = [{"name": "http-a", "port": 81}, {"name": "http-b", "port": 82}]
-    names = ("reviews", "audit", "archive")
+    names = ("reviews", "reviews-v1", "audit", "archive")
     api.apply(*map(make.service, names), make.service("many", "default", *several), rule)
     return client
 
@@ -85,7 +85,9 @@ def test_copies_for_somebody_else_are_sent(mesh, mirror):
     [
         ({"subset": "reviews"}, "mirror_subset reviews would get copies of what it gets already"),
         ({"host": "reviews"}, "mirror_host reviews would get copies of what it gets already"),
-        ({"host": "audit", "serving": "audit"}, "another service than serving_subset"),
+        ({"host": "audit", "serving": "audit"}, "mirror_host audit would get copies of what it gets already"),
+        ({"subset": "reviews-v1"}, "mirror_subset reviews-v1 would get copies of what it gets already"),
+        ({"host": "reviews-v1"}, "mirror_host reviews-v1 would get copies of what it gets already"),
         ({"host": "many"}, "many has no port 9080"),
     ],
 )
@@ -94,6 +96,25 @@ def test_behind_an_httproute_too(mesh, api, mirror, words):
     with pytest.raises(InvalidInput, match=re.escape(words)):
         check(mesh, **mirror)
     check(mesh, host="audit")
+
+
+def test_who_answers_alone_gets_no_copies(mesh, api):
+    """The owner's routes send every call to v1: copies for it are what it gets already."""
+    rule = {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService"}
+    to = [{"destination": {"host": "reviews", "subset": "v1"}}, {"destination": {"host": "reviews", "subset": "v2"}}]
+
+    def owned(*parts: dict) -> dict:
+        spec = {"hosts": ["reviews"], "http": [{"route": [part]} for part in parts]}
+        return {**rule, "metadata": {"name": "reviews", "namespace": "default"}, "spec": spec}
+
+    api.apply(owned(to[0]))
+    for mirror, words in (({}, "mirror_subset v1"), ({"host": "reviews"}, "mirror_host reviews (v1)")):
+        with pytest.raises(InvalidInput, match=re.escape(f"{words} would get copies of what it gets already")):
+            check(mesh, subset="v1", **mirror)
+    check(mesh, subset="v2")
+    check(mesh, subset="v1", serving="v2")
+    api.apply(owned(*to))
+    check(mesh, subset="v1")
 
 
 def test_the_serving_subset_gets_no_copies():

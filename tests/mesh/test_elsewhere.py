@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 from places import place
 
-from chaosmesh_ext.mesh.elsewhere import UNKNOWN, from_gateways, led_to
-
-HERE = ("default", "reviews")
+from chaosmesh_ext.mesh.elsewhere import UNKNOWN, Target, from_gateways, led_to
 
 
 def http_route(*backends: dict, **parent: str) -> dict:
@@ -40,21 +38,34 @@ DELEGATE = {
     ("routes", "targets"),
     [
         ([], set()),
-        ([virtual_service(to("reviews.default.svc.cluster.local", "v2"))], {HERE, ("default", "v2")}),
-        ([virtual_service(to("v1"), to("v2.shop.svc.cluster.local"))], {("default", "v1"), ("shop", "v2")}),
-        ([virtual_service(to("v1", "v2", v1=0))], {("default", "v2")}),
-        ([virtual_service({"route": [{"destination": {"host": "v1"}}]})], {("default", "v1")}),
+        (
+            [virtual_service(to("reviews.default.svc.cluster.local", "v2"))],
+            {Target("default", "reviews"), Target("default", "v2")},
+        ),
+        ([virtual_service(to("v1"), to("v2.shop.svc.cluster.local"))], {Target("default", "v1"), Target("shop", "v2")}),
+        ([virtual_service(to("v1", "v2", v1=0))], {Target("default", "v2")}),
+        ([virtual_service({"route": [{"destination": {"host": "v1"}}]})], {Target("default", "v1")}),
+        (
+            [virtual_service({"route": [{"destination": {"host": "reviews", "subset": "v1"}}]})],
+            {Target("default", "reviews", "v1")},
+        ),
         ([virtual_service(to("api.example.com"))], {UNKNOWN}),
         ([virtual_service({"redirect": {"uri": "/"}})], set()),
-        ([virtual_service({"delegate": {"name": "theirs", "namespace": "shop"}}), DELEGATE], {("shop", "ratings")}),
-        ([virtual_service({"delegate": {"name": "theirs"}}), DELEGATE], {UNKNOWN, ("shop", "ratings")}),
-        ([http_route({"name": "v1"}, {"name": "v2", "namespace": "shop"})], {("default", "v1"), ("shop", "v2")}),
-        ([http_route({"name": "v1", "weight": 0}, {"name": "v2"})], {("default", "v2")}),
+        (
+            [virtual_service({"delegate": {"name": "theirs", "namespace": "shop"}}), DELEGATE],
+            {Target("shop", "ratings")},
+        ),
+        ([virtual_service({"delegate": {"name": "theirs"}}), DELEGATE], {UNKNOWN, Target("shop", "ratings")}),
+        (
+            [http_route({"name": "v1"}, {"name": "v2", "namespace": "shop"})],
+            {Target("default", "v1"), Target("shop", "v2")},
+        ),
+        ([http_route({"name": "v1", "weight": 0}, {"name": "v2"})], {Target("default", "v2")}),
         ([http_route({"name": "pool", "group": "inference.networking.k8s.io", "kind": "InferencePool"})], {UNKNOWN}),
         ([http_route()], set()),
     ],
 )
-def test_services_are_told_by_namespace_and_name(routes, targets):
+def test_services_are_told_by_namespace_name_and_subset(routes, targets):
     assert led_to(routes) == targets
 
 
