@@ -42,8 +42,8 @@ class Tested:
         on_it = list(self._on(finding))
         rules = next((rules for rules in _TOGETHER if finding.rule in rules), (finding.rule,))
         for skip in on_it:
-            if skip.rule in rules and not _looked_in_vain(skip.reason, finding):
-                return skip.reason
+            if skip.rule in rules:
+                return "" if _looked_in_vain(skip.reason, finding) else skip.reason
         if any(_under_the_same(each, finding) for each in self._alike(finding)):
             return ""
         return next((skip.reason for skip in on_it if not skip.rule), "")
@@ -54,7 +54,8 @@ class Tested:
         if reason:
             return reason
         alike = list(self._alike(finding))
-        if any(_under_the_same(each, finding) for each in alike):
+        tried = any(_looked_in_vain(skip.reason, finding) for skip in self._on(finding) if skip.rule == finding.rule)
+        if tried or any(_under_the_same(each, finding) for each in alike):
             return ""
         if alike:
             return (
