@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -17,17 +17,19 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.discovery import Discovered
+from chaosmesh_ext.explore.recipe import Request
 from chaosmesh_ext.faults import Delay
 from chaosmesh_ext.model import CARRIED_BY, Answer, CarriedBy, Edge, Marker, Propagated, Scope, Skipped, Trace
 from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.stores import store_of
 from chaosmesh_ext.observe.traces import Expected, gather
+from chaosmesh_ext.run.traffic import Errand, application
 
 if TYPE_CHECKING:
     from chaosmesh_ext.mesh import Fault
     from chaosmesh_ext.run import Run
 
-__all__ = ["Measured", "Put", "measure", "one_by_one", "scope_of"]
+__all__ = ["Measured", "Put", "in_one_wave", "measure", "scope_of"]
 
 _HARMLESS: Final = 0.001
 """Seconds: the shortest delay that Istio takes."""
@@ -75,10 +77,10 @@ class Measured(msgspec.Struct, frozen=True):
 def measure(run: Run, found: Discovered, *, put: Put | None = None, only: Collection[Edge] | None = None) -> Measured:
     """Find out which candidates arrive on each edge of what was FOUND, by requests of RUN.
 
-    PUT: by default one delay after the other. ONLY: these edges. What a gateway calls that our requests enter by has
+    PUT: by default all as one cell of a wave. ONLY: these edges. What a gateway calls that our requests enter by has
     what we send. Raises Unreachable where the traces cannot be read, and what PUT raises but InvalidInput.
     """
-    asking = _Measurement(run, found, put or one_by_one(run))
+    asking = _Measurement(run, found, put or in_one_wave(run, found.requests))
     edges = [edge for edge in found.graph.edges if only is None or edge in only]
     left = [edge for edge in edges if edge not in found.gateways]
     for header in CARRIED_BY:
@@ -90,9 +92,7 @@ def measure(run: Run, found: Discovered, *, put: Put | None = None, only: Collec
 def scope_of(edge: Edge, carried_by: CarriedBy = "tracestate") -> Scope:
     """Our marked calls on EDGE."""
     source = str(edge.source)
-    return Scope(
-        edge.destination, namespace=edge.source.namespace, source=source, requests="run", carried_by=carried_by
-    )
+    return Scope(edge.destination, namespace=edge.source.namespace, source=source, carried_by=carried_by)
 
 
 class _Measurement:
@@ -185,19 +185,20 @@ def _has_end_user(found: Discovered) -> bool:
     return any("end-user" in one.headers for one in found.requests.values())
 
 
-def one_by_one(run: Run) -> Put:
-    """Delays as cells of RUN of their own, one written after the other."""
+def in_one_wave(run: Run, requests: Mapping[str, Request]) -> Put:
+    """Delays as one cell of RUN, in few writes. REQUESTS: by whole URL, those that lead to the calls."""
 
     @contextmanager
     def put(faults: Sequence[tuple[Fault, Scope]]) -> Iterator[Marker]:
-        problems = len(run.problems)
-        cells: list[str] = []
+        errands = [
+            Errand.to(application(run.settings, url), one.sent, one.method, body=one.body)
+            for url, one in requests.items()
+        ]
+        wave = run.inject_wave([faults], errands=errands)
         try:
-            for fault, scope in faults:
-                cells.append(run.inject(fault, scope, prove=False).cell)
-            del run.problems[problems:]  # that they are not proven is what is asked here
-            yield run.marker
+            (cell,) = wave.numbers
+            yield Marker(run.token, cell, faults[-1][1].carried_by)
         finally:
-            run.undo()
+            wave.undo()
 
     return put
