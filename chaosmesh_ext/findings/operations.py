@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from chaosmesh_ext.model import Span
 
@@ -21,6 +22,7 @@ _IDENTIFIER = re.compile(
 )
 
 
+@lru_cache(maxsize=4096)  # a run calls few paths, many times
 def normalise(path: str) -> str:
     """PATH with every identifier among its segments written ``{id}``, so that it stays the same from run to run.
 
