@@ -25,6 +25,7 @@ class Elements:
 
     def __init__(self, obj: Obj, known: Sequence[Entry]) -> None:
         self._obj = obj
+        self._fields = [field for entry in known for field in entry.fields]
         self._ours = values(known)
         self._digests: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
 
@@ -49,6 +50,16 @@ class Elements:
                 if isinstance(element, dict) and not run_of(str(element.get("name", "")))
             ]
         return self._digests[where, suffix]
+
+    def bearing(self) -> set[int]:
+        """The elements, by index, that are known by content or name as ones that bear a value of ours."""
+        pairs = [(field, at) for field in self._fields for at, likeness in self.places(field) if likeness > 1]
+        found = [in_list(at) for field, at in pairs if look(self._obj, at) == field.set]
+        return {place[1] for place in found if place}
+
+    def bare(self, element: Obj) -> Obj:
+        """ELEMENT without what is ours in it."""
+        return bare(element, self._ours)
 
     def claims(self, fields: Sequence[Field]) -> list[list[str]]:
         """By field, the places that hold its value now: the likeliest first for each, then copies that the owner made.
@@ -79,16 +90,27 @@ class Elements:
         return named if named and field.at.startswith(_NAMED) else places
 
     def changed(self, field: Field) -> str:
-        """Where somebody else has put another value into FIELD, whose own is nowhere; empty where nobody has."""
+        """Where somebody else has put another value into FIELD, once ours is out; empty where nobody has.
+
+        The answer is the same however often it is asked, for it takes no account of where ours was.
+        """
         place = in_list(field.at)
         suffix = place[2] if place else ""
         places = self.places(field)
-        home = sorted((one for one in places if one[1] > 1), key=lambda place: -place[1])
-        for at, likeness in home[:1] or places:
+        best = max((likeness for _, likeness in places), default=0)
+        likely = [one for one in places if one[1] == best > 1] or places
+        if any(self._original(field, at) for at, _ in likely):
+            return ""
+        for at, likeness in likely:
             now = look(self._obj, at)
-            if now is ABSENT or (field.was and now == field.was[0]) or (suffix, now) in self._ours:
+            if now is ABSENT or (suffix, now) in self._ours:
                 continue
             if not likeness & _SAME_NAME and digest(now) in field.beside:
                 continue  # another one, which has it from its owner
             return at
         return ""
+
+    def _original(self, field: Field, at: str) -> bool:
+        """Whether what was in FIELD is AT this place now."""
+        now = look(self._obj, at)
+        return bool(now == field.was[0]) if field.was else now is ABSENT

@@ -108,6 +108,13 @@ def _narrow(owner: Obj, fault: Narrowing, place: Place) -> list[Op]:
         raise InvalidInput(
             f"{what} has a fault of this run, which stands on routes as they are: recover that one first"
         )
+    if any(
+        _NOBODY in match.get("headers", {}) for route in spec.get("http") or () for match in route.get("match") or ()
+    ):
+        raise InvalidInput(
+            f"{what} has routes that a run narrowed, and no note of what they were: its owner gives them their matches "
+            f"back, where no header {_NOBODY} is asked for"
+        )
     gateway = place.source.gateway if place.source else ""
     hosts = spec.get("hosts", [])
     if not gateway and (len(hosts) != 1 or hosts[0].startswith("*")):

@@ -119,6 +119,8 @@ class _Hand:
             shape for entry in mine for item in entry.refines for name, _, shape in [item.partition("=")] if shape
         }
         routes = routes_of(self.obj)
+        elements = Elements(self.obj, [*mine, *rest])
+        bearing = elements.bearing() if copies else set()
         gone = [
             index
             for index, route in enumerate(routes)
@@ -128,7 +130,11 @@ class _Hand:
                 or (
                     self.run in (run_of(name), marked(route)[0]) and (cells is None or marked(route)[1] in {*cells, ""})
                 )
-                or (copies and not run_of(name) and _shape(route) in copies)
+                or (
+                    copies
+                    and not run_of(name)
+                    and _shape(elements.bare(route) if index in bearing else route) in copies
+                )
             )
         ]
         spec = self.obj.get("spec") or {}
@@ -207,9 +213,9 @@ class _Hand:
                     self.do("replace", at, field.was[0])
                 else:
                     self.do("remove", at)
-        for number, field in enumerate(fields[:own]):
-            changed = "" if places[number] else elements.changed(field)
-            if changed:
+        elements = Elements(self.obj, known)
+        for field in fields[:own]:
+            if changed := elements.changed(field):
                 lost.append(field)
                 if changed not in said:
                     said.add(changed)

@@ -57,6 +57,18 @@ def of_routes(*routes) -> dict:
 @example(of_routes({**TO, "timeout": "9s"}, {"match": [{}], **TO}), NARROWED, [("drop a route", 0)])
 @example(of_routes(TO, {"match": [{}], **TO}), NARROWED, [("drop a route", 0)])
 @example(of_routes({**TO, "match": [{"headers": {"end-user": {"exact": "a"}}}]}), ("inject", 3), [("inject", 4)])
+@example(
+    of_routes({**TO, "match": [{"headers": {"end-user": {"exact": "a"}}}]}),
+    ("inject", 3),
+    [("apply an export without metadata", 0), ("inject", 4)],
+)
+@example(of_routes(TO), ("inject", 10), [("rename ours", 0), ("inject", 4)])
+@example(of_routes(TO), ("inject", 15), [("wipe the annotations", 0), ("inject", 15)])
+@example(
+    of_routes({**TO, "match": [{"uri": {"exact": "/a"}}]}),
+    ("undo", 0),
+    [("change a match", 4), ("inject", 14), ("apply an export without metadata", 0)],
+)
 def test_injecting_and_undoing_leaves_what_the_owners_edits_alone_would_have_left(owner, first, steps):
     """No edit of his is lost and nothing of ours stays, whatever he does and whenever each of several cells ends."""
     two = play(owner, [first, *steps])
@@ -126,6 +138,12 @@ def last_touched(obj, entry) -> int:
 @given(virtual_services(faults=True), inject, life)
 @example(
     of_routes({**TO, "timeout": "9s"}, {"match": [{}], **TO}), NARROWED, [("drop a route", 0), ("set a timeout", 0)]
+)
+@example(of_routes(TO), NARROWED, [("duplicate a route", 0), ("change a match", 0)])
+@example(
+    of_routes({**TO, "match": [{"gateways": ["bookinfo"]}]}, {**TO, "timeout": "9s"}, TO),
+    NARROWED,
+    [("reorder routes", 0), ("change a match", 0)],
 )
 def test_undoing_again_changes_nothing_and_says_the_same(owner, first, steps):
     """Runner, watchdog and janitor may all undo one run; a conflict is findable until a person heard of it."""

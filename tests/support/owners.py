@@ -151,6 +151,7 @@ class Two:
 
     def _become(self, alone: dict, shared: dict, uid: str) -> None:
         now = uid or self.alone["metadata"]["uid"]
+        self.theirs |= self.narrowed and _matches(alone) != _matches(self.alone)
         self.alone, self.shared = deepcopy(alone), deepcopy(shared)
         self.alone["metadata"]["uid"] = self.shared["metadata"]["uid"] = now
 
@@ -159,6 +160,10 @@ def _own(obj: dict[str, Any]) -> list[int]:
     """Where the owner's routes are: by name, or what became of ours under another."""
     names = [(i, str(one.get("name", ""))) for i, one in enumerate(listed(obj))]
     return [i for i, name in names if not name.startswith(("chaos-", "was-chaos-"))]
+
+
+def _matches(obj: dict[str, Any]) -> list[Any]:
+    return [one.get("match") for one in listed(obj)]
 
 
 def listed(obj: dict[str, Any]) -> list[dict[str, Any]]:
