@@ -159,6 +159,12 @@ def _draft(subject: Subject, patience: _Patience, inverted: Sequence[tuple[float
         who="application",
         same=(str(parent[0].source), *others),
         close=max(0.05 * work, subject.eps),
+        numbers={
+            "caller_waits_s": shortest,
+            "tries_s": patience.total,
+            "pauses_s": patience.pauses,
+            "retries": float(patience.retries),
+        },
     )
 
 

@@ -134,6 +134,19 @@ def test_amplified_retries_end_at_a_sidecar_that_ejects(mended, factor, errors):
     }
 
 
+def test_a_call_that_outlives_its_caller_gets_a_timeout_that_does_not(mended):
+    """3 s of the caller, a quarter less: 2.4 s for two attempts and a pause of 0.2 s."""
+    numbers = {"caller_waits_s": 3.0, "tries_s": 20.2, "pauses_s": 0.2, "retries": 1.0}
+    finding = mended("timeout-inversion", 17.2, numbers=numbers)
+    assert finding.fix["spec"]["http"][0]["timeout"] == "1.1s"
+    assert "a timeout of 1.1 s (the caller's 3.0 s ÷ 1.25, less the pauses, for 2 attempts)" in finding.advice
+
+
+def test_a_caller_that_waits_too_short_for_healthy_calls_cannot_be_mended_so(mended):
+    numbers = {"caller_waits_s": 0.011, "tries_s": 20.0, "pauses_s": 0.0, "retries": 0.0}
+    assert mended("timeout-inversion", 19.0, numbers=numbers).fix is None
+
+
 def test_retries_of_what_is_slow_are_not_ended_by_ejection(mended):
     """A call that its caller gave up is no error to the sidecar."""
     assert mended("retry-amplification", 6.0, condition="slow").fix is None

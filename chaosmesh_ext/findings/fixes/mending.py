@@ -12,6 +12,7 @@ from chaosmesh_ext.findings.draft import Draft
 from chaosmesh_ext.findings.fixes.ejection import ejection
 from chaosmesh_ext.findings.fixes.no_retry import no_retry
 from chaosmesh_ext.findings.fixes.pool import larger, smaller
+from chaosmesh_ext.findings.fixes.shorter import shorter
 from chaosmesh_ext.findings.fixes.timeout import timeout
 from chaosmesh_ext.findings.fixes.weakness import Fix, Weakness
 from chaosmesh_ext.model import Finding
@@ -23,6 +24,7 @@ FIXES: Final[Mapping[str, Callable[[Weakness], Fix | None]]] = {
     "bulkhead": smaller,
     "connection-limit": larger,
     "retry-amplification": ejection,
+    "timeout-inversion": shorter,
     "unsafe-retry": no_retry,
 }
 """By rule; what is not here, or answers None, only the application can mend."""
