@@ -4,8 +4,8 @@ Wave 0 is healthy. Wave 1 delays every edge at once and wave 2 aborts every edge
 own, so no request meets two faults, and a breaker that an abort opens hides no delay. An edge is one version of a
 workload and a service that it calls: versions are never taken for each other, as one may time out where another waits.
 What is equal is merged: the calls of one edge, however often a request makes them and whichever entry URLs lead there,
-are one cell. Stateful cells follow, coloured by conflict. Second-order cells are planned once the first waves show that
-such calls exist.
+are one cell. Stateful cells follow, coloured by conflict. Second-order cells, and those for hidden operations, are
+planned once the first waves show that such calls exist.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from itertools import count
 from typing import Final
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.second_order import second_order
 from chaosmesh_ext.explore.selection import STATEFUL, TAUGHT_BY, Selection, selection
 from chaosmesh_ext.explore.sites import cell_for
@@ -31,6 +32,7 @@ __all__ = [
     "Plan",
     "PlannedCell",
     "Wave",
+    "hidden",
     "plan",
     "second_order",
     "stateful_waves",

@@ -25,10 +25,12 @@ def cell_for(
     operations: Collection[str] | None = None,
     judged: Edge | None = None,
     given: Given | None = None,
+    alone: bool = False,
 ) -> PlannedCell:
     """The cell that faults EDGE of GRAPH, for the operations that are CHOSEN.
 
-    operations: fewer than the edge has; with JUDGED those of the judged edge, whose requests are sent.
+    operations: fewer than the edge has; with JUDGED those of the judged edge, whose requests are sent. alone: no other
+    operation is to meet the fault.
     """
     sites = [site for site in graph.by_edge[judged or edge] if chosen.operation(site.operation)]
     if operations is not None:
@@ -43,7 +45,8 @@ def cell_for(
         urls=fewest_urls(sites),
         judged=judged,
         given=given,
-        in_a_row=in_a_row(graph.by_edge[edge]),
+        in_a_row=in_a_row(sites if alone else graph.by_edge[edge]),
+        alone=alone,
     )
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from statistics import fmean
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -38,9 +39,10 @@ class PlannedCell(msgspec.Struct, frozen=True):
 
     number: the marker's cell; 0 is the control's. kind: what it teaches; a delay or an abort by itself, or a stateful
     experiment that uses one. delay: seconds, 0 for an abort. status: HTTP status, 0 for a delay. operations: what it is
-    about; others on the same edge meet the fault too. urls: the fewest entry URLs whose requests make all of these
-    calls; empty where the graph names none. judged: the edge in question, where that is not the faulted one. given: the
-    first fault of a second-order cell. in_a_row: the most calls on the edge that one request of its source makes.
+    about; others on the same edge meet the fault too, unless it is for one ALONE. urls: the fewest entry URLs whose
+    requests make all of these calls; empty where the graph names none. judged: the edge in question, where that is not
+    the faulted one. given: the first fault of a second-order cell. in_a_row: the most calls on the edge that one
+    request of its source makes.
     """
 
     number: int
@@ -53,6 +55,16 @@ class PlannedCell(msgspec.Struct, frozen=True):
     judged: Edge | None = None
     given: Given | None = None
     in_a_row: int = 1
+    alone: bool = False
+
+    @property
+    def match(self) -> dict[str, Any]:
+        """The HTTPMatchRequest that narrows the fault to its operation, where it is for that alone; else empty."""
+        if not self.alone or len(self.operations) != 1:
+            return {}
+        method, _, path = self.operations[0].partition(" ")
+        expression = re.escape(path).replace(re.escape("{id}"), "[^/?]+")
+        return {"method": {"exact": method}, "uri": {"regex": expression}}
 
     @property
     def url(self) -> str:
