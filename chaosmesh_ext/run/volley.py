@@ -38,8 +38,9 @@ _SLOWEST: Final = 0.25
 class Aim:
     """What one cell's requests are to show.
 
-    want: so many of them. verdict: that counts. answers: to all requests, in the order of arrival. last: when the last
-    request began that met the fault, for a verdict that counts only afterwards; 0 where it counts always.
+    want: so many of them. verdict: that counts. answers: to all requests, in the order of arrival. sent: how many
+    were sent. last: when the last request began that met the fault, for a verdict that counts only afterwards; 0 where
+    it counts always.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Aim:
         self._lasts = injected.delay if injected is not None else 0.0
         self._open: list[Future[Answer]] = []
         self._verdicts: dict[str, Verdict] = {}
-        self._sent = 0
+        self.sent = 0
         self._due = 0.0
         self._pause = _TICK
 
@@ -100,7 +101,7 @@ class Aim:
     def spent(self) -> bool:
         """No more requests may be sent: as many as are allowed were."""
         early = 0 if self.verdict == "met" and self.of("met") else len(self.of("clean"))
-        return self._sent - (early if self.verdict == "met" else 0) >= self._most
+        return self.sent - (early if self.verdict == "met" else 0) >= self._most
 
     def met_calls(self, traces: dict[str, Trace]) -> Iterator[Span]:
         """The watched calls in TRACES of its requests that met the fault."""
@@ -109,20 +110,21 @@ class Aim:
 
     # --- what happens -------------------------------------------------------------------------------------------------
 
-    def sends(self, now: float, *, hopeless: bool) -> bool:
-        """Whether one more request should be sent at NOW, for what there is is not enough.
-
-        HOPELESS: where nothing was met until now, nothing will.
-        """
+    def sends(self, now: float, patience: float) -> bool:
+        """Whether one more request should be sent at NOW, for what there is is not enough; see `late` for PATIENCE."""
         if min(self.got, self.want - 1) + self.under_way >= self.want or self.spent or now < self._due:
             return False
-        return not (hopeless and not self.got)
+        return not self.late(now, patience)
+
+    def late(self, now: float, patience: float) -> bool:
+        """Whether nothing counts though PATIENCE seconds have gone since its first request: nothing will any more."""
+        return 0 < self.began <= now - patience and not self.got
 
     def send(self, traffic: Traffic) -> None:
         """Send it."""
         self.began = self.began or time.time()
-        self._open.append(traffic.send(self._errands[self._sent % len(self._errands)], self.marker))
-        self._sent += 1
+        self._open.append(traffic.send(self._errands[self.sent % len(self._errands)], self.marker))
+        self.sent += 1
 
     def collect(self) -> list[Answer]:
         """The answers that came since the last time."""
@@ -183,12 +185,12 @@ class Volley:
         self,
         aims: Sequence[Aim],
         *,
-        deadline: float,
+        patience: float,
         enough: Callable[[Aim], bool] = lambda aim: aim.got >= aim.want,
         seen: Callable[[], None] = lambda: None,
     ) -> None:
-        """Send until each of AIMS has ENOUGH, is spent, or shows nothing at DEADLINE (epoch), then wait for what is
-        under way and its traces. SEEN is called after each look at traces.
+        """Send until each of AIMS has ENOUGH, is spent, or shows nothing PATIENCE seconds after its first request, then
+        wait for what is under way and its traces. SEEN is called after each look at traces.
 
         Raises Inconclusive when the run was stopped, or the canary says to; Unreachable when the store is gone.
         """
@@ -207,8 +209,8 @@ class Volley:
                     for aim in aims:
                         aim.judge(self.traces, self._gathering.waiting, now)
                     seen()
-                self._send(aims, now, deadline, most, enough)
-                if all(self._over(aim, now, deadline, enough) for aim in aims):
+                self._send(aims, now, patience, most, enough)
+                if all(self._over(aim, now, patience, enough) for aim in aims):
                     whole = True
                     return
                 time.sleep(_TICK)
@@ -226,24 +228,23 @@ class Volley:
             if self._canary.stops:
                 raise Inconclusive(self._canary.stops)
 
-    def _send(self, aims: Sequence[Aim], now: float, deadline: float, most: int, enough: Callable[[Aim], bool]) -> None:
-        """One for each of AIMS in turn, as long as there is room."""
+    def _send(self, aims: Sequence[Aim], now: float, patience: float, most: int, enough: Callable[[Aim], bool]) -> None:
+        """One for each of AIMS in turn, as long as there is room; first for those that had the fewest."""
         room = self._canary.room(most) if self._canary is not None else most
         flying = sum(aim.flying for aim in aims)
         while flying < room:
             sent = 0
-            for aim in aims:
-                if flying < room and not enough(aim) and aim.sends(now, hopeless=now >= deadline):
+            for aim in sorted(aims, key=lambda each: each.sent):
+                if flying < room and not enough(aim) and aim.sends(now, patience):
                     aim.send(self._traffic)
                     flying, sent = flying + 1, sent + 1
             if not sent:
                 return
 
     @staticmethod
-    def _over(aim: Aim, now: float, deadline: float, enough: Callable[[Aim], bool]) -> bool:
+    def _over(aim: Aim, now: float, patience: float, enough: Callable[[Aim], bool]) -> bool:
         if aim.flying:
             return False
         if enough(aim):
             return True
-        late = now >= deadline and not (aim.got and aim.verdict == "met")
-        return not aim.under_way and (aim.spent or late)
+        return not aim.under_way and (aim.spent or aim.late(now, patience))

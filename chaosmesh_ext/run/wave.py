@@ -7,7 +7,6 @@ told, and is no error. When it comes out, the requests of all its cells must be 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -161,7 +160,7 @@ class Wave:
             seen({number: aim.got for number, aim in aims.items()})
 
         try:
-            volley.fly(list(aims.values()), deadline=time.time() + self._timeout, seen=look)
+            volley.fly(list(aims.values()), patience=self._timeout, seen=look)
             canary.land()
         except NotProven as error:
             self._roll_back(list(self._grown.values()), error)

@@ -101,7 +101,7 @@ class Goner:
 
         volley.fly(
             [aim for aim, _ in aims.values()],
-            deadline=began + self._timeout,
+            patience=self._timeout,
             enough=lambda aim: aim.got >= aim.want and not unseen(aim),
         )
         left = [words for aim, one in aims.values() if (words := self._left(aim, one, unseen(aim), volley))]
