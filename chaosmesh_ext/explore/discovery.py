@@ -72,16 +72,16 @@ class Discovered(msgspec.Struct, frozen=True):
     skipped: tuple[Skipped, ...] = ()
 
 
-def discover(run: Run, recipe: Recipe, *, most: int = MOST) -> Discovered:
+def discover(run: Run, recipe: Recipe, *, most: int = MOST, patience: float = _VISIBLE) -> Discovered:
     """Send control requests of RUN as RECIPE says, and learn from their traces what calls what.
 
-    most: requests to one URL. Raises InvalidInput for a URL without origin, and Inconclusive (Unreachable too) where
-    nothing can be learnt: no entry answers well, the mesh or its traces are not there, every answer is a failure.
+    most: requests to one URL. patience: seconds that a trace may take to become visible. Raises InvalidInput for a URL
+    without origin, and Inconclusive (Unreachable too) where nothing can be learnt: no entry answers well, the mesh or its traces are not there, every answer is a failure.
     """
     store = run.requests.traces or store_of(run.settings)
     store.many(["1".zfill(32)])  # that it is down is said before anything is sent
     before, notes = _counters(run)
-    search = _Search(run, store, enter(run, recipe), most)
+    search = _Search(run, store, enter(run, recipe), most, patience)
     search.go()
     return search.discovered(before, notes)
 
@@ -98,8 +98,9 @@ def _counters(run: Run) -> tuple[Counters | None, list[str]]:
 class _Search:
     """Requests and their traces, by whole URL."""
 
-    def __init__(self, run: Run, store: TraceSource, entrance: Entrance, most: int) -> None:
-        self._run, self._store, self._entrance, self._most = run, store, entrance, most
+    def __init__(self, run: Run, store: TraceSource, entrance: Entrance, most: int, patience: float) -> None:
+        self._run, self._store, self._entrance = run, store, entrance
+        self._most, self._patience = most, patience
         self._answers: dict[str, list[Answer]] = {look.url: [look.answer] for look in entrance.looks}
         self._requests = {look.url: look.request for look in entrance.looks}
         self._traces: dict[str, Trace] = {}
@@ -134,7 +135,7 @@ class _Search:
             answer for answers in self._answers.values() for answer in answers if answer.trace_id not in self._traces
         ]
         expected = Expected.of(self._traces.values()) if self._traces else None
-        found = gather(self._store, new, expected=expected, timeout=_VISIBLE).traces
+        found = gather(self._store, new, expected=expected, timeout=self._patience).traces
         addressed = {called(span) for trace in found.values() for span in trace.calls()}
         services = {name for name in addressed if name and "." not in name}
         self._traces.update({trace_id: readdressed(trace, services) for trace_id, trace in found.items()})
