@@ -7,7 +7,7 @@ from typing import Final
 
 from truths.ground import Cell, Ground, Site, by_request, close_clocks, on, series
 from truths.items import Item
-from truths.of_calls import CANCELLED, RACE, item
+from truths.of_calls import CANCELLED, RACE, item, timeout
 
 __all__ = ["broken_propagation", "retry_amplification", "timeout_inversion", "unsafe_retry"]
 
@@ -55,7 +55,7 @@ def _factor(cell: Cell, site: Site) -> float:
 
 
 def timeout_inversion(ground: Ground, site: Site) -> Iterator[Item]:
-    """Its caller's caller leaves while it still tries: work for nobody."""
+    """Its caller leaves while it still tries: work for nobody."""
     call = ground.call(site)
     patience = series(call)
     above = [(parent, words) for parent, words in ground.above(site) if words.timeout is not None]
@@ -70,8 +70,15 @@ def timeout_inversion(ground: Ground, site: Site) -> Iterator[Item]:
         if cell.skew == 1
         for served, _ in by_request(cell.story, site)
     )
-    if inverted and orphaned:
+    sure = all(
+        each.verdict == "present"
+        for clock in (site, *(parent for parent, _ in above))
+        for each in timeout(ground, clock)
+    )
+    if inverted and orphaned and sure:
         yield item(ground, "timeout-inversion", site, "", "present")
+    elif inverted and orphaned:
+        yield item(ground, "timeout-inversion", site, "", "undecidable", "one of the two timeouts cannot be told")
     elif close:
         yield item(ground, "timeout-inversion", site, "", "undecidable", RACE)
     elif inverted:
