@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chaosmesh_ext.mesh.ground import bare, values
+from chaosmesh_ext.mesh.ground import bare, shape, shapes, values
 from chaosmesh_ext.mesh.notes import Entry, Field, digest, in_list, run_of
 from chaosmesh_ext.mesh.pointer import ABSENT, look
 
@@ -27,6 +27,7 @@ class Elements:
         self._obj = obj
         self._fields = [field for entry in known for field in entry.fields]
         self._ours = values(known)
+        self._shapes = shapes(known)
         self._digests: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
 
     def places(self, field: Field) -> list[tuple[str, int]]:
@@ -77,11 +78,22 @@ class Elements:
         found: list[list[str]] = [[] for _ in fields]
         taken: set[str] = set()
         for copies in (False, True):
-            for _, number, at in pairs:
-                if at not in taken and (copies or not found[number]):
+            for likeness, number, at in pairs:
+                if at in taken or (likeness <= 1 and self._route(at)):
+                    continue
+                if copies or not found[number]:
                     taken.add(at)
                     found[number].append(at)
         return [[at for at in mine if not any(at.startswith(f"{other}/") for other in taken)] for mine in found]
+
+    def _route(self, at: str) -> bool:
+        """Whether AT is in a route of ours that the owner gave another name."""
+        place = in_list(at)
+        return (
+            place is not None
+            and bool(self._shapes)
+            and shape(look(self._obj, f"{place[0]}/{place[1]}")) in self._shapes
+        )
 
     def _candidates(self, field: Field) -> list[tuple[str, int]]:
         """The places where FIELD may be."""

@@ -31,7 +31,7 @@ from chaosmesh_ext.mesh.notes import (
 )
 from chaosmesh_ext.mesh.pointer import ABSENT, Op, apply, join, look
 
-__all__ = ["Disturbed", "bare", "disturbed", "for_mesh", "grounded", "values"]
+__all__ = ["Disturbed", "bare", "disturbed", "for_mesh", "grounded", "shape", "shapes", "values"]
 
 Obj = dict[str, Any]
 
@@ -206,7 +206,7 @@ def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool
     for index, route in enumerate(routes_of(obj)):
         name = str(route.get("name", ""))
         if name in entry.routes:
-            steps.append((f"{name}={digest({key: value for key, value in route.items() if key != 'name'})}", index))
+            steps.append((f"{name}={shape(route)}", index))
         elif not run_of(name) and for_mesh(route):
             steps.append((digest(bare(route, ours)), index))
     return steps
@@ -218,6 +218,16 @@ def _patches_less(obj: Obj, cell: str) -> Obj:
     if look(obj, PATCHES_AT) is ABSENT:
         return spec
     return {**spec, "configPatches": [one for one in patches_of(obj) if patched(one)[1] in ("", cell)]}
+
+
+def shape(route: Obj) -> str:
+    """ROUTE as a digest, whatever it is called."""
+    return digest({key: value for key, value in route.items() if key != "name"})
+
+
+def shapes(known: Iterable[Entry]) -> set[str]:
+    """Those of the routes that KNOWN entries put there."""
+    return {found for entry in known for item in entry.refines if (found := item.partition("=")[2])}
 
 
 def _by_specificity(obj: Obj) -> bool:

@@ -104,7 +104,7 @@ def _narrow(owner: Obj, fault: Narrowing, place: Place) -> list[Op]:
             f"the annotation {UNDO} of {what} could not be read, and what it says would be lost: look at the object, "
             "then remove the annotation"
         )
-    if entries(owner, place.run):
+    if place.run in runs_in(owner):
         raise InvalidInput(
             f"{what} has a fault of this run, which stands on routes as they are: recover that one first"
         )

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from chaosmesh_ext.mesh.elements import Elements
+from chaosmesh_ext.mesh.ground import shape, shapes
 from chaosmesh_ext.mesh.notes import (
     LABEL,
     PATCHES_AT,
@@ -21,7 +22,6 @@ from chaosmesh_ext.mesh.notes import (
     Field,
     Record,
     created_by,
-    digest,
     marked,
     name_of,
     patched,
@@ -115,9 +115,7 @@ class _Hand:
         """Remove the routes of MINE, and those of the run that no entry of REST knows: their note was lost."""
         stays = {name for entry in rest for name in entry.routes}
         names = {name for entry in mine for name in entry.routes}
-        copies = {
-            shape for entry in mine for item in entry.refines for name, _, shape in [item.partition("=")] if shape
-        }
+        copies = shapes(mine)
         routes = routes_of(self.obj)
         elements = Elements(self.obj, [*mine, *rest])
         bearing = elements.bearing() if copies else set()
@@ -131,9 +129,7 @@ class _Hand:
                     self.run in (run_of(name), marked(route)[0]) and (cells is None or marked(route)[1] in {*cells, ""})
                 )
                 or (
-                    copies
-                    and not run_of(name)
-                    and _shape(elements.bare(route) if index in bearing else route) in copies
+                    copies and not run_of(name) and shape(elements.bare(route) if index in bearing else route) in copies
                 )
             )
         ]
@@ -272,10 +268,6 @@ class _Hand:
         for name in record.maps if record else ():
             if look(self.obj, join("metadata", name)) == {}:
                 self.do("remove", join("metadata", name))
-
-
-def _shape(route: Obj) -> str:
-    return digest({key: value for key, value in route.items() if key != "name"})
 
 
 def _kind(obj: Obj) -> str:

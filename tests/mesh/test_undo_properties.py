@@ -63,6 +63,8 @@ def of_routes(*routes) -> dict:
     [("apply an export without metadata", 0), ("inject", 4)],
 )
 @example(of_routes(TO), ("inject", 10), [("rename ours", 0), ("inject", 4)])
+@example(of_routes(TO), ("inject", 3), [("inject", 4), ("rename ours", 0), ("undo", 1)])
+@example(of_routes(TO), ("inject", 1), [("rename ours", 0), ("wipe the annotations", 0), ("inject", 13)])
 @example(of_routes(TO), ("inject", 15), [("wipe the annotations", 0), ("inject", 15)])
 @example(
     of_routes({**TO, "match": [{"uri": {"exact": "/a"}}]}),
