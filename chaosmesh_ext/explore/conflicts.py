@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import Final
-
-import networkx as nx
+from typing import TYPE_CHECKING, Final
 
 from chaosmesh_ext.explore.waves import PlannedCell
 from chaosmesh_ext.model import Edge, Graph
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 __all__ = ["coloured", "conflict", "conflict_graph"]
 
@@ -41,6 +42,8 @@ def _disturb(graph: Graph, one: Edge, other: Edge) -> bool:
 
 def conflict_graph(graph: Graph, cells: Sequence[PlannedCell]) -> nx.Graph:
     """The places of CELLS as nodes, and an edge between every two that conflict."""
+    import networkx as nx
+
     found: nx.Graph = nx.Graph()
     found.add_nodes_from(range(len(cells)))
     by_workload: dict[object, list[int]] = defaultdict(list)
@@ -62,6 +65,8 @@ def coloured(graph: Graph, cells: Iterable[PlannedCell]) -> list[tuple[PlannedCe
 
     Cells with equally much below them go together: those seldom conflict.
     """
+    import networkx as nx
+
     ordered = sorted(cells, key=lambda cell: (len(graph.reached(cell.edge.destination)), cell.number))
     groups: list[tuple[PlannedCell, ...]] = []
     for start in range(0, len(ordered), _AT_ONCE):
