@@ -76,7 +76,8 @@ def discover(run: Run, recipe: Recipe, *, most: int = MOST, patience: float = _V
     """Send control requests of RUN as RECIPE says, and learn from their traces what calls what.
 
     most: requests to one URL. patience: seconds that a trace may take to become visible. Raises InvalidInput for a URL
-    without origin, and Inconclusive (Unreachable too) where nothing can be learnt: no entry answers well, the mesh or its traces are not there, every answer is a failure.
+    without origin, and Inconclusive (Unreachable too) where nothing can be learnt: no entry answers well, the mesh or
+    its traces are not there, every answer is a failure.
     """
     store = run.requests.traces or store_of(run.settings)
     store.many(["1".zfill(32)])  # that it is down is said before anything is sent

@@ -17,6 +17,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.discovery import Discovered
+from chaosmesh_ext.explore.reading import FEWEST
 from chaosmesh_ext.explore.recipe import Request
 from chaosmesh_ext.faults import Delay
 from chaosmesh_ext.model import CARRIED_BY, Answer, CarriedBy, Edge, Marker, Propagated, Scope, Skipped, Trace
@@ -38,7 +39,10 @@ _BATCH: Final = 4
 """Requests to each URL at once."""
 
 _MOST: Final = 40
-"""Requests to each URL for one candidate, at most."""
+"""Requests to each URL for one candidate, at most, once the proxies had the time to take the delays."""
+
+_PAUSE: Final = 0.2
+"""Seconds from one batch to the next until then."""
 
 _SETTLED: Final = 2.0
 """Seconds that proxies get to take the delays, where no call has shown yet how long they need."""
@@ -142,15 +146,19 @@ class _Measurement:
         with self._put([(delay, scope_of(edge, header)) for edge in edges]) as marker:
             written = time.time()
             until = written + (min(max(_SURE, _TIMES * self._needed), _SETTLED) if self._needed else _SETTLED)
-            for _ in range(0, _MOST, _BATCH):
+            rounds = 0
+            while rounds * _BATCH < _MOST:
                 began = time.time()
-                last = self._look(urls, marker, edges, delay)
-                for edge, (traced, marked) in last.items():
-                    self._seen[edge, header] = traced, marked
-                    if marked and not self._needed:
+                rounds += began > until
+                for edge, (made, met) in self._look(urls, marker, edges, delay).items():
+                    if met and not self._needed:
                         self._needed = max(began - written, 0.01)
-                if all(self._arrives(edge, header) for edge in edges) or (began > until and len(last) == len(edges)):
+                    if began > until or met == made:  # before, a call without it may have been too early
+                        traced, marked = self._seen.get((edge, header), (0, 0))
+                        self._seen[edge, header] = traced + made, marked + met
+                if all(self._seen.get((edge, header), (0, 0))[0] >= FEWEST for edge in edges):
                     return
+                time.sleep(max(0.0, min(began + _PAUSE, until) - time.time()))
         for edge in edges:
             if (edge, header) not in self._seen:
                 self.skipped[edge] = Skipped(str(edge), f"no call of {_MOST} requests showed what marker arrives")
