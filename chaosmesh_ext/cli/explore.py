@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from chaosmesh_ext.cli.consent import consent
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.visible import visible_lines
 
@@ -19,42 +20,108 @@ __all__ = ["explore"]
 
 @click.command()
 @click.argument("urls", nargs=-1)
-@click.option("--plan", "plan_only", is_flag=True, help="Show what would be injected, and inject nothing.")
-@click.option("--graph", type=click.Path(path_type=Path), help="With --plan: the calls, in JSON, instead of URLS.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Write here, not below reports/runs.")
+@click.option("--recipe", type=click.Path(path_type=Path), help="What to request, where plain URLS do not do.")
 @click.option("--delay", type=float, help="Seconds by which calls are held back.  [default: 12]")
 @click.option("--status", type=int, help="HTTP status that calls are aborted with.  [default: 507]")
 @click.option("--stateful", is_flag=True, help="Breakers, bulkheads and unsafe retries as well.")
 @click.option("--only", multiple=True, metavar="WHAT", help="edge=A:B, edge=A, operation='GET /x*' or rule=NAME.")
 @click.option("--skip", multiple=True, metavar="WHAT", help="Leave that out; * stands for anything in both.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would be injected, and inject nothing.")
+@click.option("--graph", type=click.Path(path_type=Path), help="With --plan: the calls, in JSON, instead of URLS.")
+@consent
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.pass_context
 def explore(
+    ctx: click.Context,
     urls: tuple[str, ...],
-    plan_only: bool,
-    graph: Path | None,
+    out: Path | None,
+    recipe: Path | None,
     delay: float | None,
     status: int | None,
     stateful: bool,
     only: tuple[str, ...],
     skip: tuple[str, ...],
+    plan_only: bool,
+    graph: Path | None,
     as_json: bool,
 ) -> None:
-    """Plan what an exploration of the calls in a graph injects: which faults, and which of them at once.
+    """Find out how every call behind URLS fails, prove it, and say what to change.
 
-    A graph file is JSON: {"schema": "chaosmesh-ext/graph/v1", "entries": ["shop"], "calls": [{"source": "shop",
-    "version": "v1", "destination": "cart", "operation": "GET /cart"}]}. Neither traces nor a cluster are needed.
+    Healthy requests show what calls what; then every call is delayed, and then aborted, for requests of our own only.
+    Writes report.md and findings.json below reports/runs/<run>/; reports/runs/latest points to the newest.
+
+    With --plan nothing is injected. A graph file is JSON: {"schema": "chaosmesh-ext/graph/v1", "entries": ["shop"],
+    "calls": [{"source": "shop", "version": "v1", "destination": "cart", "operation": "GET /cart"}]}; neither traces nor
+    a cluster are needed then.
 
     \b
-    Exit codes: 0 planned, 2 wrong usage or input.
+    Exit codes: 0 no weakness, 1 weakness found, 2 wrong usage or input,
+    3 inconclusive, 4 aborted, 5 something left behind.
 
     \b
     Example:
-      chaos mesh explore --plan --graph calls.json --only edge=productpage:details
+      chaos mesh explore $APP_URL/productpage --out reports/bookinfo
     """  # noqa: D301 - \b is click's word for "do not wrap"
-    if not plan_only or graph is None:
-        raise InvalidInput("give --plan and --graph FILE: only plans of a given graph can be made")
-    if urls:
-        raise InvalidInput(f"{urls[0]}: give a URL or --graph, not both")
-    _show(_read(graph), delay, status, stateful=stateful, only=only, skip=skip, as_json=as_json)
+    if graph is not None:
+        if not plan_only:
+            raise InvalidInput("--graph is for --plan: what is explored is found out by requests; give a URL instead")
+        if urls or recipe:
+            raise InvalidInput(f"{urls[0] if urls else recipe}: give what to request or --graph, not both")
+        _show(_read(graph), delay, status, stateful=stateful, only=only, skip=skip, as_json=as_json)
+        return
+    _refuse(urls, recipe, plan_only=plan_only, stateful=stateful)
+    ctx.exit(_explore(urls, recipe, out, (delay, status, only, skip), as_json=as_json))
+
+
+def _refuse(urls: tuple[str, ...], recipe: Path | None, *, plan_only: bool, stateful: bool) -> None:
+    """Raise InvalidInput for what makes no sense together."""
+    if plan_only:
+        raise InvalidInput("give --graph FILE with --plan: only plans of a given graph can be made")
+    if stateful:
+        raise InvalidInput("--stateful is for --plan: such waves are not injected yet")
+    if urls and recipe is not None:
+        raise InvalidInput(f"{urls[0]}: give URLs or --recipe, not both")
+
+
+def _explore(
+    urls: tuple[str, ...],
+    recipe: Path | None,
+    out: Path | None,
+    chosen: tuple[float | None, int | None, tuple[str, ...], tuple[str, ...]],
+    *,
+    as_json: bool,
+) -> int:
+    """Explore, and print what was found; the exit code."""
+    import logging
+    import os
+
+    from rich.console import Console
+
+    from chaosmesh_ext import settings
+    from chaosmesh_ext.cli import exploring, reports
+    from chaosmesh_ext.cli.progress import quiet
+    from chaosmesh_ext.explore.explorer import Options
+    from chaosmesh_ext.explore.plan import DELAY, STATUS
+    from chaosmesh_ext.explore.recipe import Recipe, load_recipe
+
+    quiet(logging.getLogger("chaostoolkit"))
+    asked = load_recipe(recipe) if recipe is not None else Recipe.of_urls(urls)
+    if out is not None:
+        reports.directory(out)
+    delay, status, only, skip = chosen
+    options = Options(
+        delay=DELAY if delay is None else delay,
+        status=STATUS if status is None else status,
+        only=only,
+        skip=skip,
+        in_flight=settings.load().request_budget if os.environ.get("CHAOSMESH_REQUEST_BUDGET") else None,
+    )
+    found = exploring.go(asked, options, out, Console(stderr=as_json))
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    code: int = found["exit_code"]
+    return code
 
 
 def _show(

@@ -1,0 +1,169 @@
+"""An exploration from its first request to its reports, with signals, progress and an exit code."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from chaosmesh_ext.cli import reports
+from chaosmesh_ext.controls.interrupts import Interrupts
+from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
+from chaosmesh_ext.explore.explorer import Explored, Explorer, Options, wanted
+from chaosmesh_ext.explore.recipe import Recipe
+from chaosmesh_ext.model import Judgement, Verdict
+from chaosmesh_ext.run import Run
+from chaosmesh_ext.visible import visible
+
+if TYPE_CHECKING:
+    from chaosmesh_ext.explore.discovery import Discovered
+    from chaosmesh_ext.explore.plan import Plan
+    from chaosmesh_ext.explore.waves import Wave
+
+__all__ = ["Told", "go"]
+
+
+class Told:
+    """Prints how far an exploration is; on a terminal with a bar of the cells that are done and the time left."""
+
+    def __init__(self, console: Console, in_flight: int) -> None:
+        self._console, self._in_flight = console, in_flight
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f} of {task.total:.0f} requests"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("", total=1, visible=False)
+
+    def discovered(self, found: Discovered, plan: Plan) -> None:
+        """See `Watcher`."""
+        graph = found.graph
+        self.line(
+            f"discovered: {len(graph.services)} services, {len(graph.edges)} calls in {len(found.control.answers)} "
+            f"healthy requests"
+        )
+        waves = [wave for wave in plan.waves if wave.cells]
+        seconds = plan.seconds(self._in_flight)
+        self.line(f"plan: {len(plan.cells)} cells in {len(waves)} waves, about {seconds:.0f} s")
+        self._bar.start()
+
+    def wave(self, wave: Wave) -> None:
+        """See `Watcher`."""
+        total = sum(wanted(cell) for cell in wave.cells)
+        self._bar.update(self._task, description=f"wave {wave.number}, {wave.name}", total=total, completed=0)
+        self._bar.update(self._task, visible=True)
+
+    def met(self, wave: Wave, calls: Mapping[str, int]) -> None:
+        """See `Watcher`."""
+        del wave
+        self._bar.update(self._task, completed=sum(calls.values()))
+
+    def judged(self, wave: Wave, judgement: Judgement) -> None:
+        """See `Watcher`."""
+        found = len(judgement.findings)
+        self.line(f"wave {wave.number}, {wave.name}: {len(wave.cells)} cells done, {found} findings so far")
+
+    def line(self, text: str) -> None:
+        """Print TEXT, in one line."""
+        self._console.print(escape(visible(text)), soft_wrap=True, highlight=False)
+
+    def stop(self) -> None:
+        """No bar any more."""
+        self._bar.stop()
+
+
+def go(recipe: Recipe, options: Options, out: Path | None, console: Console) -> dict[str, Any]:
+    """Explore as RECIPE and OPTIONS say, and write the reports to OUT, or below reports/runs.
+
+    Returns what a script reads: verdict, exit_code, run, findings, cells, seconds, files. Whatever was found before an
+    interruption is written too. Raises what can be said before anything was found.
+    """
+    from chaosmesh_ext import report
+    from chaosmesh_ext.observe.reach import without_password
+
+    run = Run()
+    run.experiment = "chaos mesh explore"
+    run.controlled = True
+    interrupts = Interrupts()
+    told = Told(console, run.settings.request_budget)
+    explorer = Explorer(run, recipe, options, told)
+    error: BaseException | None = None
+    run.interrupt = lambda _error: interrupts.stop()
+    interrupts.install()
+    try:
+        interrupts.allow()
+        explorer.discover()
+        explorer.inject()
+    except (ChaosMeshError, KeyboardInterrupt, SystemExit) as caught:
+        error = caught
+    finally:
+        interrupts.defer()
+        told.stop()
+    try:
+        run.close()
+    except ChaosMeshError as left:
+        run.failed(left)
+    finally:
+        interrupts.restore()
+    if not explorer.has_begun:
+        raise error or InvalidInput("nothing was explored")
+    explored = explorer.explored()
+    problems = [*explored.problems]
+    verdict = None
+    if isinstance(error, ChaosMeshError):
+        run.failed(error)
+    elif error is not None:
+        problems.append(f"{interrupts.first or 'a signal'} ended it early")
+    if error is not None:
+        verdict = Verdict.ABORTED if not isinstance(error, ChaosMeshError) else None
+    url, _ = without_password(next(iter(explored.found.requests)))
+    document = report.document(
+        run,
+        report.Target(url, mesh=run.client.host),
+        explored.judgement,
+        explored.cells,
+        proofs=explored.proofs,
+        problems=problems,
+        verdict=verdict,
+    )
+    return _written(document, explored, run, out, told)
+
+
+def _written(document: dict[str, Any], explored: Explored, run: Run, out: Path | None, told: Told) -> dict[str, Any]:
+    """Write the reports of DOCUMENT; what a script reads."""
+    document["notes"] = list(dict.fromkeys([*document["notes"], *explored.notes]))
+    code = Verdict(document["verdict"]).exit_code
+    code = max([code, *(problem.exit_code for problem in run.problems)]) if run.problems else code
+    folder = reports.directory(out if out is not None else reports.RUNS / (run.token or secrets.token_hex(4)))
+    written = reports.write_reports(document, folder)
+    for headline in document["headlines"]:
+        told.line(f"found: {headline['text']}")
+    for problem in document["problems"]:
+        told.line(f"problem: {problem}")
+    for note in document["notes"]:
+        told.line(f"note: {note}")
+    told.line(f"verdict: {document['verdict']}")
+    if out is None:
+        reports.move_latest(folder)
+    shown = folder if out is not None else reports.LATEST
+    told.line(f"written: {', '.join(str(shown / path.name) for path in written)}")
+    return {
+        "run": run.token,
+        "verdict": document["verdict"],
+        "exit_code": code,
+        "cells": len(explored.cells) - 1,
+        "seconds": {part: round(took, 3) for part, took in explored.seconds.items()},
+        "findings": document["findings"],
+        "problems": document["problems"],
+        "notes": document["notes"],
+        "files": {path.name: str(path) for path in written},
+    }

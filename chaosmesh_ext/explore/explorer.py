@@ -1,0 +1,316 @@
+"""The explorer: what calls what, every fault that can teach something, and what it taught.
+
+Discovery, a plan, its waves one after the other, calls that only failures bring out, and the rules. The control is
+asked again after each wave: where it no longer looks as it did, the wave proves nothing and says so.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final, Protocol
+
+import msgspec
+
+from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.explore.discovery import Discovered, discover
+from chaosmesh_ext.explore.plan import DELAY, STATUS, plan
+from chaosmesh_ext.explore.propagation import scope_of
+from chaosmesh_ext.explore.recheck import recheck
+from chaosmesh_ext.explore.recipe import Recipe
+from chaosmesh_ext.explore.second_order import second_order
+from chaosmesh_ext.explore.selection import selection
+from chaosmesh_ext.explore.waves import CALLS_EACH, Plan, PlannedCell, Wave
+from chaosmesh_ext.faults import Abort, Delay
+from chaosmesh_ext.findings import judge
+from chaosmesh_ext.findings.retry import MIN_FAILURES_FOR_ZERO
+from chaosmesh_ext.mesh.surroundings import Surroundings
+from chaosmesh_ext.model import Cell, Edge, Judgement, Propagated, Scope, Skipped
+from chaosmesh_ext.run.proof import Proof
+from chaosmesh_ext.run.traffic import Errand, application
+
+if TYPE_CHECKING:
+    from chaosmesh_ext.mesh import Fault
+    from chaosmesh_ext.run import Run
+    from chaosmesh_ext.run.wave import Wave as Injection
+
+__all__ = ["LAB_BUDGET", "Explored", "Explorer", "Options", "Watcher", "wanted"]
+
+_SPARE: Final = 1
+"""Requests that meet a fault beyond those that rules need: one trace may come too late."""
+
+LAB_BUDGET: Final = 16
+"""Marked requests at once in a lab, where nobody else is harmed (rules, "What decides validity" 10)."""
+
+_AGAIN: Final = 3
+"""Control requests to each URL after a wave."""
+
+
+_AT_A_GATEWAY: Final = "no fault was injected on it: a gateway's routes are everybody's"
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What is injected; see `plan`. carrier: auto, or one of mesh.CARRIERS. in_flight: marked requests at once; None
+    where nobody said: `LAB_BUDGET` in a lab, else the setting request_budget.
+    """
+
+    delay: float = DELAY
+    status: int = STATUS
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    carrier: str = ""
+    in_flight: int | None = None
+
+
+class Watcher(Protocol):
+    """Is told how far an exploration is."""
+
+    def discovered(self, found: Discovered, plan: Plan) -> None:
+        """What calls what is known, and what will be injected."""
+
+    def wave(self, wave: Wave) -> None:
+        """WAVE is about to be injected."""
+
+    def met(self, wave: Wave, calls: Mapping[str, int]) -> None:
+        """So many requests met the fault of each cell of WAVE, by its number; called again and again."""
+
+    def judged(self, wave: Wave, judgement: Judgement) -> None:
+        """WAVE is over, and this is known by now."""
+
+
+class Explored(msgspec.Struct, frozen=True):
+    """What an exploration came to.
+
+    cells: the control first. proofs: one for each cell that was met. problems: what makes it inconclusive. notes: what
+    else is to be said. seconds: by part, how long it took.
+    """
+
+    found: Discovered
+    plan: Plan
+    cells: tuple[Cell, ...]
+    judgement: Judgement
+    proofs: tuple[Proof, ...]
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+
+class Explorer:
+    """One exploration in RUN; its parts are asked for in turn, so that whoever is interrupted still has the rest."""
+
+    def __init__(self, run: Run, recipe: Recipe, options: Options, watcher: Watcher) -> None:
+        self._run, self._recipe, self._options, self._watcher = run, recipe, options, watcher
+        self._found: Discovered | None = None
+        self._plan = Plan((), 0)
+        self._cells: list[Cell] = []
+        self._proofs: list[Proof] = []
+        self._skipped: list[Skipped] = []
+        self._problems: list[str] = []
+        self._notes: list[str] = []
+        self._met: dict[Edge, tuple[int, int]] = {}
+        self._seconds: dict[str, float] = {}
+
+    # --- what is asked of it ------------------------------------------------------------------------------------------
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether discovery got to its end, so that there is something to tell."""
+        return self._found is not None
+
+    def discover(self) -> Discovered:
+        """Wave 0, and the plan. Raises what `discover` and `plan` raise."""
+        began = time.monotonic()
+        self._afford()
+        found = discover(self._run, self._recipe)
+        self._found = found
+        made = plan(
+            found.graph,
+            delay=self._options.delay,
+            status=self._options.status,
+            only=self._options.only,
+            skip=self._options.skip,
+        )
+        self._plan = _without(made, found.gateways)
+        self._skipped += [*found.skipped, *made.skipped]
+        self._skipped += [Skipped(str(edge), _AT_A_GATEWAY) for edge in sorted(found.gateways)]
+        self._notes += found.notes
+        self._seconds["discovery"] = time.monotonic() - began
+        self._watcher.discovered(found, self._plan)
+        return found
+
+    def inject(self) -> None:
+        """Every wave of the plan, then those of the second order.
+
+        Raises InvalidInput for what cannot be written, and LeftBehind; what makes a wave inconclusive is a problem.
+        """
+        assert self._found is not None  # noqa: S101
+        waves = [wave for wave in self._plan.waves if wave.cells]
+        for wave in waves:
+            self._wave(wave)
+        chosen = selection(self._options.only, self._options.skip)
+        numbers = [cell.number for wave in waves for cell in wave.cells]
+        more = second_order(
+            self._found.graph,
+            self._found.control,
+            self._cells,
+            delay=self._options.delay,
+            status=self._options.status,
+            wave=len(self._plan.waves),
+            cell=max(numbers, default=0) + 1,
+            chosen=chosen,
+        )
+        if more:
+            self._plan = msgspec.structs.replace(self._plan, waves=(*self._plan.waves, *more))
+        for wave in more:
+            self._wave(wave)
+
+    def explored(self) -> Explored:
+        """What is known by now. Raises Inconclusive where discovery did not get to its end."""
+        if self._found is None:
+            raise Inconclusive("nothing was discovered, so nothing can be judged")
+        return Explored(
+            found=self._found,
+            plan=self._plan,
+            cells=(self._found.control, *self._cells),
+            judgement=self._judgement(),
+            proofs=tuple(self._proofs),
+            problems=tuple(self._problems),
+            notes=tuple(dict.fromkeys(self._notes)),
+            seconds=dict(self._seconds),
+        )
+
+    # --- how it does it -----------------------------------------------------------------------------------------------
+
+    def _afford(self) -> None:
+        """Settle how many requests may be in flight."""
+        in_flight = self._options.in_flight
+        if in_flight is None and Surroundings(self._run.client).lab:
+            in_flight = LAB_BUDGET
+        if in_flight is not None:
+            self._run.settings = msgspec.structs.replace(self._run.settings, request_budget=in_flight)
+
+    def _wave(self, wave: Wave) -> None:
+        assert self._found is not None  # noqa: S101
+        began = time.monotonic()
+        self._watcher.wave(wave)
+        try:
+            cells = self._injected(wave)
+        except Inconclusive as error:
+            if self._run.stopped:
+                raise
+            self._problems.append(f"wave {wave.number}, {wave.name}: {error}")
+            return
+        finally:
+            self._seconds[f"wave {wave.number}"] = time.monotonic() - began
+        changed = recheck(self._run, self._found, _AGAIN)
+        if changed:
+            self._problems.append(f"wave {wave.number}, {wave.name}: {changed}: what it taught is left out")
+            return
+        self._cells += cells
+        self._watcher.judged(wave, self._judgement())
+
+    def _injected(self, wave: Wave) -> list[Cell]:
+        """The cells of WAVE, once its faults are out again."""
+        errands = self._errands(wave.cells)
+        every = list(dict.fromkeys(errand.url for several in errands for errand in several))
+        by_url = {errand.url: errand for several in errands for errand in several}
+        injection = self._run.inject_wave(
+            [faults(cell) for cell in wave.cells],
+            carrier=self._options.carrier,
+            errands=[by_url[url] for url in every],
+        )
+        numbers = dict(zip(injection.numbers, wave.cells, strict=True))
+        try:
+            injection.send(
+                dict(zip(injection.numbers, errands, strict=True)),
+                {number: wanted(cell) for number, cell in numbers.items()},
+                seen=lambda met: self._watcher.met(wave, met),
+            )
+        finally:
+            injection.undo()
+        cells = injection.cells()
+        for number, why in injection.unmet.items():
+            self._skipped.append(Skipped(str(numbers[number].edge), f"{numbers[number].kind}: {why}"))
+        for cell in cells:
+            self._measure(cell, numbers[cell.id].edge)
+        self._proofs += self._proven(injection)
+        self._notes += injection.replaces
+        return [cell for cell in cells if cell.answers]
+
+    def _errands(self, cells: Sequence[PlannedCell]) -> list[list[Errand]]:
+        assert self._found is not None  # noqa: S101
+        made: dict[str, Errand] = {}
+        for url, one in self._found.requests.items():
+            target = application(self._run.settings, url)
+            made[url] = Errand.to(target, one.sent, one.method, body=one.body)
+        return [[made[url] for url in cell.urls] or list(made.values()) for cell in cells]
+
+    def _measure(self, cell: Cell, edge: Edge) -> None:
+        """Count on how many calls of EDGE the marker arrived: those that met the fault of their CELL."""
+        for trace in cell.traces.values():
+            those = [span for span in trace.calls() if span.proxy and Edge(span.workload, span.peer) == edge]
+            traced, marked = self._met.get(edge, (0, 0))
+            met = sum(not span.flags.isdisjoint(("DI", "FI")) for span in those)
+            self._met[edge] = traced + len(those), marked + met
+
+    @staticmethod
+    def _proven(injection: Injection) -> Iterable[Proof]:
+        live = injection.live_after
+        for number, injected in injection.injected.items():
+            answers = injection.answers[number]
+            if number in live:
+                yield Proof(
+                    run=injection.run,
+                    cell=number,
+                    injected=injected,
+                    carrier=injection.carriers[number],
+                    objects=injection.objects,
+                    by="traces",
+                    live_after=live[number],
+                    traces=tuple(answer.trace_id for answer in answers),
+                    requests=len(answers),
+                )
+
+    def _judgement(self) -> Judgement:
+        assert self._found is not None  # noqa: S101
+        propagation = [self._told(one) for one in self._found.propagation]
+        judgement = judge(self._found.control, self._cells, propagation)
+        skipped = tuple(dict.fromkeys((*judgement.coverage.skipped, *self._skipped)))
+        coverage = msgspec.structs.replace(judgement.coverage, skipped=skipped)
+        return msgspec.structs.replace(judgement, coverage=coverage)
+
+    def _told(self, known: Propagated) -> Propagated:
+        """What is KNOWN of an edge, and what waves showed of its marker."""
+        traced, marked = self._met.get(known.edge, (0, 0))
+        if not traced:
+            return known
+        return msgspec.structs.replace(known, traced=traced, marked=marked)
+
+
+def faults(cell: PlannedCell) -> list[tuple[Fault, Scope]]:
+    """What CELL injects, the fault that it is about last."""
+    first = [(_fault(cell.given.delay, cell.given.status), scope(cell.given.edge))] if cell.given else []
+    return [*first, (_fault(cell.delay, cell.status), scope(cell.edge))]
+
+
+def scope(edge: Edge) -> Scope:
+    """The calls on EDGE that bear the marker of their own cell."""
+    return msgspec.structs.replace(scope_of(edge), requests="marked")
+
+
+def wanted(cell: PlannedCell) -> int:
+    """How many requests must meet the fault of CELL before every rule that reads it can speak."""
+    return (MIN_FAILURES_FOR_ZERO if cell.status else CALLS_EACH) + _SPARE
+
+
+def _fault(delay: float, status: int) -> Fault:
+    return Delay(delay) if delay else Abort(status)
+
+
+def _without(made: Plan, edges: frozenset[Edge]) -> Plan:
+    """The plan MADE without the cells on EDGES."""
+    waves = tuple(
+        msgspec.structs.replace(wave, cells=tuple(cell for cell in wave.cells if cell.edge not in edges))
+        for wave in made.waves
+    )
+    return msgspec.structs.replace(made, waves=waves)
