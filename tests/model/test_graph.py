@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from graphs import bookinfo, edge, graphs, site
@@ -16,6 +17,7 @@ def text(*calls, **keys) -> str:
     return json.dumps({"schema": "chaosmesh-ext/graph/v1", "calls": list(calls), **keys})
 
 
+DOCUMENTED = Path(__file__).parents[2] / "docs" / "explore.md"
 CALL = {"source": "a", "destination": "b", "operation": "GET /"}
 
 
@@ -48,6 +50,12 @@ def test_what_leads_where_is_what_following_the_calls_finds(graph):
         assert {each.edge for each in graph.below(first)} == {e for e in graph.edges if e.source.service in reached}
     entered = set().union(*(follow(entry) for entry in graph.entries))
     assert graph.reachable == {each for each in graph.edges if each.source.service in entered}
+
+
+def test_the_graph_that_the_documentation_shows_is_one():
+    shown = DOCUMENTED.read_text().partition("```json\n")[2].partition("```")[0]
+    graph = Graph.from_json(shown)
+    assert [(str(each.edge), each.operation) for each in graph.sites] == [("frontend-v1 → cart", "GET /cart/{id}")]
 
 
 def test_what_nobody_calls_is_where_requests_come_in():
