@@ -138,3 +138,37 @@ def test_our_own_request_that_got_no_answer_is_not_the_users_loss(world, found, 
     judgement = judge(world.control(), [world.cell("1", world.delay(), pairs)])
     assert not found(judgement, "missing-fallback")
     assert "our own request got no answer" in reasons(judgement, "missing-fallback")[0]
+
+
+def test_answers_that_vary_by_themselves_are_not_compared(world, found):
+    """A section that comes and goes in health is no loss, and no fallback either; an error for the user still is one."""
+    from msgspec.structs import replace
+
+    pairs = [world.attempts(ABORTED) for _ in range(3)]
+    control = world.control()
+    unsteady = replace(control, unsteady={control.answers[0].url: "healthy answers differ from each other"})
+    judged = judge(unsteady, [world.cell("1", world.abort(), pairs)])
+    assert not found(judged, "missing-fallback")
+    assert not found(judged, "fallback")
+    assert "healthy answers differ from each other" in " ".join(one.reason for one in judged.coverage.skipped)
+    broken = world.cell("1", world.abort(), [world.attempts(ABORTED, status=502) for _ in range(3)])
+    assert found(judge(unsteady, [broken]), "missing-fallback")
+
+
+def test_the_content_of_a_section_that_varies_is_not_compared(world, found):
+    """Other content in it is no work of a fault; that it is gone is."""
+    from msgspec.structs import replace
+
+    from chaosmesh_ext.model import VARIES
+
+    def varies(answer):
+        return replace(answer, sections={**answer.sections, "Book Details": VARIES})
+
+    control = world.control()
+    control = replace(control, answers=tuple(varies(answer) for answer in control.answers))
+    other = {"Book Details": "bbbbbbbbbbbb", "Book Reviews": "aaaaaaaaaaaa"}
+    cell = world.cell("1", world.abort(), [world.attempts(ABORTED, sections=other) for _ in range(3)])
+    [finding] = found(judge(control, [cell]), "fallback")
+    assert "other content" not in finding.summary
+    gone = world.cell("1", world.abort(), [world.attempts(ABORTED) for _ in range(3)])
+    assert found(judge(control, [gone]), "missing-fallback")
