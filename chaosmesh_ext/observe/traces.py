@@ -81,10 +81,12 @@ class Gathering:
         expected: Expected | None = None,
         quiet: float = QUIET,
         flush: float = FLUSH,
+        again: bool = True,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """As `gather`."""
+        """As `gather_all`."""
         self._source, self._quiet, self._flush, self._clock = source, quiet, flush, clock
+        self._again = again
         self.expected = expected
         self.traces: dict[str, Trace] = {}
         self.reasons: dict[str, str] = {}
@@ -126,7 +128,9 @@ class Gathering:
         return grew
 
     def _lacking(self, trace: Trace, answer: Answer, injected: Injected | None, now: float) -> str:
-        reason = missing(trace, answer, now, injected=injected, expected=self.expected, flush=self._flush)
+        reason = missing(
+            trace, answer, now, injected=injected, expected=self.expected, flush=self._flush, again=self._again
+        )
         if reason or settled(trace, injected, self.expected):
             return reason
         if now - self._changed[answer.trace_id] < self._quiet:
@@ -177,13 +181,15 @@ def gather_all(
     quiet: float = QUIET,
     flush: float = FLUSH,
     timeout: float | None = None,
+    again: bool = True,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Gathered:
     """As `gather`, for several CELLS at once, each a fault and the answers of those that were to meet it: one question
-    to the store asks for the traces of all. The longest delay among them counts for the timeout.
+    to the store asks for the traces of all. The longest delay among them counts for the timeout. AGAIN: see
+    `wholeness.missing`.
     """
-    gathering = Gathering(source, expected=expected, quiet=quiet, flush=flush, clock=clock)
+    gathering = Gathering(source, expected=expected, quiet=quiet, flush=flush, again=again, clock=clock)
     delay = 0.0
     for injected, answers in cells:
         delay = max(delay, injected.delay if injected else 0.0)

@@ -67,8 +67,11 @@ def missing(
     injected: Injected | None = None,
     expected: Expected | None = None,
     flush: float = FLUSH,
+    again: bool = True,
 ) -> str:
     """Why TRACE cannot be complete at NOW (seconds since the epoch), or an empty text.
+
+    AGAIN: a caller whom nobody waits for any more may be trying a failed call again, for as long as that one took.
 
     Times of spans are only compared with each other and placed on our clock by the request's start, so that the
     mesh's clock need not agree with ours.
@@ -96,7 +99,7 @@ def missing(
             if not mine:
                 if now < server.start + offset + delay + flush:
                     return f"a call {edge} may still be on its way"
-            elif injected and server.gone and injected.covers(edge):
+            elif again and injected and server.gone and injected.covers(edge):
                 last = max(mine, key=lambda call: call.end)
                 if _failed(last) and now < last.end + offset + min(last.duration, delay) + flush:
                     return f"{edge.source}, which nobody waits for any more, may be calling {edge.destination} again"

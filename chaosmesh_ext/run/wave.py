@@ -174,14 +174,16 @@ class Wave:
             new = {number: self._seen[number].keep(aim, volley.traces) for number, aim in aims.items()}
         return new
 
-    def cells(self) -> list[Cell]:
+    def cells(self, *, again: bool = True) -> list[Cell]:
         """Its cells with their answers and traces, which are waited for until they are whole, all at once.
 
+        again: also for calls that a caller, whom nobody waits for any more, may make again after one that failed, for
+        as long as that one took: without, a retry on a timeout may be overlooked there, and `Run.cells` later sees it.
         Raises NotProven, rolled back, where a fault was met on a call that was not meant; Unreachable.
         """
         grown = [cell for cell in self._grown.values() if cell.injected is not None]
         wanted: list[tuple[Injected | None, Sequence[Answer]]] = [(cell.injected, cell.answers) for cell in grown]
-        traces = gather_all(self._store, [*wanted, (None, self.canary)], expected=self._expected).traces
+        traces = gather_all(self._store, [*wanted, (None, self.canary)], expected=self._expected, again=again).traces
         try:
             for cell in grown:
                 self._nowhere_else(self._seen[cell.id], cell.answers, traces)

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chaosmesh_ext.model import Answer, Edge, Injected, Span, Trace, Workload
-from chaosmesh_ext.observe.traces import Expected, calls_of, gather, missing
+from chaosmesh_ext.observe.traces import Expected, calls_of, gather, gather_all, missing
 
 ID = "1" * 32
 GATEWAY, PAGE = Workload("gateway", "", "istio-system"), Workload("productpage", "v1")
@@ -152,6 +152,38 @@ def test_a_second_attempt_that_nobody_waits_for_is_waited_for():
     found, _ = wait(*spans, injected=DELAY)
     assert not found.incomplete
     assert "rr2" in found.traces[ID].by_id
+
+
+def test_who_can_do_without_second_attempts_has_the_trace_a_second_after_the_first():
+    gone = {"status": 0, "error": True, "flags": frozenset({"DI", "DC"})}
+    first = replaced(
+        [one for one in healthy() if one.span_id != "ra"],
+        r=span("r", "pr", REVIEWS, 0.013, 1.0, flags=frozenset({"DC"}), status=0),
+        rr=span("rr", "r", REVIEWS, 0.015, 2.515, "ratings", **gone),
+    )
+    trace = Trace(ID, tuple(first))
+    assert "may be calling ratings again" in missing(trace, ANSWER, 103.6, injected=DELAY, expected=EXPECTED)
+    assert not missing(trace, ANSWER, 103.6, injected=DELAY, expected=EXPECTED, again=False)
+
+
+def test_the_traces_of_several_cells_are_asked_for_together_each_judged_by_its_own_fault():
+    clock, other = Clock(), "2" * 32
+    slow = [msgspec.structs.replace(one, trace_id=other) for one in healthy() if one.span_id not in ("rr", "ra")]
+
+    class Store(Growing):
+        def many(self, ids):
+            found = super().many([one for one in ids if one == ID])
+            return {**found, other: Trace(other, tuple(slow))} if other in ids else found
+
+    store = Store(clock, *healthy())
+    answers = [(None, [ANSWER]), (DELAY, [msgspec.structs.replace(ANSWER, trace_id=other)])]
+    found = gather_all(store, answers, expected=EXPECTED, clock=clock, sleep=clock.sleep)
+    assert not found.incomplete
+    assert set(found.traces) == {ID, other}
+    assert 8 <= clock.now - 100 < 8.5  # the delay of the second, in which a call that may still come is waited for
+    alone = Growing(now := Clock(), *slow)
+    gather(alone, [ANSWER], injected=DELAY, expected=EXPECTED, clock=now, sleep=now.sleep)
+    assert store.asked <= alone.asked + 1
 
 
 def test_a_call_that_never_comes_is_given_up_after_the_delay():

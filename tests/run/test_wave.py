@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -231,6 +232,26 @@ def test_errands_go_by_cell_and_answers_come_by_url(run, mesh):
     with pytest.raises(errors.InvalidInput, match="no cell 7 in this wave"):
         wave.send(one, {"7": 1})
     wave.undo()
+
+
+def test_marked_requests_that_harm_others_become_fewer_and_then_none(run, mesh, monkeypatch):
+    """The canary is slower than control requests were: the wave is out, and what it found stays."""
+    monkeypatch.setattr("chaosmesh_ext.run.canary._EVERY", 0.05)
+    wave = run.inject_wave(BOTH)
+
+    async def slow(service, marker):
+        if marker.endswith("-0"):
+            await asyncio.sleep(0.2)
+        return False
+
+    monkeypatch.setattr("chaosmesh_ext.run.canary._SLACK", 0.05)
+    monkeypatch.setattr(mesh, "_faulted", slow)
+    wave._timeout = 20.0
+    with pytest.raises(errors.Inconclusive, match=r"control requests to http.* are harmed: .* s, and .* s are allowed"):
+        wave.send(counts=40)
+    assert wave.canary
+    assert ours(mesh) == []
+    assert set(wave.injected) == {"1", "2"}
 
 
 def test_a_halt_ends_a_wave_while_it_sends(run, mesh, monkeypatch):
