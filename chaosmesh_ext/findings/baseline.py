@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
@@ -152,15 +152,58 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
     def answers(self, trace: Trace, url: str, *, exactly: bool) -> list[Answer]:
         """The control's good answers from URL to requests that passed the same versions as TRACE.
 
-        A faulted request may not have reached every service: only those that both passed are compared. With EXACTLY
-        the versions are the same; without, a request that tried several versions is compared with each of them.
+        A faulted request may not have reached every service: only those that both passed are compared, and of these
+        only services whose version shows in healthy answers, or that no healthy request passed in that version. With
+        EXACTLY the versions are the same; without, a request that tried several versions is compared with each.
         """
-        passed = trace.versions
+        telling, known = self._telling(url)
+        passed = {
+            service: found
+            for service, found in trace.versions.items()
+            if service in telling or not found <= known[service]
+        }
         return [
             answer
             for control, answer in self._answers
             if answer.url == url and (_same(control, passed) if exactly else _within(control, passed))
         ]
+
+    @cached_property
+    def _told(self) -> dict[str, tuple[frozenset[tuple[str, str]], Passed]]:
+        return {}
+
+    def _telling(self, url: str) -> tuple[frozenset[tuple[str, str]], Passed]:
+        """Services of whose version it depends which sections an answer from URL has; and all versions seen by it."""
+        if url not in self._told:
+            seen = [(passed, frozenset(answer.sections)) for passed, answer in self._answers if answer.url == url]
+            known: dict[tuple[str, str], frozenset[str]] = defaultdict(frozenset)
+            for passed, _ in seen:
+                for service, found in passed.items():
+                    known[service] |= found
+            self._told[url] = _explaining(seen, known), known
+        return self._told[url]
+
+
+def _explaining(seen: Sequence[tuple[Passed, frozenset[str]]], known: Passed) -> frozenset[tuple[str, str]]:
+    """The fewest services found, one after the other, whose versions explain the sections; all where none do."""
+    chosen: list[tuple[str, str]] = []
+    left = _unexplained(seen, chosen)
+    while left:
+        others = sorted(service for service, found in known.items() if len(found) > 1 and service not in chosen)
+        fewest, best = min(((_unexplained(seen, [*chosen, each]), each) for each in others), default=(left, None))
+        if best is None or fewest >= left:
+            return frozenset(known)
+        chosen.append(best)
+        left = fewest
+    return frozenset(chosen)
+
+
+def _unexplained(seen: Sequence[tuple[Passed, frozenset[str]]], services: Sequence[tuple[str, str]]) -> int:
+    """How many answers differ from the most frequent one of those that passed the same versions of SERVICES."""
+    alike: dict[tuple[object, ...], Counter[frozenset[str]]] = defaultdict(Counter)
+    for passed, sections in seen:
+        alike[tuple(passed.get(service) for service in services)][sections] += 1
+    return sum(counts.total() - max(counts.values()) for counts in alike.values())
 
 
 def _same(one: Passed, other: Passed) -> bool:

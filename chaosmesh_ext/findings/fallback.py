@@ -142,7 +142,7 @@ def lost(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:
     common = frozenset.intersection(*(frozenset(control.sections) for control in controls))
     gone = {name for name in common if _empty(name, answer) and not any(_empty(name, c) for c in controls)}
     new = frozenset(answer.sections) - frozenset.union(*(frozenset(control.sections) for control in controls))
-    return frozenset(name for name in gone if not _stands_in(_around(name), new))
+    return frozenset(name for name in gone if not _stands_in(_left_of(name, answer), new))
 
 
 def _replaced(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:
@@ -165,6 +165,14 @@ def _empty(name: str, answer: Answer) -> bool:
 def _around(name: str) -> str:
     """The path that NAME is nested in; empty for one that is in none."""
     return name[: max(name.rfind("."), name.rfind("["), 0)]
+
+
+def _left_of(name: str, answer: Answer) -> str:
+    """The nearest path around NAME that ANSWER still has; empty where nothing is left."""
+    around = _around(name)
+    while around and around not in answer.sections:
+        around = _around(around)
+    return around
 
 
 def _stands_in(name: str, new: frozenset[str]) -> bool:
