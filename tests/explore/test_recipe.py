@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,12 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     """Exit code 2, not a traceback."""
     with pytest.raises(NotFound, match="no such file"):
         load_recipe(tmp_path / "none.yaml")
+
+
+def test_the_recipe_in_the_docs_is_one() -> None:
+    """Whoever copies it gets what it says."""
+    text = (Path(__file__).parents[2] / "docs" / "explore.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    recipe = parse_recipe(block)
+    assert [entry.method for entry in recipe.entries] == ["GET", "POST"]
+    assert recipe.login is not None
