@@ -53,8 +53,25 @@ _TRUTH: Final = {"true": True, "false": False}
 """Texts that variables give where a truth belongs."""
 
 
-_MAY_BE_EMPTY: Final = frozenset({"url", "carrier", "request_headers", "configuration", "secrets"})
-"""Arguments of actions that say nothing of where a fault goes: empty is the same as left out."""
+_MAY_BE_EMPTY: Final = frozenset(
+    {
+        "carrier",
+        "configuration",
+        "count_headers",
+        "expect",
+        "headers",
+        "ignore",
+        "istiod_url",
+        "jaeger_url",
+        "program",
+        "prometheus_url",
+        "request_headers",
+        "secrets",
+        "traces_url",
+        "url",
+    }
+)
+"""Arguments that do not say whose calls an activity is about: empty is the same as left out."""
 
 _INSTEAD: Final = {
     "source": "name a workload, e.g. productpage-v1",
@@ -75,7 +92,7 @@ def checked(
     It raises InvalidInput for an argument of another kind than its annotation's, and for a number that is none; of what
     nobody foresaw it makes Inconclusive, in one line and without secrets. None means left out, where that is allowed.
     EMPTY: False refuses a text, list or mapping without anything in it where the argument may be left out: a variable
-    that is not set must not make a fault everybody's.
+    that is not set must not make a fault everybody's, nor a number that of all calls.
     """
     signature = inspect.signature(activity, eval_str=True)
 

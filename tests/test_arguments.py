@@ -164,29 +164,44 @@ def test_an_action_that_was_refused_so_is_remembered_with_its_exit_code():
 
 
 SAME_AS_ABSENT = {"url", "carrier", "request_headers"}
+SAME_FOR_PROBES = {
+    *(
+        "count_headers",
+        "expect",
+        "headers",
+        "ignore",
+        "istiod_url",
+        "jaeger_url",
+        "prometheus_url",
+        "traces_url",
+        "url",
+    ),
+    *("method", "program"),
+}
 
 
 def optional() -> Iterator[Any]:
-    """Every argument of an action that may be left out, and what is empty of its kind."""
-    for name in actions.__all__:
-        for parameter in inspect.signature(getattr(actions, name)).parameters.values():
-            kind = typing.get_origin(parameter.annotation) or parameter.annotation
-            given = parameter.default is not inspect.Parameter.empty
-            if given and kind in (str, list, dict) and parameter.name not in {"configuration", "secrets"}:
-                yield pytest.param(getattr(actions, name), parameter.name, kind(), id=f"{name}.{parameter.name}")
+    """Every argument of an action or a probe that may be left out, and what is empty of its kind."""
+    for module, others in ((actions, set()), (probes, SAME_FOR_PROBES)):
+        for name in module.__all__:
+            for parameter in inspect.signature(getattr(module, name)).parameters.values():
+                kind = typing.get_origin(parameter.annotation) or parameter.annotation
+                given = parameter.default is not inspect.Parameter.empty
+                if given and kind in (str, list, dict) and parameter.name not in {"configuration", "secrets"} | others:
+                    yield pytest.param(getattr(module, name), parameter.name, kind(), id=f"{name}.{parameter.name}")
 
 
-@pytest.mark.parametrize(("action", "name", "value"), list(optional()))
-def test_an_empty_argument_never_widens_a_fault(action, name, value, monkeypatch, tmp_path):
+@pytest.mark.parametrize(("activity", "name", "value"), list(optional()))
+def test_an_empty_argument_never_widens_what_it_is_about(activity, name, value, monkeypatch, tmp_path):
     """A variable that is not set gives an empty text: `source: ""` was every caller."""
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     required = {
         one.name: RIGHT.get(typing.get_origin(one.annotation) or one.annotation, "x")
-        for one in inspect.signature(action).parameters.values()
+        for one in inspect.signature(activity).parameters.values()
         if one.default is inspect.Parameter.empty
     }
     with pytest.raises(InvalidInput) as raised:
-        action(**{**required, name: value})
+        activity(**{**required, name: value})
     assert ("is empty: leave it out, or" in str(raised.value)) == (name not in SAME_AS_ABSENT)
     assert "\n" not in str(raised.value)
 

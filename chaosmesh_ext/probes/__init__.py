@@ -64,4 +64,4 @@ __all__ = [
 ]
 
 for _name in __all__:  # what an experiment gives is held against their signatures
-    globals()[_name] = helped(checked(globals()[_name]))
+    globals()[_name] = helped(checked(globals()[_name], empty=False))

@@ -52,7 +52,7 @@ def latency_quantile(
     source: str = None,
     namespace: str = None,
     window: float = 60.0,
-    response_code: str = "",
+    response_code: str = None,
     reporter: str = "source",
     wait: float = 0.0,
     prometheus_url: str = None,
@@ -76,8 +76,8 @@ def request_rate(
     source: str = None,
     namespace: str = None,
     window: float = 60.0,
-    response_code: str = "",
-    response_flags: str = "",
+    response_code: str = None,
+    response_flags: str = None,
     reporter: str = "source",
     wait: float = 0.0,
     prometheus_url: str = None,
@@ -121,7 +121,7 @@ def ejections(
     destination: str,
     source: str = None,
     namespace: str = None,
-    subset: str = "",
+    subset: str = None,
     wait: float = 0.0,
     prometheus_url: str = None,
     configuration: Configuration = None,
@@ -145,10 +145,11 @@ def _calls(
     source: str | None,
     namespace: str | None,
     reporter: str,
-    **more: str,
+    **more: str | None,
 ) -> Calls:
     where = namespace or run_of(configuration, secrets).settings.namespace
-    return Calls(str(destination or ""), where, source or "", reporter, **more)
+    given = {name: value for name, value in more.items() if value is not None}
+    return Calls(str(destination or ""), where, source or "", reporter, **given)
 
 
 def _measure(
