@@ -11,6 +11,7 @@ missed and each finding that was wrong, with its graph's seed and the reason. gr
 about what no file says, such as the gateway.
 
 `--keep DIR` leaves topologies, truths and reports there. `--seed S --graphs N` takes the seeds S to S+N-1.
+`--stateless` leaves out the waves that hold up workloads for everybody, and the rules that need them.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ from chaosmesh_ext.model.topology import parse_topology
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 DELAY, STATUS = 12.0, 507
 """What the truth is computed for; the exploration is told to inject just that."""
+
+STATEFUL = ("circuit-breaker", "bulkhead", "unsafe-retry")
+"""Rules that need the stateful waves."""
 
 LONGEST = 1800.0
 """Seconds for one exploration; who takes longer has found nothing."""
@@ -69,11 +73,12 @@ def lab(name: str, topology: Path, state: Path) -> Iterator[dict[str, str]]:
         subprocess.run(down, env=home, check=True, stdout=sys.stderr)
 
 
-def explore(environment: Mapping[str, str], asked: Sequence[str], out: Path) -> Explored:
+def explore(environment: Mapping[str, str], asked: Sequence[str], out: Path, *, stateful: bool) -> Explored:
     """Explore the lab's application by requests to the paths ASKED; the report goes to OUT."""
     urls = [environment["APP_URL"] + path for path in asked]
-    words = ["mesh", "explore", *urls, "--out", str(out), "--stateful", "--json"]
-    words += ["--delay", f"{DELAY:g}", "--status", str(STATUS)]
+    words = ["mesh", "explore", *urls, "--out", str(out), "--json", "--delay", f"{DELAY:g}", "--status", str(STATUS)]
+    if stateful:
+        words.append("--stateful")
     began = time.perf_counter()
     try:
         done = subprocess.run(
@@ -99,7 +104,7 @@ def _cells(printed: str) -> int:
     return cells if isinstance(cells, int) else len(cells)
 
 
-def graph(seed: int, folder: Path, state: Path) -> tuple[Explored, Score]:
+def graph(seed: int, folder: Path, state: Path, *, stateful: bool = True) -> tuple[Explored, Score]:
     """Make the topology of SEED, explore it, score what was found; all files go to FOLDER."""
     folder.mkdir(parents=True)
     file = folder / "topology.yaml"
@@ -108,8 +113,8 @@ def graph(seed: int, folder: Path, state: Path) -> tuple[Explored, Score]:
     found = truth(topology, delay=DELAY, status=STATUS)
     (folder / "truth.json").write_bytes(msgspec.json.format(msgspec.json.encode(found.items)))
     with lab(f"truth-{seed}", file, state) as environment:
-        explored = explore(environment, paths(topology), folder / "report")
-    return explored, score(found, explored.findings)
+        explored = explore(environment, paths(topology), folder / "report", stateful=stateful)
+    return explored, score(found, explored.findings, without=() if stateful else STATEFUL)
 
 
 def report(seeds: Sequence[int], done: Sequence[tuple[Explored, Score]]) -> dict[str, Any]:
@@ -140,6 +145,7 @@ def main() -> None:
     parser.add_argument("--graphs", type=int, default=5, help="how many topologies  [5]")
     parser.add_argument("--seed", type=int, default=1, help="of the first one; the others count on from it  [1]")
     parser.add_argument("--keep", type=Path, help="a folder for topologies, truths and reports")
+    parser.add_argument("--stateless", action="store_true", help="without the waves that need --stateful")
     asked = parser.parse_args()
     if asked.graphs < 1:
         parser.error("--graphs must be at least 1")
@@ -148,7 +154,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="truth-") as scratch:
         keep = asked.keep or Path(scratch)
         for seed in seeds:
-            explored, scored = graph(seed, keep / str(seed), Path(scratch) / "state")
+            explored, scored = graph(seed, keep / str(seed), Path(scratch) / "state", stateful=not asked.stateless)
             done.append((explored, scored))
             say(
                 f"graph {seed}: {scored.present} items, precision {scored.precision:.3f}, recall {scored.recall:.3f},"

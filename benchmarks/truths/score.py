@@ -6,7 +6,7 @@ found once all of them are spoken for, by one finding or by one for each version
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -58,9 +58,11 @@ class Score(msgspec.Struct, frozen=True):
         return self.undecidable / (self.present + self.undecidable) if self.undecidable else 0.0
 
 
-def score(truth: Truth, findings: Iterable[Mapping[str, Any]]) -> Score:
-    """FINDINGS, as they stand in findings.json, against TRUTH."""
-    return _Scoring(truth).score(findings)
+def score(truth: Truth, findings: Iterable[Mapping[str, Any]], without: Collection[str] = ()) -> Score:
+    """FINDINGS, as they stand in findings.json, against TRUTH; rules WITHOUT which it is done count for nothing."""
+    items = tuple(item for item in truth.items if item.rule not in without)
+    asked = [finding for finding in findings if finding["rule"] not in without]
+    return _Scoring(msgspec.structs.replace(truth, items=items)).score(asked)
 
 
 def total(scores: Sequence[Score]) -> Score:

@@ -171,3 +171,10 @@ def test_several_graphs_are_added_up(shop, versions):
     assert both.by_rule["timeout"] == {"tp": 1, "fp": 0, "fn": 1}
     assert both.precision == 1.0
     assert 0 < both.recall < 1
+
+
+def test_rules_that_were_not_looked_for_count_for_nothing(shop):
+    stated = [each for each in right(shop) if each["rule"] != "circuit-breaker"]
+    assert score(shop, stated).recall < 1
+    done = score(shop, [*stated, {**stated[0], "rule": "bulkhead"}], without=("circuit-breaker", "bulkhead"))
+    assert (done.precision, done.recall) == (1.0, 1.0)
