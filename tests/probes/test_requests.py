@@ -7,6 +7,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from places import place
 
 from chaosmesh_ext import probes
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Weakness
@@ -59,11 +60,7 @@ def shop():
 @pytest.fixture
 def faulted(run):
     """A run with a live cell, as an injection leaves it: what is asked of the mesh is for tests of injections."""
-
-    class Place:
-        cell = "1"
-
-    cell = Growing(Place(), None, None)
+    cell = Growing(place(run=run.token), None, None)
     run._cells.add(cell)
     yield run
     run._cells.every.clear()
