@@ -95,6 +95,13 @@ def test_a_wrong_kind_is_wrong_where_it_can_be_told(shop):
     assert stated.why == "wrong: fixed backoff is stated, no backoff is true"
 
 
+def test_how_retries_are_paced_may_be_left_open_and_a_bulkheads_state_may_not(shop, graph):
+    assert score(shop, wrong(right(shop), "retry", kind=None)).missed == ()
+    found = truth(graph(a={"workers": 4, "calls": [{"to": "b", "paths": ["/b"]}, {"to": "c"}]}, b=None, c=None))
+    assert score(found, wrong(right(found), "bulkhead", kind=None)).by_rule["bulkhead"] == {"tp": 0, "fp": 1, "fn": 1}
+    assert score(found, wrong(right(found), "bulkhead", value=2.0)).by_rule["bulkhead"]["tp"] == 1
+
+
 def test_what_does_not_exist_is_a_false_positive(shop):
     there_is_none = finding(shop.items[0], rule="hedge", value=1.0)
     other_condition = {**right(shop)[0], "rule": "missing-timeout", "condition": "slow", "value": 12.0}
