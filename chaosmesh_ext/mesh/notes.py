@@ -42,8 +42,8 @@ Obj = dict[str, Any]
 LABEL: Final = "chaosmesh-ext/run"
 UNDO: Final = "chaosmesh-ext/undo"
 _NAME: Final = re.compile(r"chaos-([0-9a-f]{8})-\d+")
-_MARKER: Final = re.compile(r"chaosmesh=([0-9a-f]{8})-(\d+|(?=\[))")
-"""A condition on our marker: run, and cell, which is empty where every cell of the run is meant."""
+_MARKER: Final = re.compile(r"chaosmesh[=/-]([0-9a-f]{8})-(\d+|(?=\[))")
+"""A condition on our marker, in any header (`model.marker`): run, and cell, empty where every cell is meant."""
 _RUN: Final = re.compile(r'"run":\s*"([0-9a-f]{8})"')
 PATCHES_AT: Final = "/spec/configPatches"
 """The pointer to the patches in an EnvoyFilter."""
@@ -153,17 +153,15 @@ def marked(route: Obj) -> tuple[str, str]:
     matches = route.get("match", route.get("matches"))
     if not isinstance(matches, list) or not matches:
         return "", ""
-    found = [_MARKER.search(_tracestate(match)) for match in matches]
+    found = [_MARKER.search(_headers(match)) for match in matches]
     whose = {(one[1], one[2]) if one else ("", "") for one in found}
     return whose.pop() if len(whose) == 1 else ("", "")
 
 
-def _tracestate(match: Any) -> str:
-    """What MATCH, of a VirtualService's route or of an HTTPRoute's rule, asks of `tracestate`."""
+def _headers(match: Any) -> str:
+    """What MATCH, of a VirtualService's route or of an HTTPRoute's rule, asks of headers, as a text."""
     headers = look(match, "/headers")
-    if isinstance(headers, list):
-        return next((str(one.get("value")) for one in headers if str(one.get("name")).lower() == "tracestate"), "")
-    return str(look(match, "/headers/tracestate/regex"))
+    return "" if headers is ABSENT else msgspec.json.encode(headers).decode()
 
 
 def patched(patch: Obj) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from overlays import RUN, place, source, virtual_services
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.mesh import Create, Destination, Edit, View, envoyfilter, ledger, merge, overlay
+from chaosmesh_ext.mesh.notes import marked
 from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.model import Marker
 
@@ -169,3 +170,20 @@ def test_an_owners_copy_of_a_waves_envoyfilter_is_his(cells):
     assert "made by somebody else" in undone.conflicts[0]
     assert apply(copy, undone.ops)["spec"] == copy["spec"]
     assert msgspec.json.decode(copy["metadata"]["annotations"][ledger.UNDO])["created"]
+
+
+@pytest.mark.parametrize("header", ["tracestate", "baggage", "cookie", "end-user", "user-agent"])
+def test_cells_are_told_apart_whatever_header_carries_their_marker(header):
+    changes = []
+    for cell, host in ((1, "details"), (2, "reviews")):
+        where = msgspec.structs.replace(at(cell, "productpage", host), marker=Marker(RUN, str(cell), header))
+        changes.append((str(cell), envoyfilter.plan(Delay(cell), where, View())[0]))
+    (merged,) = merge(changes)
+    left = apply(merged.change.obj, ledger.undo(merged.change.obj, RUN, "1").ops)
+    assert [patch["match"] for patch in left["spec"]["configPatches"]] == [
+        patch["match"] for patch in changes[1][1].obj["spec"]["configPatches"]
+    ]
+    assert ledger.disturbed(left, RUN) == ""
+    where = msgspec.structs.replace(at(1, "productpage"), marker=Marker(RUN, "1", header))
+    (route,) = overlay.plan(Delay(1), where, View())
+    assert marked(route.obj["spec"]["http"][0]) == (RUN, "1")
