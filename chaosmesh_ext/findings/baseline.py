@@ -12,7 +12,7 @@ import msgspec
 
 from chaosmesh_ext.findings.calls import Call, calls, group
 from chaosmesh_ext.findings.statistics import CLOCK, epsilon
-from chaosmesh_ext.model import Answer, Cell, Edge, Trace, Workload
+from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace, Workload
 
 __all__ = ["Baseline"]
 
@@ -27,6 +27,30 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def calls(self) -> tuple[Call, ...]:
         return tuple(calls(self.control))
+
+    @cached_property
+    def served(self) -> dict[Workload, list[Span]]:
+        """The server spans of each workload, those of requests beside too."""
+        found: dict[Workload, list[Span]] = defaultdict(list)
+        for answer in (*self.control.answers, *self.control.beside):
+            if (trace := self.control.traces.get(answer.trace_id)) is not None:
+                for span in trace.spans:
+                    if span.kind == "SERVER" and span.proxy:
+                        found[span.workload].append(span)
+        return found
+
+    @cached_property
+    def _callers(self) -> dict[Edge, dict[tuple[str, str], set[str]]]:
+        beside = calls(msgspec.structs.replace(self.control, answers=self.control.beside))
+        found: dict[Edge, dict[tuple[str, str], set[str]]] = defaultdict(lambda: defaultdict(set))
+        for call in (*self.calls, *beside):
+            if call.caller is not None:
+                found[call.edge][call.trace.trace_id, call.caller.span_id].add(call.operation)
+        return found
+
+    def made_for(self, edge: Edge, span: Span) -> set[str]:
+        """The operations on EDGE that A called for the request that SPAN, its server span, is."""
+        return self._callers[edge].get((span.trace_id, span.span_id), set()) if edge in self._callers else set()
 
     @cached_property
     def edges(self) -> frozenset[Edge]:

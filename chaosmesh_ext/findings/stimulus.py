@@ -40,17 +40,17 @@ def pause(silent: float, pods: int = 1) -> float:
     return 0.0 if silent <= 0 else max(SHORTEST_PAUSE, _SHARE * silent) / (2 * pods if pods > 1 else 1)
 
 
-def silent_for(control: Cell, cell: Cell) -> float:
+def silent_for(baseline: Baseline, cell: Cell) -> float:
     """Seconds since CELL's requests last caused a call that met the fault, as far as its traces got; 0 where they all
     did: what `pause` wants to know.
     """
-    made = [call for call in calls(cell, Baseline(control).edges) if call.faulted]
+    made = [call for call in calls(cell, baseline.edges) if call.faulted]
     last = max((span.start for trace in cell.traces.values() for span in trace.spans), default=0.0)
     return max(0.0, last - max(call.span.end for call in made)) if made else 0.0
 
 
-def enough(control: Cell, cell: Cell) -> bool:
-    """Whether CELL, as far as it got, decides the rule for each of its edges, against CONTROL.
+def enough(baseline: Baseline, cell: Cell) -> bool:
+    """Whether CELL, as far as it got, decides the rule for each of its edges. baseline: of the control, made once.
 
     It does when every pod of A that served its requests has opened and was seen to open again after further calls, or
     has been silent for `LONGEST`, or failed `MOST_FAILURES` times in a row; or A's sidecar ejected a pod and called it
@@ -58,7 +58,6 @@ def enough(control: Cell, cell: Cell) -> bool:
     """
     if cell.injected is None:
         return True
-    baseline = Baseline(control)
     made = sorted(calls(cell, baseline.edges), key=lambda call: (call.span.start, call.span.span_id))
     asked = False
     for edge in baseline.edges:

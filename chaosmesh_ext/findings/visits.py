@@ -59,17 +59,12 @@ def by_pod(served: Iterable[Visit]) -> dict[str, list[Visit]]:
 
 def needing(baseline: Baseline, edge: Edge, said: str) -> frozenset[str]:
     """A's operations for which, in the control, every request made a call of operation SAID on EDGE."""
-    seen = _control(baseline, edge)
-    return frozenset(
-        name
-        for name, each in seen.items()
-        if all(any(call.operation == said for call in visit.calls) for visit in each)
-    )
+    return frozenset(name for name, each in _made(baseline, edge).items() if all(said in made for made in each))
 
 
 def sparing(baseline: Baseline, edge: Edge) -> frozenset[str]:
     """A's operations for which, in the control, no request made a call on EDGE."""
-    return frozenset(name for name, each in _control(baseline, edge).items() if not any(visit.calls for visit in each))
+    return frozenset(name for name, each in _made(baseline, edge).items() if not any(each))
 
 
 def lead(baseline: Baseline, edge: Edge, said: str) -> float:
@@ -78,12 +73,11 @@ def lead(baseline: Baseline, edge: Edge, said: str) -> float:
     return max(0.0, min((call.span.start - call.caller.start for call in healthy if call.caller), default=0.0))
 
 
-def _control(baseline: Baseline, edge: Edge) -> dict[str, list[Visit]]:
-    control = baseline.control
-    made = [call for call in baseline.calls if call.edge == edge]
-    found: dict[str, list[Visit]] = defaultdict(list)
-    for visit in visits(control, (*control.answers, *control.beside), edge.source, made):
-        found[visit.operation].append(visit)
+def _made(baseline: Baseline, edge: Edge) -> dict[str, list[set[str]]]:
+    """By A's operation, what each request of the control made it call on EDGE."""
+    found: dict[str, list[set[str]]] = defaultdict(list)
+    for span in baseline.served.get(edge.source, ()):
+        found[operation(span)].append(baseline.made_for(edge, span))
     return found
 
 

@@ -31,12 +31,14 @@ def served(world):
 def told(world, served):
     """What is judged of HUNG, requests that need details, and BESIDE, requests that do not."""
 
-    def of(hung, beside, healthy=None, purpose="bulkhead"):
+    def of(hung, beside, healthy=None, control_beside=()):
         usual = [served(100 + i, 0.01) for i in range(40)] if healthy is None else healthy
         control = world.cell("0", None, [served(200 + i, 0.02, call=0.005) for i in range(5)] + usual)
+        others = world.cell("0", None, control_beside)
+        control = msgspec.structs.replace(control, beside=others.answers, traces={**control.traces, **others.traces})
         cell, aside = world.cell("1", DELAY, hung), world.cell("1", None, beside)
         whole = msgspec.structs.replace(
-            cell, purpose=purpose, beside=aside.answers, traces={**cell.traces, **aside.traces}
+            cell, purpose="bulkhead", beside=aside.answers, traces={**cell.traces, **aside.traces}
         )
         return judge(control, [whole])
 
@@ -122,3 +124,13 @@ def test_where_every_request_needs_the_call_nobody_can_be_starved(served, told, 
     judgement = told(hanging(served, 8), [], healthy=[])
     assert not found(judgement, "bulkhead")
     assert "every request of the control needs the call" in reasons(judgement, "bulkhead")[0]
+
+
+def test_an_operation_that_only_requests_beside_show_to_need_the_call_is_no_other_request(served, told, found, reasons):
+    """The control has it among its requests beside: they tell as well what an operation calls."""
+    usual = [served(100 + i, 0.01) for i in range(3)]
+    control_beside = [served(150 + i, 0.02, call=0.005, url="http://x/cart") for i in range(30)]
+    beside = [served(5000.2 + 0.05 * i, 3.0, call=2.9, url="http://x/cart") for i in range(40)]
+    judgement = told(hanging(served, 4, waiting=4), beside, usual, control_beside=control_beside)
+    assert not found(judgement, "bulkhead")
+    assert "too few calls" in reasons(judgement, "bulkhead")[0]

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from chaosmesh_ext.findings import judge
+from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.stimulus import LONGEST, MOST_FAILURES, SHORTEST_PAUSE, enough, pause, silent_for
 from chaosmesh_ext.model import Injected
 
@@ -238,13 +239,13 @@ def test_a_pod_that_was_not_called_for_a_few_times_was_not_ejected(world, sent, 
 
 def ask(world, visit, cell, breaker, most=400):
     """Requests as the stimulus wants them, until they are enough: how many, and the cell."""
-    control, at, pairs = world.control(), 5000.0, []
+    baseline, at, pairs = Baseline(world.control()), 5000.0, []
     while len(pairs) < most:
         pairs.append(visit(at, breaker))
         made = cell(pairs)
-        if enough(control, made):
+        if enough(baseline, made):
             break
-        at += 0.01 + pause(silent_for(control, made))
+        at += 0.01 + pause(silent_for(baseline, made))
     return len(pairs), made
 
 
@@ -264,11 +265,11 @@ def test_without_a_breaker_it_is_over_after_so_many_failures(world, visit, cell)
 
 def test_one_that_does_not_close_is_given_up(world, visit, cell):
     _, made = ask(world, visit, cell, Breaker(5, 1e6))
-    assert silent_for(world.control(), made) >= LONGEST
+    assert silent_for(Baseline(world.control()), made) >= LONGEST
 
 
 def test_nothing_is_enough_before_anything_was_seen(world, cell):
-    assert not enough(world.control(), cell([]))
+    assert not enough(Baseline(world.control()), cell([]))
 
 
 def test_no_pause_is_shorter_than_what_must_be_told_apart():
