@@ -48,6 +48,7 @@ class _Finding(msgspec.Struct):
     who: str | None = None
     kind: str | None = None
     clause: str = ""
+    numbers: dict[str, float] = {}
 
 
 class _Skipped(msgspec.Struct):
@@ -101,6 +102,7 @@ class _Cell(msgspec.Struct):
     answers: list[_Answer]
     traces: list[_Trace]
     traces_left_out: int
+    beside: list[_Answer] = []
 
 
 class _Headline(msgspec.Struct):

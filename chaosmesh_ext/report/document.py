@@ -134,7 +134,13 @@ def _cell(cell: Cell, wanted: set[Evidence]) -> dict[str, Any]:
         "answers": [_plain(answer) for answer in cell.answers],
         "traces": [_trace(cell.traces[trace_id]) for trace_id in kept],
         "traces_left_out": len(cell.traces) - len(kept),
+        **({"beside": beside} if (beside := _beside(cell, wanted)) else {}),
     }
+
+
+def _beside(cell: Cell, wanted: set[Evidence]) -> list[Any]:
+    """What those requests beside the cell's got that are evidence."""
+    return [_plain(answer) for answer in cell.beside if Evidence(answer.trace_id, cell.id) in wanted]
 
 
 def _typical(cell: Cell) -> list[str]:

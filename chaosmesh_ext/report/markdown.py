@@ -95,7 +95,8 @@ class _Evidence:
     def _proof(self, each: Mapping[str, Any], *, draw: bool) -> dict[str, Any]:
         cell = self._cells.get(each["cell"], {})
         trace = next((t for t in cell.get("traces", ()) if t["trace_id"] == each["trace_id"]), None)
-        answer = next((a for a in cell.get("answers", ()) if a["trace_id"] == each["trace_id"]), None)
+        got = (*cell.get("answers", ()), *cell.get("beside", ()))
+        answer = next((a for a in got if a["trace_id"] == each["trace_id"]), None)
         key = _key(each)
         before = self._drawn.get(key)
         drawing = waterfall(trace) if draw and trace is not None and before is None else ""

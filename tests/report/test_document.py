@@ -1,7 +1,7 @@
 import json
 
-from chaosmesh_ext.model import SCHEMA, Cell, Coverage, Judgement, Verdict
-from chaosmesh_ext.report import RunFacts, Target, document, verdict
+from chaosmesh_ext.model import SCHEMA, Answer, Cell, Coverage, Evidence, Finding, Injected, Judgement, Verdict
+from chaosmesh_ext.report import RunFacts, Target, document, markdown, verdict
 
 
 def test_the_headline_says_what_the_findings_of_one_call_say_together(doc):
@@ -25,6 +25,21 @@ def test_only_traces_that_prove_something_and_one_healthy_one_are_kept(doc):
     assert evidence <= {trace["trace_id"] for cell in doc["cells"] for trace in cell["traces"]}
 
 
+def test_of_requests_beside_a_cells_those_that_prove_something_are_kept():
+    """Who reads that others were starved sees how long one of them took."""
+    answers = [Answer(f"{i:032x}", "http://x/health", 100.0, 2.5, 200) for i in range(3)]
+    proof = Evidence(answers[1].trace_id, "1")
+    starved = Finding(
+        "0" * 12, "bulkhead", "slow", "warning", "a", "b", "GET /", 8.0, "calls", "a starves.", "Give b less.", 0.9,
+        (proof,), numbers={"pods": 2.0},
+    )  # fmt: skip
+    cell = Cell("1", Injected("delay", "b", delay=7.0), (), {}, "bulkhead", tuple(answers))
+    made = document(RunFacts("a", 0.0, 1.0, "0"), Target("http://x"), Judgement((starved,), Coverage(1, 1)), [cell])
+    assert [each["trace_id"] for each in made["cells"][0]["beside"]] == [proof.trace_id]
+    assert made["findings"][0]["numbers"] == {"pods": 2.0}
+    assert "200 after 2.5 s" in markdown.render(made)
+
+
 def test_a_weakness_decides_the_verdict_and_information_does_not(doc):
     assert doc["verdict"] == "weakness found"
     assert verdict(()) is Verdict.UPHELD
@@ -34,8 +49,6 @@ def test_a_weakness_decides_the_verdict_and_information_does_not(doc):
 
 def test_faults_that_met_no_call_make_the_run_inconclusive(doc):
     """Injected and nothing happened must never read as success."""
-    from chaosmesh_ext.model import Injected
-
     nothing = Judgement((), Coverage(1, 0, ()))
     cells = [Cell("0", None, (), {}), Cell("1", Injected("delay", "details", delay=7.0), (), {})]
     made = document(RunFacts("a", 0.0, 1.0, "0"), Target("http://x"), nothing, cells)

@@ -33,5 +33,14 @@ def test_the_timeout_reads_as_the_design_shows_it(doc):
     assert (timeout["severity"], timeout["condition"]) == ("info", "slow")
 
 
+def test_further_numbers_stand_where_a_rule_has_them(doc):
+    """Who compares two runs needs the open time of a breaker as a number, not as words."""
+    first, *others = doc["findings"]
+    changed = {**doc, "findings": [{**first, "numbers": {"open_s": 2.0}}, *others]}
+    with_numbers, *without = json.loads(findings_json.render(changed))["findings"]
+    assert with_numbers["numbers"] == {"open_s": 2.0}
+    assert all("numbers" not in finding for finding in without)
+
+
 def test_the_same_document_gives_the_same_text(make):
     assert findings_json.render(make()) == findings_json.render(make())
