@@ -115,11 +115,24 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
 
         Where the control does not know the URL, the calls of the same operation count. 0: never seen.
         """
+        everywhere: tuple[object, ...] = (call.edge, call.operation, call.span.method, call.span.url)
+        if everywhere not in self._multiplicities:
+            self._multiplicities[everywhere] = self._whatever_version(call)
+        steady = self._multiplicities[everywhere]
+        if steady:
+            return steady
         passed = call.trace.versions
-        key = call.edge, call.operation, call.span.method, call.span.url, frozenset(passed.items())
+        key = (*everywhere, frozenset(passed.items()))
         if key not in self._multiplicities:
             self._multiplicities[key] = self._count(call, passed)
         return self._multiplicities[key]
+
+    def _whatever_version(self, call: Call) -> int:
+        """The m of all healthy requests alike, whatever versions it passed; 0 where it depends on them."""
+        same = [c for c in self._by_operation.get((call.edge, call.operation), ()) if c.caller is not None]
+        exact = Counter(group(c) for c in same if (c.span.method, c.span.url) == (call.span.method, call.span.url))
+        everybody = len({c.trace.trace_id for c in same}) == len({trace_id for trace_id, *_ in exact})
+        return max(exact.values()) if exact and everybody and len(set(exact.values())) == 1 else 0
 
     def _count(self, call: Call, passed: Passed) -> int:
         same = [c for c in self._by_operation.get((call.edge, call.operation), ()) if c.caller is not None]

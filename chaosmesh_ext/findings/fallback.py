@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from chaosmesh_ext.findings.calls import Call, group
+from chaosmesh_ext.findings.calls import Call, above, group
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
 from chaosmesh_ext.findings.statistics import MIN_CALLS
 from chaosmesh_ext.findings.subject import Subject, Trial
@@ -125,12 +125,28 @@ def _look(subject: Subject, made: Sequence[Call]) -> _Seen | str | None:
     if missing:
         return _Seen(call, missing, frozenset(), broken=False)
     last = {group(each): each for each in made}
-    if not any(each.failed for each in last.values()):
+    here = any(each.failed for each in last.values())
+    if not here and not _given_up_above(call):
         return None
+    source = subject.edge.source
+    several = len(call.trace.versions.get((source.namespace, source.service), ())) > 1
     exact = subject.baseline.answers(call.trace, answer.url, exactly=True)
-    if not exact:
-        return "the request tried several versions, so another one may have answered"
-    return _Seen(call, frozenset(), _replaced(answer, exact), broken=False)
+    if several or not exact:
+        return "the request tried several versions, so another one may have answered" if here else None
+    replaced = _replaced(answer, exact)
+    return _Seen(call, frozenset(), replaced, broken=False) if here or replaced else None
+
+
+def _given_up_above(call: Call) -> bool:
+    """Whether somebody on the way to CALL did not wait for it, or got an error because of it."""
+    seen: set[str] = set()
+    span: Span | None = call.span
+    while span is not None and span.span_id not in seen:
+        seen.add(span.span_id)
+        span = above(call.trace, span)
+        if span is not None and span.kind == "CLIENT" and (span.gone or not span.status or span.broken):
+            return True
+    return False
 
 
 def lost(answer: Answer, controls: Sequence[Answer]) -> frozenset[str]:

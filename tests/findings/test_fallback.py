@@ -172,3 +172,70 @@ def test_the_content_of_a_section_that_varies_is_not_compared(world, found):
     assert "other content" not in finding.summary
     gone = world.cell("1", world.abort(), [world.attempts(ABORTED) for _ in range(3)])
     assert found(judge(control, [gone]), "missing-fallback")
+
+
+def test_one_stand_in_for_a_whole_branch_replaces_all_that_hung_on_it(world, found):
+    names = ("sections", "sections.details", "sections.details.sections", "sections.details.sections.price")
+    control = world.cell("0", None, [world.healthy(sections=names) for _ in range(3)])
+    now = ("sections", "sections.details", "sections.details.default")
+    cell = world.cell("1", world.abort(), [world.attempts(ABORTED, sections=now) for _ in range(3)])
+    assert found(judge(control, [cell]), "fallback")
+
+
+def through(world, versions, detail=True):
+    """A request that passed VERSIONS of reviews; its call to details is aborted, unless DETAIL."""
+    r, answer = world.attempts([(0.004, 0.005, "", 200)] if detail else ABORTED, sections=("Book Reviews",))
+    page = next(s for s in r.spans if s.kind == "SERVER" and s.workload.service == "productpage")
+    for version in versions:
+        r.server(f"reviews-{version}", 0.012, 0.001, r.call("productpage-v1", "reviews", 0.011, 0.003, page))
+    return r, answer
+
+
+def test_versions_that_do_not_show_in_answers_do_not_keep_them_from_being_compared(world, found):
+    """No healthy request passed v1 and v2 both, and it does not matter: their answers have the same sections."""
+    control = world.cell("0", None, [world.healthy(version=v) for v in ("v1", "v2") * 2])
+    pairs = [through(world, ("v1", "v2"), detail=False) for _ in range(3)]
+    [finding] = found(judge(control, [world.cell("1", world.abort(), pairs)]), "missing-fallback")
+    assert 'without the details section ("Book Details")' in finding.summary
+
+
+def test_a_version_that_no_healthy_request_passed_is_not_compared(world, found, reasons):
+    pairs = [through(world, ("v9",), detail=False) for _ in range(3)]
+    judgement = judge(world.control(), [world.cell("1", world.abort(), pairs)])
+    assert not found(judgement, "missing-fallback")
+    assert "no healthy answer of the same versions" in reasons(judgement, "missing-fallback")[0]
+
+
+def ratings(world, versions=("v2",), flags="", status=200, length=0.002, left=None, stars="a"):
+    """productpage → reviews of VERSIONS one after the other → ratings; the fault is on the calls of v2 alone."""
+    r = world.request()
+    page = r.server("productpage-v1", 0, 4.0 if left else 0.2)
+    at = 0.01
+    for version in versions:
+        faulted = version == "v2" and flags
+        gone, spent = ("DC" if left else ""), left or 0.05
+        code = 0 if left else 502 if faulted == "FI" else 200
+        c = r.call("productpage-v1", "reviews", at, spent, page, status=code, flags=gone)
+        x = r.server(f"reviews-{version}", at + 0.001, spent - 0.002, c, status=code, flags=gone)
+        seen = {"flags": flags, "status": status} if faulted else {}
+        r.call(f"reviews-{version}", "ratings", at + 0.002, length if faulted else 0.002, x, **seen)
+        at += spent + 0.01
+    return r, world.answer(r, at, sections={"Book Details": "a", "Stars": stars})
+
+
+def test_a_caller_further_up_that_gave_up_and_shows_something_else_is_a_fallback(world, found):
+    """ratings answers in the end; productpage did not wait for it."""
+    control = world.cell("0", None, [ratings(world) for _ in range(3)])
+    slow = [ratings(world, flags="DI", length=7.0, left=3.0, stars="stand-in") for _ in range(3)]
+    [finding] = found(judge(control, [world.cell("1", world.delay(7.0, "ratings"), slow)]), "fallback")
+    assert (finding.condition, finding.source) == ("slow", "reviews")
+    assert 'with other content in the section "Stars"' in finding.summary
+
+
+def test_a_retry_that_got_through_on_another_version_is_no_fallback(world, found, reasons):
+    """The fault is on reviews-v2 alone; productpage's second attempt came to v1."""
+    control = world.cell("0", None, [ratings(world, (v,)) for v in ("v1", "v2") * 2])
+    pairs = [ratings(world, ("v2", "v1"), "FI", 507, 0.0005) for _ in range(3)]
+    judgement = judge(control, [world.cell("1", Injected("abort", "ratings", status=507), pairs)])
+    assert not found(judgement, "fallback")
+    assert "several versions" in reasons(judgement, "missing-fallback")[0]
