@@ -14,6 +14,7 @@ from chaosmesh_ext.explore.entrance import Entrance, enter
 from chaosmesh_ext.explore.reading import (
     FEWEST,
     Multiplicity,
+    arrivals,
     at_gateways,
     entries,
     lacking,
@@ -46,6 +47,10 @@ _LOST: Final = (
     "the trace is lost there: {} calls are in our traces of {} that the mesh counted; does the caller pass on "
     "traceparent and, where the mesh samples few requests, x-request-id?"
 )
+
+_SILENT: Final = "calls arrive with our trace, but no span tells that {} made them: does its sidecar report spans?"
+
+_NOBODY: Final = "calls arrive there with our trace, but no span tells who made them: do all sidecars report spans?"
 
 _VISIBLE: Final = 8.0
 """Seconds that a trace may take to become visible: a proxy's and an SDK's default batches wait for 5 s."""
@@ -136,7 +141,10 @@ class _Search:
             answer for answers in self._answers.values() for answer in answers if answer.trace_id not in self._traces
         ]
         expected = Expected.of(self._traces.values()) if self._traces else None
-        found = gather(self._store, new, expected=expected, timeout=self._patience).traces
+        found = dict(gather(self._store, new, expected=expected, timeout=self._patience).traces)
+        # what they hold together says which of them is not whole: spans of one may come later than those of others
+        expected = Expected.of((*self._traces.values(), *found.values()))
+        found |= gather(self._store, new, expected=expected, timeout=self._patience).traces if found else {}
         addressed = {called(span) for trace in found.values() for span in trace.calls()}
         services = {name for name in addressed if name and "." not in name}
         self._traces.update({trace_id: readdressed(trace, services) for trace_id, trace in found.items()})
@@ -193,9 +201,20 @@ class _Search:
                 f"{', '.join(self._answers)} is not in a mesh: all spans of its traces are its applications' own, and "
                 "none is a sidecar's; see to the sidecars first (`chaos mesh check`)"
             )
+        if 4 * len(traces) < 3 * len(answers):
+            raise Inconclusive(
+                f"{self._store.name} at {self._store.url} has only {len(traces)} of {len(answers)} traces of marked "
+                "requests, and parts would mislead: are all sidecars told to report spans, and is the store whole?"
+            )
         made = list(calls(control))
-        propagation, more = self._propagation(before, made, traces)
-        ill = {one.edge: _LOST.format(one.traced, one.counted) for one in propagation if one.orphaned} | sick(made)
+        arrived = arrivals(traces.values())
+        propagation, more = self._propagation(before, made, arrived, traces)
+        seen = Counter(call.edge for call in made)
+        ill = {
+            one.edge: _LOST.format(one.traced, one.counted) if one.orphaned else _SILENT.format(one.edge.source)
+            for one in propagation
+            if one.orphaned or 2 * seen[one.edge] < one.traced
+        } | sick(made)
         well = [call for call in made if call.edge not in ill]
         urls = {answer.trace_id: answer.url for answer in answers}
         steadiness = Steadiness.of(control)
@@ -216,13 +235,13 @@ class _Search:
                     (
                         *self._skipped,
                         *(Skipped(str(edge), reason) for edge, reason in ill.items()),
-                        *self._rarely(well, len(answers), len(answers) - len(traces)),
+                        *self._rarely(well, arrived, len(answers), len(answers) - len(traces)),
                     )
                 )
             ),
         )
 
-    def _rarely(self, made: Sequence[Call], sent: int, untraced: int) -> Iterator[Skipped]:
+    def _rarely(self, made: Sequence[Call], arrived: Counter[str], sent: int, untraced: int) -> Iterator[Skipped]:
         """What was seen too rarely although as many requests were sent as may be."""
         for edge, count in sorted(Counter(call.edge for call in made).items()):
             if count < FEWEST:
@@ -231,12 +250,22 @@ class _Search:
         for url in self._answers:
             if lacking(self._of(url)):
                 yield Skipped("*", f"{url}: {sent} healthy requests may not have shown every version and every call")
+        for service, count in sorted(arrived.items()):
+            if count > 0:
+                yield Skipped(f"* → {service}", f"{count} {_NOBODY}")
         if untraced:
             yield Skipped("*", f"the trace store lacks the traces of {untraced} of {sent} healthy requests")
 
     @staticmethod
+    def _arrived(found: Sequence[Propagated], arrived: Counter[str]) -> Iterator[Propagated]:
+        """Those FOUND, with calls that ARRIVED, by service, though their caller's sidecar told nothing of them."""
+        for one in found:
+            silent = min(max(one.counted - one.traced, 0), arrived[one.edge.destination])
+            arrived[one.edge.destination] -= silent
+            yield msgspec.structs.replace(one, traced=one.traced + silent)
+
     def _propagation(
-        before: Counters | None, made: Sequence[Call], traces: Mapping[str, Trace]
+        self, before: Counters | None, made: Sequence[Call], arrived: Counter[str], traces: Mapping[str, Trace]
     ) -> tuple[tuple[Propagated, ...], list[str]]:
         """What the mesh's counters say of edges, and why they do not."""
         traced = Counter(call.edge for call in made)
@@ -249,5 +278,5 @@ class _Search:
             else:
                 if lacking := [str(one.edge) for one in found if one.counted < one.traced]:
                     notes.append(f"the mesh's metrics lack calls that are in traces: {', '.join(lacking[:3])}")
-                return found, notes
+                return tuple(self._arrived(found, arrived)), notes
         return tuple(Propagated(edge, traced=count) for edge, count in sorted(traced.items())), notes

@@ -22,6 +22,7 @@ __all__ = [
     "UNSEEN",
     "Multiplicity",
     "Passed",
+    "arrivals",
     "at_gateways",
     "entries",
     "lacking",
@@ -40,6 +41,7 @@ UNSEEN: Final = 0.01
 Passed = frozenset[tuple[str, str]]
 """Services that a request passed, with their versions."""
 
+_ANY: Final[Passed] = frozenset()
 _INJECTED: Final = frozenset({"DI", "FI"})
 
 
@@ -81,10 +83,22 @@ def served(traces: Iterable[Trace]) -> Counter[Workload]:
     return Counter(span.workload for trace in traces for span in trace.spans if span.proxy and span.kind == "SERVER")
 
 
+def arrivals(traces: Iterable[Trace]) -> Counter[str]:
+    """By service, calls that arrived with our trace, but whose caller's proxy reported no span of them."""
+    found: Counter[str] = Counter()
+    for trace in traces:
+        roots = [span for span in trace.roots if span.kind == "SERVER" and span.proxy]
+        found.update(span.workload.service for span in sorted(roots, key=lambda span: span.start)[1:])
+    return found
+
+
 def entries(traces: Iterable[Trace]) -> tuple[str, ...]:
     """Services that serve our requests themselves."""
-    roots = {span.workload.service for trace in traces for span in trace.roots if span.kind == "SERVER" and span.proxy}
-    return tuple(sorted(roots))
+    found: set[str] = set()
+    for trace in traces:
+        roots = [span for span in trace.roots if span.kind == "SERVER" and span.proxy]
+        found.update(span.workload.service for span in sorted(roots, key=lambda span: span.start)[:1])
+    return tuple(sorted(found))
 
 
 def at_gateways(made: Iterable[Call]) -> frozenset[Edge]:
@@ -126,37 +140,44 @@ def sick(made: Iterable[Call]) -> dict[Edge, str]:
 def multiplicities(made: Iterable[Call], traces: Mapping[str, Trace], urls: Mapping[str, str]) -> list[Multiplicity]:
     """For each call site its m for each set of versions. URLS: by trace id, where its request was sent."""
     at = {trace_id: (urls[trace_id], _passed(trace)) for trace_id, trace in traces.items()}
-    counts: Counter[tuple[str, Passed, Edge, str]] = Counter()
-    for call in made:
-        url, passed = at[call.trace.trace_id]
-        counts[url, passed, call.edge, call.operation] += 1
-    asked: Counter[tuple[str, Passed, Workload]] = Counter()
-    for trace_id, trace in traces.items():
-        for workload, count in served([trace]).items():
-            asked[(*at[trace_id], workload)] += count
     return [
-        Multiplicity(CallSite(edge, operation, count / (asked[url, passed, edge.source] or count), url), passed)
-        for (url, passed, edge, operation), count in sorted(counts.items(), key=lambda item: _order(item[0]))
+        Multiplicity(site, passed)
+        for (_, passed), site in sorted(
+            _counted(made, traces, at), key=lambda item: (item[0][0], sorted(item[0][1]), item[1])
+        )
     ]
 
 
 def sites(made: Iterable[Call], traces: Mapping[str, Trace], urls: Mapping[str, str]) -> list[CallSite]:
     """The call sites, with m over all sets of versions; as `multiplicities`."""
-    counts = Counter((urls[call.trace.trace_id], call.edge, call.operation) for call in made)
-    asked: Counter[tuple[str, Workload]] = Counter()
+    return [site for _, site in _counted(made, traces, {trace_id: (urls[trace_id], _ANY) for trace_id in traces})]
+
+
+def _counted(
+    made: Iterable[Call], traces: Mapping[str, Trace], at: Mapping[str, tuple[str, Passed]]
+) -> Iterator[tuple[tuple[str, Passed], CallSite]]:
+    """The call sites of each group of traces. AT: by trace id, URL and group.
+
+    Calls are counted by the requests that their source served, as far as its sidecar reported both; where it reported
+    no request at all, by our own.
+    """
+    every: Counter[tuple[str, Passed, Edge, str]] = Counter()
+    known: Counter[tuple[str, Passed, Edge, str]] = Counter()
+    ours: dict[tuple[str, Passed, Edge, str], set[str]] = defaultdict(set)
+    for call in made:
+        key = (*at[call.trace.trace_id], call.edge, call.operation)
+        every[key] += 1
+        known[key] += call.caller is not None
+        ours[key].add(call.trace.trace_id)
+    asked: Counter[tuple[str, Passed, Workload]] = Counter()
     for trace_id, trace in traces.items():
         for workload, count in served([trace]).items():
-            asked[urls[trace_id], workload] += count
-    return [
-        CallSite(edge, operation, count / (asked[url, edge.source] or count), url)
-        for (url, edge, operation), count in counts.items()
-    ]
+            asked[(*at[trace_id], workload)] += count
+    for key, count in every.items():
+        url, passed, edge, operation = key
+        calls = known[key] / asked[url, passed, edge.source] if known[key] else count / len(ours[key])
+        yield (url, passed), CallSite(edge, operation, calls, url)
 
 
 def _passed(trace: Trace) -> Passed:
     return frozenset((service, each) for (_, service), found in trace.versions.items() for each in found)
-
-
-def _order(key: tuple[str, Passed, Edge, str]) -> tuple[str, list[tuple[str, str]], Edge, str]:
-    url, passed, edge, operation = key
-    return url, sorted(passed), edge, operation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from spans import healthy, span, trace
 
-from chaosmesh_ext.explore.reading import at_gateways, entries, lacking, multiplicities, sick, sites
+from chaosmesh_ext.explore.reading import arrivals, at_gateways, entries, lacking, multiplicities, sick, sites
 from chaosmesh_ext.findings.calls import calls
 from chaosmesh_ext.model import Answer, Cell, Trace
 
@@ -92,3 +92,28 @@ def test_only_a_gateway_that_is_entered_by_is_taken_for_one() -> None:
 
     assert [str(edge) for edge in at_gateways(calls(control(upstream("gateway", ""))))] == ["gateway → productpage"]
     assert not at_gateways(calls(control(upstream("web-v1", "GET"))))
+
+
+def without(one: Trace, *kinds: tuple[str, str]) -> Trace:
+    """ONE without the spans of KINDS, each a kind and a service."""
+    return Trace(one.trace_id, tuple(each for each in one.spans if (each.kind, each.workload.service) not in kinds))
+
+
+def test_a_call_whose_caller_reports_nothing_is_not_lost() -> None:
+    """It arrived with our trace: the trace is whole, and a sidecar is silent."""
+    silent = without(healthy(1, reviews="v2"), ("CLIENT", "productpage"))
+    assert arrivals([silent, healthy(2)]) == {"details": 1, "reviews": 1}
+    assert entries([silent]) == ("gateway",)
+
+
+def test_calls_are_counted_by_requests_that_were_reported_too() -> None:
+    """A sidecar that lacks some of the requests it served has not called more often."""
+    some = [
+        healthy(number) if number % 2 else without(healthy(number), ("SERVER", "productpage")) for number in range(8)
+    ]
+    made = control(*some)
+    found = sites(calls(made), made.traces, dict.fromkeys(made.traces, URL))
+    assert {site.calls for site in found} == {1.0}
+    none = control(*(without(healthy(number), ("SERVER", "productpage")) for number in range(4)))
+    found = sites(calls(none), none.traces, dict.fromkeys(none.traces, URL))
+    assert {site.calls for site in found} == {1.0}
