@@ -11,12 +11,14 @@ from chaosmesh_ext import mesh
 from chaosmesh_ext.mesh import NOBODY, Client, Fault
 from chaosmesh_ext.mesh.locks import Holder, lock
 from chaosmesh_ext.mesh.shadow import Shadow
+from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.mesh.writes import CARRIED_BY
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run.cases import Case
 from chaosmesh_ext.run.cells import Undone
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.keeper import refuse_halted
+from chaosmesh_ext.run.planning import known, plan
 from chaosmesh_ext.run.proof import Proof
 from chaosmesh_ext.run.run import Run
 
@@ -75,9 +77,10 @@ class Rehearsal(Run):
     ) -> Proof:
         """As `Run.inject`, but nothing is written and nothing proven. Raises what would be refused."""
         del url, request_headers, prove, cases
-        planned = self._plan(fault, scope, carrier)
+        client, carrier = self.client, known(carrier or self.settings.carrier)
+        self._surroundings = around = self._surroundings or Surroundings(client)
+        planned = plan(client, fault, scope, carrier, cells=self._cells, around=around, settings=self.settings)
         place = planned.place
-        client = self.client
         self.namespaces |= {place.namespace, place.destination.namespace} - {""}
         refuse_halted(client, self.settings.system_namespace)
         self._out(planned.replaced)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, Inconclusive
@@ -17,7 +17,6 @@ from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
 from chaosmesh_ext.observe.traces import TraceSource
-from chaosmesh_ext.run.acceptance import accepted
 from chaosmesh_ext.run.cases import Case
 from chaosmesh_ext.run.cells import Cells, Undone
 from chaosmesh_ext.run.configuration import settings_of
@@ -25,11 +24,10 @@ from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.guardrails import Guardrails
 from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.opened import Opened
-from chaosmesh_ext.run.planning import Planned, known, plan
 from chaosmesh_ext.run.problems import Problem
-from chaosmesh_ext.run.proof import Live, Proof, for_nobody
-from chaosmesh_ext.run.provers import prover_for
+from chaosmesh_ext.run.proof import Proof, for_nobody
 from chaosmesh_ext.run.requests import Requests
+from chaosmesh_ext.run.single import start_fault
 from chaosmesh_ext.run.stopping import Stopping
 from chaosmesh_ext.run.tokens import Tokens, filled
 from chaosmesh_ext.run.traffic import Errand
@@ -44,6 +42,16 @@ _logger = logging.getLogger("chaostoolkit")
 
 _HURRY: Final = 3.0
 """Seconds that a run that was interrupted waits for the traces of what it had sent."""
+
+
+class _Means(TypedDict):
+    client: Client
+    cells: Cells
+    requests: Requests
+    settings: Settings
+    open_run: Callable[[Place], Opened]
+    stopped: Callable[[], bool]
+    undo: Callable[[Sequence[Growing]], Undone]
 
 
 class Run:
@@ -175,54 +183,24 @@ class Run:
         the roll-back failed too.
         """
         self._may_inject()
-        planned = self._plan(fault, scope, carrier)
-        place, plans = planned.place, planned.plans
-        refuse_halted(self.client, self.settings.system_namespace)
-        prover = (
-            prover_for(
-                fault,
-                place,
-                url=url,
-                headers=request_headers or {},
-                settings=self.settings,
-                requests=self.requests,
-                stopped=lambda: self.stopped,
-                carrier=carrier,
-                beside=self._cells.meeting(planned.replaced),
-                taken=partial(self._taken, place),
-                cases=cases,
-            )
-            if prove
-            else None
+        self._surroundings = self._surroundings or Surroundings(self.client)
+        cell, proof = start_fault(
+            fault,
+            scope,
+            carrier,
+            url=url,
+            headers=request_headers or {},
+            prove=prove,
+            cases=cases,
+            around=self._surroundings,
+            refuse=self._refuse_halted,
+            **self._means,
         )
-        self._undo(planned.replaced)
-        if prover:
-            self.requests.control += prover.before()
-        opened = self._open(place)
-        opened.lock(self.client, place)
-        cell = Growing(place, fault, prover)
-        self._cells.add(cell)
-        try:
-            self._cells.reaches(place, plans)
-            written, name, replaces = cell.write(self.client, plans, opened.witness)
-            cell.carrier = name
-            cell.injected = fault.facts(place.destination.service, place.sources, place.subset, name)
-            # once more: whoever halted between the first look and the write has not been heard yet
-            refuse_halted(self.client, self.settings.system_namespace)
-            self._stopping.refuse("the fault was removed")
-            live = prover.live(written) if prover else Live("nothing", None, (), 0)
-        except BaseException as error:
-            self._cells.roll_back(self.client, [cell], self._opened, error)
-            raise
-        cell.proven, cell.standing = prover is not None, True
-        opened.announce(self.client, cell)
-        cell.answers += live.answers
-        self.requests.control += live.controls
-        self.notes += for_nobody(cell.injected)
-        if prover is None:
-            self.problems.append(Problem(f"the fault on {place} was not proven, as asked (prove: false)"))
-        _logger.info("%s is live on %s (%s)", type(fault).__name__, place, name)
-        return cell.proof(live, replaces)
+        self.notes += for_nobody(proof.injected)
+        if not prove:
+            self.problems.append(Problem(f"the fault on {cell.place} was not proven, as asked (prove: false)"))
+        _logger.info("%s is live on %s (%s)", type(fault).__name__, cell.place, proof.carrier)
+        return proof
 
     def inject_wave(self, cells: Sequence[Faults], *, carrier: str = "", errands: Sequence[Errand] = ()) -> Wave:
         """Put the faults of many CELLS in at once, each for the marked requests of its own cell; all, or none.
@@ -232,19 +210,7 @@ class Run:
         cells of the same callers and host are refused. Raises as `inject`, naming the cell.
         """
         self._may_inject()
-        return start_wave(
-            cells,
-            carrier,
-            errands,
-            client=self.client,
-            cells=self._cells,
-            requests=self.requests,
-            settings=self.settings,
-            open_run=self._open,
-            refuse_halted=lambda: self._may_inject(halted=True),
-            stopped=lambda: self.stopped,
-            undo=self._undo,
-        )
+        return start_wave(cells, carrier, errands, refuse=self._refuse_halted, **self._means)
 
     def undo(self) -> Undone:
         """Take every fault of this run out, and prove that it is gone.
@@ -305,29 +271,34 @@ class Run:
                 self.guardrails.start(self._stop)
         return self._opened
 
-    def _plan(self, fault: Fault, scope: Scope, carrier: str) -> Planned:
-        """What would be written, and where; raises what is refused."""
-        carrier = known(carrier or self.settings.carrier)
-        self._surroundings = around = self._surroundings or Surroundings(self.client)
-        return plan(self.client, fault, scope, carrier, cells=self._cells, around=around, settings=self.settings)
+    @property
+    def _means(self) -> _Means:
+        """What puts faults in."""
+        return {
+            "client": self.client,
+            "cells": self._cells,
+            "requests": self.requests,
+            "settings": self.settings,
+            "open_run": self._open,
+            "stopped": lambda: self.stopped,
+            "undo": self._undo,
+        }
 
-    def _may_inject(self, *, halted: bool = False) -> None:
-        """Raise when nothing may be injected any more; HALTED: ask the cluster, too."""
+    def _may_inject(self, what: str = "nothing is injected any more") -> None:
+        """Raise, saying WHAT follows, when the run is over."""
         if self._closed:
-            raise Inconclusive(f"the run {self.token} is closed: nothing is injected any more")
-        self._stopping.refuse("nothing is injected any more")
-        if halted:
-            refuse_halted(self.client, self.settings.system_namespace)
+            raise Inconclusive(f"the run {self.token} is closed: {what}")
+        self._stopping.refuse(what)
+
+    def _refuse_halted(self, what: str) -> None:
+        """As `_may_inject`, and asks the cluster, too."""
+        refuse_halted(self.client, self.settings.system_namespace)
+        self._may_inject(what)
 
     def _stop(self, error: ChaosMeshError) -> None:
         """End the run because of ERROR; from the keeper's threads and the guardrails'."""
         if self._stopping.stop(error):
             self.interrupt(error)
-
-    def _taken(self, place: Place, written: float) -> None:
-        """See that every sidecar took what was written for PLACE."""
-        timeout, holdings = self.settings.proof_timeout, self._cells.holdings(place.cell)
-        accepted(self.client, holdings, place.proxies_in, written, timeout, lambda: self.stopped)
 
     def _undo(self, cells: Sequence[Growing], *, sweep: bool = False) -> Undone:
         return self._cells.undo(self.client, cells, self._opened, sweep=sweep) if cells or sweep else Undone()

@@ -44,14 +44,14 @@ def start_wave(
     requests: Requests,
     settings: Settings,
     open_run: Callable[[Place], Opened],
-    refuse_halted: Callable[[], None],
+    refuse: Callable[[str], None],
     stopped: Callable[[], bool],
     undo: Callable[[Sequence[Growing]], Undone],
 ) -> Wave:
-    """See `Run.inject_wave`. REFUSE_HALTED raises when the run was stopped, or all runs were halted."""
+    """See `Run.inject_wave`. REFUSE raises, and says what follows, when the run was stopped or all runs were halted."""
     carrier, first = known(carrier or settings.carrier), len(cells.every) + 1
     plan = plan_wave(client, wanted, carrier, cells=cells, settings=settings, first=first)
-    refuse_halted()
+    refuse("nothing is injected any more")
     errands = errands or [Errand.to(application(settings, ""), {})]
     parts = [part for several in plan.cells.values() for part in several]
     beside = [Watched.of(place) for place in cells.meeting(())]
@@ -72,7 +72,9 @@ def start_wave(
 
     try:
         plan = _write(client, plan, grown, cells, opened, again if carrier == "auto" else None)
-        refuse_halted()  # once more: whoever halted between the first look and the write has not been heard yet
+        refuse(
+            "the wave was removed"
+        )  # once more: whoever halted between the first look and the write has not been heard yet
     except BaseException as error:
         roll_back(grown, error)
         raise
