@@ -10,7 +10,19 @@ from chaosmesh_ext.model import Finding
 
 __all__ = ["headlines"]
 
-_ORDER = ("timeout", "missing-timeout", "hedge", "retry", "fallback", "missing-fallback")
+_ORDER = (
+    frozenset({"broken-propagation"}),
+    frozenset({"timeout", "missing-timeout"}),
+    frozenset({"hedge", "retry"}),
+    frozenset({"retry-amplification"}),
+    frozenset({"unsafe-retry"}),
+    frozenset({"timeout-inversion"}),
+    frozenset({"circuit-breaker", "connection-limit"}),
+    frozenset({"bulkhead"}),
+    frozenset({"error-propagation"}),
+    frozenset({"fallback", "missing-fallback"}),
+)
+"""Rules in the order in which what they state happens; those of one set are about one thing."""
 _OUTCOMES = frozenset({"fallback", "missing-fallback"})
 _WHEN = {"slow": "when it is slow", "status": "when it answers an error", "refused": "when it refuses"}
 
@@ -55,8 +67,8 @@ def _sentence(findings: Sequence[Finding]) -> str:
 
 def _plain(clause: str, those: Sequence[Finding], findings: Sequence[Finding]) -> bool:
     """Whether CLAUSE needs no condition: no other clause of the same rules speaks of another one."""
-    kind = {_rank(finding) // 2 for finding in those}
-    others = [f for f in findings if _rank(f) // 2 in kind and (f.clause or f.rule) != clause]
+    kind = {_rank(finding) for finding in those}
+    others = [f for f in findings if _rank(f) in kind and (f.clause or f.rule) != clause]
     return not others
 
 
@@ -65,4 +77,4 @@ def _when(those: Sequence[Finding]) -> str:
 
 
 def _rank(finding: Finding) -> int:
-    return _ORDER.index(finding.rule) if finding.rule in _ORDER else len(_ORDER)
+    return next((rank for rank, rules in enumerate(_ORDER) if finding.rule in rules), len(_ORDER))
