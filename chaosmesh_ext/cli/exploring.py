@@ -31,8 +31,8 @@ __all__ = ["Told", "go"]
 class Told:
     """Prints how far an exploration is; on a terminal with a bar of the cells that are done and the time left."""
 
-    def __init__(self, console: Console, in_flight: int) -> None:
-        self._console, self._in_flight = console, in_flight
+    def __init__(self, console: Console) -> None:
+        self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -44,7 +44,7 @@ class Told:
         )
         self._task = self._bar.add_task("", total=1, visible=False)
 
-    def discovered(self, found: Discovered, plan: Plan) -> None:
+    def discovered(self, found: Discovered, plan: Plan, in_flight: int) -> None:
         """See `Watcher`."""
         graph = found.graph
         self.line(
@@ -52,7 +52,7 @@ class Told:
             f"healthy requests"
         )
         waves = [wave for wave in plan.waves if wave.cells]
-        seconds = plan.seconds(self._in_flight)
+        seconds = plan.seconds(in_flight)
         self.line(f"plan: {len(plan.cells)} cells in {len(waves)} waves, about {seconds:.0f} s")
         self._bar.start()
 
@@ -94,7 +94,7 @@ def go(recipe: Recipe, options: Options, out: Path | None, console: Console) -> 
     run.experiment = "chaos mesh explore"
     run.controlled = True
     interrupts = Interrupts()
-    told = Told(console, run.settings.request_budget)
+    told = Told(console)
     explorer = Explorer(run, recipe, options, told)
     error: BaseException | None = None
     run.interrupt = lambda _error: interrupts.stop()

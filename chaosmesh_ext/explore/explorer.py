@@ -7,15 +7,17 @@ asked again after each wave: where it no longer looks as it did, the wave proves
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.explore.discovery import Discovered, discover
+from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.plan import DELAY, STATUS, plan
-from chaosmesh_ext.explore.propagation import scope_of
+from chaosmesh_ext.explore.propagation import measure, scope_of
 from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.second_order import second_order
@@ -25,7 +27,7 @@ from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.findings import judge
 from chaosmesh_ext.findings.retry import MIN_FAILURES_FOR_ZERO
 from chaosmesh_ext.mesh.surroundings import Surroundings
-from chaosmesh_ext.model import Cell, Edge, Judgement, Propagated, Scope, Skipped
+from chaosmesh_ext.model import CarriedBy, Cell, Edge, Judgement, Propagated, Scope, Skipped
 from chaosmesh_ext.run.proof import Proof
 from chaosmesh_ext.run.traffic import Errand, application
 
@@ -65,8 +67,8 @@ class Options(msgspec.Struct, frozen=True):
 class Watcher(Protocol):
     """Is told how far an exploration is."""
 
-    def discovered(self, found: Discovered, plan: Plan) -> None:
-        """What calls what is known, and what will be injected."""
+    def discovered(self, found: Discovered, plan: Plan, in_flight: int) -> None:
+        """What calls what is known, and what will be injected, with so many requests IN_FLIGHT at once."""
 
     def wave(self, wave: Wave) -> None:
         """WAVE is about to be injected."""
@@ -107,8 +109,11 @@ class Explorer:
         self._skipped: list[Skipped] = []
         self._problems: list[str] = []
         self._notes: list[str] = []
-        self._met: dict[Edge, tuple[int, int]] = {}
+        self._unmet: dict[int, Skipped] = {}
+        self._propagation: dict[Edge, Propagated] = {}
+        self._carried: dict[Edge, CarriedBy] = {}
         self._seconds: dict[str, float] = {}
+        self._chosen = selection(options.only, options.skip)
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
 
@@ -134,12 +139,13 @@ class Explorer:
         self._skipped += [*found.skipped, *made.skipped]
         self._skipped += [Skipped(str(edge), _AT_A_GATEWAY) for edge in sorted(found.gateways)]
         self._notes += found.notes
+        self._propagation = {one.edge: one for one in found.propagation}
         self._seconds["discovery"] = time.monotonic() - began
-        self._watcher.discovered(found, self._plan)
+        self._watcher.discovered(found, self._plan, self._run.settings.request_budget)
         return found
 
     def inject(self) -> None:
-        """Every wave of the plan, then those of the second order.
+        """Every wave of the plan, then what these bring up: operations that none of them met, and new calls.
 
         Raises InvalidInput for what cannot be written, and LeftBehind; what makes a wave inconclusive is a problem.
         """
@@ -147,21 +153,19 @@ class Explorer:
         waves = [wave for wave in self._plan.waves if wave.cells]
         for wave in waves:
             self._wave(wave)
-        chosen = selection(self._options.only, self._options.skip)
-        numbers = [cell.number for wave in waves for cell in wave.cells]
-        more = second_order(
-            self._found.graph,
-            self._found.control,
-            self._cells,
-            delay=self._options.delay,
-            status=self._options.status,
-            wave=len(self._plan.waves),
-            cell=max(numbers, default=0) + 1,
-            chosen=chosen,
-        )
-        if more:
-            self._plan = msgspec.structs.replace(self._plan, waves=(*self._plan.waves, *more))
-        for wave in more:
+        delays, statuses = self._options.delay, self._options.status
+        for more in (
+            partial(hidden, self._found.graph, self._cells),
+            partial(second_order, self._found.graph, self._found.control, self._cells, delay=delays, status=statuses),
+        ):
+            self._follow(more)
+
+    def _follow(self, more: Callable[..., tuple[Wave, ...]]) -> None:
+        """Inject what MORE the waves until now have brought up."""
+        numbers = [cell.number for cell in self._plan.cells]
+        waves = more(wave=len(self._plan.waves), cell=max(numbers, default=0) + 1, chosen=self._chosen)
+        self._plan = msgspec.structs.replace(self._plan, waves=(*self._plan.waves, *waves))
+        for wave in waves:
             self._wave(wave)
 
     def explored(self) -> Explored:
@@ -195,6 +199,11 @@ class Explorer:
         self._watcher.wave(wave)
         try:
             cells = self._injected(wave)
+            if again := self._lost(wave, cells):
+                cells = {number: cell for number, cell in cells.items() if number not in again}
+                cells |= self._injected(
+                    msgspec.structs.replace(wave, cells=tuple(one for one in wave.cells if one.number in again))
+                )
         except Inconclusive as error:
             if self._run.stopped:
                 raise
@@ -206,36 +215,62 @@ class Explorer:
         if changed:
             self._problems.append(f"wave {wave.number}, {wave.name}: {changed}: what it taught is left out")
             return
-        self._cells += cells
+        self._cells += cells.values()
         self._watcher.judged(wave, self._judgement())
 
-    def _injected(self, wave: Wave) -> list[Cell]:
-        """The cells of WAVE, once its faults are out again."""
+    def _injected(self, wave: Wave) -> dict[int, Cell]:
+        """The cells of WAVE that were met, by their number in the plan, once its faults are out again."""
         errands = self._errands(wave.cells)
-        every = list(dict.fromkeys(errand.url for several in errands for errand in several))
         by_url = {errand.url: errand for several in errands for errand in several}
         injection = self._run.inject_wave(
-            [faults(cell) for cell in wave.cells],
+            [faults(cell, self._carried) for cell in wave.cells],
             carrier=self._options.carrier,
-            errands=[by_url[url] for url in every],
+            errands=list(by_url.values()),
         )
-        numbers = dict(zip(injection.numbers, wave.cells, strict=True))
+        planned = dict(zip(injection.numbers, wave.cells, strict=True))
         try:
             injection.send(
                 dict(zip(injection.numbers, errands, strict=True)),
-                {number: wanted(cell) for number, cell in numbers.items()},
+                {number: wanted(cell) for number, cell in planned.items()},
                 seen=lambda met: self._watcher.met(wave, met),
             )
         finally:
             injection.undo()
         cells = injection.cells()
         for number, why in injection.unmet.items():
-            self._skipped.append(Skipped(str(numbers[number].edge), f"{numbers[number].kind}: {why}"))
-        for cell in cells:
-            self._measure(cell, numbers[cell.id].edge)
+            cell = planned[number]
+            self._unmet[cell.number] = Skipped(str(cell.edge), f"{cell.kind}: {why}")
         self._proofs += self._proven(injection)
         self._notes += injection.replaces
-        return [cell for cell in cells if cell.answers]
+        return {planned[cell.id].number: cell for cell in cells if cell.answers}
+
+    def _lost(self, wave: Wave, cells: Mapping[int, Cell]) -> set[int]:
+        """The cells of WAVE, by number, that are worth another try: with another header, where the marker is lost.
+
+        Where calls went by a fault, what became of the marker is measured, once for each edge.
+        """
+        assert self._found is not None  # noqa: S101
+        suspects = {
+            one.number: one.edge
+            for one in wave.cells
+            if one.number not in cells or _went_by(cells[one.number], one.edge)
+        }
+        fresh = set(suspects.values()) - self._carried.keys()
+        if not fresh:
+            return set()
+        measured = measure(self._run, self._found, only=fresh)
+        self._skipped += measured.skipped
+        self._propagation |= {one.edge: one for one in measured.edges if one.edge in fresh}
+        for edge in fresh:
+            self._carried[edge] = measured.carrier(edge) or "tracestate"
+        again = {
+            number
+            for number, edge in suspects.items()
+            if edge in fresh and (number not in cells or self._carried[edge] != "tracestate")
+        }
+        for number in again:
+            self._unmet.pop(number, None)
+        return again
 
     def _errands(self, cells: Sequence[PlannedCell]) -> list[list[Errand]]:
         assert self._found is not None  # noqa: S101
@@ -244,14 +279,6 @@ class Explorer:
             target = application(self._run.settings, url)
             made[url] = Errand.to(target, one.sent, one.method, body=one.body)
         return [[made[url] for url in cell.urls] or list(made.values()) for cell in cells]
-
-    def _measure(self, cell: Cell, edge: Edge) -> None:
-        """Count on how many calls of EDGE the marker arrived: those that met the fault of their CELL."""
-        for trace in cell.traces.values():
-            those = [span for span in trace.calls() if span.proxy and Edge(span.workload, span.peer) == edge]
-            traced, marked = self._met.get(edge, (0, 0))
-            met = sum(not span.flags.isdisjoint(("DI", "FI")) for span in those)
-            self._met[edge] = traced + len(those), marked + met
 
     @staticmethod
     def _proven(injection: Injection) -> Iterable[Proof]:
@@ -273,34 +300,36 @@ class Explorer:
 
     def _judgement(self) -> Judgement:
         assert self._found is not None  # noqa: S101
-        propagation = [self._told(one) for one in self._found.propagation]
-        judgement = judge(self._found.control, self._cells, propagation)
-        skipped = tuple(dict.fromkeys((*judgement.coverage.skipped, *self._skipped)))
-        coverage = msgspec.structs.replace(judgement.coverage, skipped=skipped)
-        return msgspec.structs.replace(judgement, coverage=coverage)
-
-    def _told(self, known: Propagated) -> Propagated:
-        """What is KNOWN of an edge, and what waves showed of its marker."""
-        traced, marked = self._met.get(known.edge, (0, 0))
-        if not traced:
-            return known
-        return msgspec.structs.replace(known, traced=traced, marked=marked)
+        judgement = judge(self._found.control, self._cells, list(self._propagation.values()))
+        skipped = tuple(dict.fromkeys((*judgement.coverage.skipped, *self._skipped, *self._unmet.values())))
+        return Judgement(
+            tuple(each for each in judgement.findings if self._chosen.rule(each.rule)),
+            msgspec.structs.replace(judgement.coverage, skipped=skipped),
+        )
 
 
-def faults(cell: PlannedCell) -> list[tuple[Fault, Scope]]:
-    """What CELL injects, the fault that it is about last."""
-    first = [(_fault(cell.given.delay, cell.given.status), scope(cell.given.edge))] if cell.given else []
-    return [*first, (_fault(cell.delay, cell.status), scope(cell.edge))]
+def faults(cell: PlannedCell, carried: Mapping[Edge, CarriedBy] | None = None) -> list[tuple[Fault, Scope]]:
+    """What CELL injects, the fault that it is about last.
 
+    CARRIED: by edge, the header that the marker arrives in, where it is not tracestate.
+    """
 
-def scope(edge: Edge) -> Scope:
-    """The calls on EDGE that bear the marker of their own cell."""
-    return msgspec.structs.replace(scope_of(edge), requests="marked")
+    def at(edge: Edge) -> Scope:
+        return scope_of(edge, (carried or {}).get(edge, "tracestate"))
+
+    first = [(_fault(cell.given.delay, cell.given.status), at(cell.given.edge))] if cell.given else []
+    return [*first, (_fault(cell.delay, cell.status), msgspec.structs.replace(at(cell.edge), match=cell.match))]
 
 
 def wanted(cell: PlannedCell) -> int:
     """How many requests must meet the fault of CELL before every rule that reads it can speak."""
     return (MIN_FAILURES_FOR_ZERO if cell.status else CALLS_EACH) + _SPARE
+
+
+def _went_by(cell: Cell, edge: Edge) -> bool:
+    """Whether some calls on EDGE did not meet the fault of CELL, though its requests began when it was in."""
+    calls = [span for trace in cell.traces.values() for span in trace.calls() if span.proxy]
+    return any(Edge(span.workload, span.peer) == edge and span.flags.isdisjoint(("DI", "FI")) for span in calls)
 
 
 def _fault(delay: float, status: int) -> Fault:
