@@ -122,8 +122,7 @@ class _Search:
                 self._send(url, min(count, self._most - len(self._answers[url])))
             self._gather()
             self._drop_failing()
-            if not self._traces:
-                raise Inconclusive(self._untraced())
+            self._refuse_untraced()
             more = {
                 url: count
                 for url, answers in self._answers.items()
@@ -174,18 +173,26 @@ class _Search:
             if not self._answers:
                 raise Inconclusive("; ".join(one.reason for one in self._skipped))
 
-    def _untraced(self) -> str:
-        """Why no request has a trace."""
-        count = sum(map(len, self._answers.values()))
+    def _refuse_untraced(self) -> None:
+        """Raise Inconclusive where the store has no traces of our requests, or lacks too many."""
+        every = [answer.trace_id for answers in self._answers.values() for answer in answers]
+        have = sum(trace_id in self._traces for trace_id in every)
+        if 4 * have >= 3 * len(every):
+            return
         urls = ", ".join(self._answers)
-        if not any(look.proxied for look in self._entrance.looks):
-            return (
-                f"{urls} is not in a mesh: no Envoy said that it passed the answers on, and {self._store.name} at "
-                f"{self._store.url} has none of {count} traces; give a URL of a gateway, or of a pod with a sidecar"
+        if have:
+            raise Inconclusive(
+                f"{self._store.name} at {self._store.url} has only {have} of {len(every)} traces of marked requests to "
+                f"{urls}, and parts would mislead: are all sidecars told to report spans, and is the store whole?"
             )
-        return (
-            f"{self._store.name} at {self._store.url} has no trace of {count} marked requests to {urls}, though an "
-            "Envoy passed them on: is it this mesh's store, is tracing configured (a Telemetry with a provider, and no "
+        if not any(look.proxied for look in self._entrance.looks):
+            raise Inconclusive(
+                f"{urls} is not in a mesh: no Envoy said that it passed the answers on, and {self._store.name} at "
+                f"{self._store.url} has none of {len(every)} traces; give the URL of a gateway, or of a pod in the mesh"
+            )
+        raise Inconclusive(
+            f"{self._store.name} at {self._store.url} has no trace of {len(every)} marked requests to {urls}, though "
+            "an Envoy passed them on: is it this mesh's store, is tracing configured (a Telemetry with a provider, and no "
             "disableSpanReporting), and is the mesh's sampling.client above 0?"
         )
 
@@ -200,11 +207,6 @@ class _Search:
             raise Inconclusive(
                 f"{', '.join(self._answers)} is not in a mesh: all spans of its traces are its applications' own, and "
                 "none is a sidecar's; see to the sidecars first (`chaos mesh check`)"
-            )
-        if 4 * len(traces) < 3 * len(answers):
-            raise Inconclusive(
-                f"{self._store.name} at {self._store.url} has only {len(traces)} of {len(answers)} traces of marked "
-                "requests, and parts would mislead: are all sidecars told to report spans, and is the store whole?"
             )
         made = list(calls(control))
         arrived = arrivals(traces.values())
