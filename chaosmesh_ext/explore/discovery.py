@@ -192,8 +192,8 @@ class _Search:
             )
         raise Inconclusive(
             f"{self._store.name} at {self._store.url} has no trace of {len(every)} marked requests to {urls}, though "
-            "an Envoy passed them on: is it this mesh's store, is tracing configured (a Telemetry with a provider, and no "
-            "disableSpanReporting), and is the mesh's sampling.client above 0?"
+            "an Envoy passed them on: is it this mesh's store, is tracing configured (a Telemetry with a provider, and "
+            "no disableSpanReporting), and is the mesh's sampling.client above 0?"
         )
 
     # --- what was seen ------------------------------------------------------------------------------------------------
