@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden, NotFound, NotProven
 from chaosmesh_ext.mesh import Client, Place
-from chaosmesh_ext.model import CONTROL, Answer, Marker
+from chaosmesh_ext.model import CONTROL, Answer, Edge, Marker, Workload
 from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.traces import Expected, gather_all
 from chaosmesh_ext.run.cells import Cells, Undone
@@ -136,7 +136,15 @@ def _healthy(
     requests.control += answers
     urls = {errand.url for errand in errands}
     control = [answer for answer in requests.control if answer.url in urls]
-    return control, known_before | Expected.of(traces.values()), set(elsewhere(traces.values(), ()))
+    # three control requests need not have passed every version: that a caller calls is known from the scope
+    sure = Expected(edges=frozenset(Edge(one, place.destination.service) for place, one in _callers(parts)))
+    return control, known_before | sure | Expected.of(traces.values()), set(elsewhere(traces.values(), ()))
+
+
+def _callers(parts: Sequence[Part]) -> Iterator[tuple[Place, Workload]]:
+    for part in parts:
+        for workload in part.place.source.workloads if part.place.source else ():
+            yield part.place, workload
 
 
 def _write(

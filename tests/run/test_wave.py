@@ -13,7 +13,7 @@ from small_mesh import Background, SmallMesh
 from chaosmesh_ext import errors
 from chaosmesh_ext.faults import Abort, Delay, Timeout
 from chaosmesh_ext.mesh import Client, connect
-from chaosmesh_ext.model import Scope
+from chaosmesh_ext.model import Edge, Scope, Workload
 from chaosmesh_ext.observe.traces import Gathering, gather_all
 from chaosmesh_ext.run import Run, runs
 from chaosmesh_ext.run.traffic import Errand
@@ -145,13 +145,20 @@ def test_what_cannot_be_in_a_wave_is_refused_with_its_cell_and_nothing_is_writte
 
 def test_a_cell_that_no_request_meets_is_told_and_the_others_stand(run, mesh):
     run.settings = Settings(app_url=mesh.url, jaeger_url=mesh.jaeger, proof_timeout=0.3)
-    ratings = Scope("productpage", source="productpage-v1")
-    wave = run.inject_wave([BOTH[0], (Delay(0.05), ratings)])
+    itself = Scope("productpage", source="productpage-v1")
+    wave = run.inject_wave([BOTH[0], (Delay(0.05), itself)])
     answers = wave.send(counts=1)
     assert list(map(len, answers.values())) == [1, 0]
     assert list(wave.unmet) == ["2"]
     assert "no call productpage-v1 → productpage was made in" in wave.unmet["2"]
     wave.undo()
+
+
+def test_what_the_scopes_say_is_expected_in_traces_whoever_answered_the_control(run, mesh):
+    """A few control requests miss a version of a caller, and its held back call must be waited for all the same."""
+    page = Workload("productpage", "v1", "default")
+    wave = run.inject_wave([BOTH[0], (Delay(0.05), Scope("productpage", source="productpage-v1"))])
+    assert {Edge(page, "details"), Edge(page, "productpage")} <= wave._expected.edges
 
 
 def test_a_fault_that_is_met_where_it_was_not_meant_is_rolled_back_at_once(run, mesh, monkeypatch):
