@@ -60,7 +60,7 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
     undecided: Counter[str] = Counter()
     for trial in trials:
         for made in _requests(trial):
-            found = _look(subject, made)
+            found = _look(subject, trial, made)
             if isinstance(found, str):
                 undecided[found] += 1
             elif found is not None:
@@ -107,7 +107,7 @@ def _requests(trial: Trial) -> list[list[Call]]:
     return [made for made in requests.values() if any(call.faulted for call in made)]
 
 
-def _look(subject: Subject, made: Sequence[Call]) -> _Seen | str | None:
+def _look(subject: Subject, trial: Trial, made: Sequence[Call]) -> _Seen | str | None:
     """What the user of one request got; the reason why it cannot be said; None where the call did its work."""
     faulted = [call for call in made if call.faulted]
     call, answer = faulted[-1], faulted[-1].answer
@@ -128,10 +128,8 @@ def _look(subject: Subject, made: Sequence[Call]) -> _Seen | str | None:
     here = any(each.failed for each in last.values())
     if not here and not _given_up_above(call):
         return None
-    source = subject.edge.source
-    several = len(call.trace.versions.get((source.namespace, source.service), ())) > 1
     exact = subject.baseline.answers(call.trace, answer.url, exactly=True)
-    if several or not exact:
+    if trial.spared(call) or not exact:
         return "the request tried several versions, so another one may have answered" if here else None
     replaced = _replaced(answer, exact)
     return _Seen(call, frozenset(), replaced, broken=False) if here or replaced else None

@@ -15,7 +15,7 @@ from chaosmesh_ext.findings.calls import Call, above, group
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import MIN_CALLS
-from chaosmesh_ext.findings.subject import Subject
+from chaosmesh_ext.findings.subject import Subject, Trial
 from chaosmesh_ext.findings.words import amount, joined
 from chaosmesh_ext.model import Condition, Skipped
 
@@ -42,8 +42,9 @@ def retry_amplification(whole: Exploration) -> Iterator[Draft | Skipped]:
 
     Precondition: B is a leaf (nothing that it calls was seen), at least three requests met the fault, and in most of
     them two services or more tried again: calls of one method and URL, healthily one, that follow failed ones, on the
-    way from the user to B; a sidecar's own tries count. Requests that tried several versions of A are left out, since
-    one of them may have got through. Limit: it is the load of one request; what many at once do to B is not measured.
+    way from the user to B; a sidecar's own tries count. Requests that tried a version of A that the fault spares are
+    left out, since it may have got through. Limit: it is the load of one request; what many at once do to B is not
+    measured.
     """
     callers = {edge.source.service for edge in whole.baseline.edges}
     requests: dict[tuple[str, str], list[Call]] = defaultdict(list)
@@ -67,7 +68,7 @@ def _under(subject: Subject, condition: Condition, requests: _Requests) -> Itera
             made[call.trace.trace_id].append(call)
         for trace_id, those in sorted(made.items()):
             if any(call.faulted for call in those) and not those[0].at_gateway:
-                measured = _measure(subject, those, requests[those[0].cell, trace_id])
+                measured = _measure(subject, trial, those, requests[those[0].cell, trace_id])
                 if isinstance(measured, str):
                     undecided[measured] += 1
                 else:
@@ -108,15 +109,21 @@ def _under(subject: Subject, condition: Condition, requests: _Requests) -> Itera
     )
 
 
-def _measure(subject: Subject, made: Sequence[Call], everything: Sequence[Call]) -> _Measured | str:
+def _measure(subject: Subject, trial: Trial, made: Sequence[Call], everything: Sequence[Call]) -> _Measured | str:
     """What one request of a user did at the leaf; the reason why it cannot be compared with healthy ones."""
-    source, trace = subject.edge.source, made[0].trace
-    if len(trace.versions.get((source.namespace, source.service), ())) > 1:
-        return "the request tried several versions of the caller, so another one may have got through"
+    if trial.spared(made[0]):
+        return "the request tried a version of the caller that the fault spares, which may have got through"
     healthy = subject.baseline.per_request(subject.edge, subject.operation, made[0].answer.url)
     if not healthy:
         return "no healthy request to compare with"
-    return _Measured(made[0], len(made) / healthy, len(made), _layers(subject.baseline, made, everything))
+    source = subject.edge.source
+    whole = [  # whichever version made it: a retry further up may have come to another one
+        call
+        for call in everything
+        if (call.edge.destination, call.operation) == (subject.edge.destination, subject.operation)
+        and (call.edge.source.namespace, call.edge.source.service) == (source.namespace, source.service)
+    ]
+    return _Measured(whole[0], len(whole) / healthy, len(whole), _layers(subject.baseline, whole, everything))
 
 
 def _layers(baseline: Baseline, made: Sequence[Call], everything: Sequence[Call]) -> tuple[str, ...]:

@@ -25,6 +25,13 @@ class Trial(msgspec.Struct, frozen=True, dict=True):
     def faulted(self) -> tuple[Call, ...]:
         return tuple(call for call in self.calls if call.faulted)
 
+    def spared(self, call: Call) -> bool:
+        """Whether CALL's request also tried a version of the caller that this fault spares: it may have got through."""
+        source = call.edge.source
+        tried = call.trace.versions.get((source.namespace, source.service), frozenset())
+        others = [msgspec.structs.replace(call.edge, source=msgspec.structs.replace(source, version=v)) for v in tried]
+        return not all(edge == call.edge or self.injected.covers(edge) for edge in others)
+
     @property
     def condition(self) -> Condition:
         """A delay makes the callee slow, an abort makes it answer with a status."""

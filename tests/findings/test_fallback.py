@@ -236,6 +236,7 @@ def test_a_retry_that_got_through_on_another_version_is_no_fallback(world, found
     """The fault is on reviews-v2 alone; productpage's second attempt came to v1."""
     control = world.cell("0", None, [ratings(world, (v,)) for v in ("v1", "v2") * 2])
     pairs = [ratings(world, ("v2", "v1"), "FI", 507, 0.0005) for _ in range(3)]
-    judgement = judge(control, [world.cell("1", Injected("abort", "ratings", status=507), pairs)])
+    fault = Injected("abort", "ratings", ("reviews-v2",), status=507)
+    judgement = judge(control, [world.cell("1", fault, pairs)])
     assert not found(judgement, "fallback")
     assert "several versions" in reasons(judgement, "missing-fallback")[0]

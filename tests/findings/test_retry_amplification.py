@@ -43,8 +43,8 @@ def healthy(world, n=3, **more):
     return world.cell("0", None, [page(world, flags="", status=200, length=0.002, **more) for _ in range(n)])
 
 
-def abort(destination="ratings"):
-    return Injected("abort", destination, status=507)
+def abort(destination="ratings", sources=()):
+    return Injected("abort", destination, sources, status=507)
 
 
 def test_retries_of_two_layers_multiply(world, found):
@@ -131,12 +131,19 @@ def test_a_request_that_tried_another_version_is_left_out(world, found, reasons)
     """The second attempt went to reviews-v2, whose calls meet no fault of a cell for reviews-v1."""
     control = world.cell("0", None, [page(world, flags="", status=200, versions=(v,)) for v in ("v1", "v2") * 2])
     pairs = [page(world, 2, 2, versions=("v1", "v2")) for _ in range(2)] + [page(world, 2, 2) for _ in range(2)]
-    judgement = judge(control, [world.cell("1", abort(), pairs)])
+    judgement = judge(control, [world.cell("1", abort(sources=("reviews-v1",)), pairs)])
     assert not found(judgement, RULE)
     assert (
-        "several versions of the caller, so another one may have got through (2 requests)"
+        "tried a version of the caller that the fault spares, which may have got through (2 requests)"
         in reasons(judgement, RULE)[0]
     )
+
+
+def test_a_request_that_tried_two_versions_under_the_fault_counts_for_both(world, found):
+    control = world.cell("0", None, [page(world, flags="", status=200, versions=(v,)) for v in ("v1", "v2") * 2])
+    cell = world.cell("1", abort(), [page(world, 2, 2, versions=("v1", "v2")) for _ in range(3)])
+    [finding] = found(judge(control, [cell]), RULE)
+    assert (finding.source, finding.value) == ("reviews", 4.0)
 
 
 def test_hedges_are_no_retries(world, found):
