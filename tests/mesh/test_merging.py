@@ -41,6 +41,7 @@ def spec_without(obj, cells) -> dict:
     return apply(obj, ledger.undo(obj, RUN, cells).ops)
 
 
+@settings(max_examples=40, deadline=None)
 @given(edges, st.data())
 def test_an_envoyfilter_holds_the_cells_of_its_callers_and_any_of_them_come_out(calls, data):
     merged = merge(filtered(calls))
@@ -121,7 +122,7 @@ def laid(owner, callers) -> tuple[list[tuple[str, Edit]], dict]:
     return edits, now
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(virtual_services(), st.lists(st.sampled_from(CALLERS), min_size=1, unique=True), st.data())
 def test_a_virtual_service_takes_all_cells_in_one_patch_and_any_of_them_come_out(owner, callers, data):
     edits, one_by_one = laid(owner, callers)
