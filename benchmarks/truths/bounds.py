@@ -9,25 +9,28 @@ __all__ = ["MOST_CALLS", "floor", "latencies", "most_calls"]
 MOST_CALLS = 60
 """Attempts for one request of a user, in any single-fault cell."""
 
-_HOP = 6.0
-"""Milliseconds: a call's way through two sidecars at the 99th percentile, with dozens of requests at once on two
-cores."""
+_CALL = 10.0
+"""Milliseconds that every call below adds at the 99th percentile: an exploration has up to sixteen requests at once, and
+all applications and sidecars share two cores, so that calls wait for each other whether made together or not."""
 
 
 def latencies(topology: MadeTopology) -> dict[str, float]:
     """Milliseconds that each service's healthy answer takes at the 99th percentile, over its slowest version."""
-    found: dict[str, float] = {}
+    works: dict[str, float] = {}
+    calls: dict[str, int] = {}
     for service in reversed(topology.services):
-        found[service.name] = max(
-            version.work + 2 + sum(max(found[call.to] + _HOP for call in step) for step in version.steps)
-            for version in service.versions
+        versions = service.versions
+        works[service.name] = max(
+            version.work + 2 + sum(max(works[call.to] for call in step) for step in version.steps)
+            for version in versions
         )
-    return found
+        calls[service.name] = max(sum(1 + calls[call.to] for call in version.calls()) for version in versions)
+    return {name: works[name] + _CALL * calls[name] for name in works}
 
 
 def floor(call: MadeCall, healthy: dict[str, float]) -> float:
     """Milliseconds below which CALL must have no timeout: max(150 ms, 10 x the healthy p99)."""
-    return max(150.0, 10 * (healthy[call.to] + _HOP))
+    return max(150.0, 10 * (healthy[call.to] + _CALL))
 
 
 def most_calls(topology: MadeTopology) -> int:

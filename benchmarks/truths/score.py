@@ -108,7 +108,9 @@ class _Scoring:
             why = self._wrong.get(lacking[0].key, "not found")
             source = first.service if len(unit) > 1 else first.source
             self._missed.append(
-                Missed(first.rule, source, first.destination, first.operation, first.condition, first.value, why)
+                Missed(
+                    first.rule, source, first.destination, first.operation, first.condition, _round(first.value), why
+                )
             )
         units = len(list(self._units()))
         return Score(self._by_rule, tuple(self._missed), units, len(self._undecidable), self._outside)
@@ -211,6 +213,10 @@ def _differs(item: Item, finding: Mapping[str, Any]) -> str | None:
         if stated is None or abs(stated - true) > close + 1e-9:
             return f"{name} {stated} is stated, {true:g} is true"
     return None
+
+
+def _round(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
 
 
 def _ratio(right: int, wrong: int) -> float:
