@@ -10,8 +10,8 @@ MOST_CALLS = 60
 """Attempts for one request of a user, in any single-fault cell."""
 
 _CALL = 10.0
-"""Milliseconds that every call below adds at the 99th percentile: an exploration has up to sixteen requests at once, and
-all applications and sidecars share two cores, so that calls wait for each other whether made together or not."""
+"""Milliseconds that every call below adds at the 99th percentile: an exploration has up to sixteen requests at once,
+and all applications and sidecars share two cores: calls wait for each other whether made together or not."""
 
 
 def latencies(topology: MadeTopology) -> dict[str, float]:
