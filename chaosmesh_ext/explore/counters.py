@@ -61,17 +61,23 @@ class Counters:
         while (self._prometheus.scalar("min(timestamp(up == 1))") or 0.0) < asked and time.monotonic() < end:
             time.sleep(_PAUSE)
         end = time.monotonic() + _FOUND
+        # whoever calls in our traces is known by that; of the others their own proxies must have told
+        callers = {edge.source for edge in traced}
+        silent = {workload: count for workload, count in served.items() if workload not in callers}
         while True:
             now = self._now()
             calls, all_served = self._read(now)
-            grown = _growth(self._calls, calls)
-            if all(grown.get(edge, 0.0) >= count for edge, count in traced.items()) or time.monotonic() > end:
+            grown, grown_served = _growth(self._calls, calls), _growth(self._served, all_served)
+            told = all(grown.get(edge, 0.0) >= count for edge, count in traced.items())
+            if told and all(grown_served.get(workload, 0.0) >= count for workload, count in silent.items()):
+                break
+            if time.monotonic() > end:
                 break
             time.sleep(_PAUSE)
         earlier = self._read(2 * self._at - now)
         return caused(
             grown,
-            _growth(self._served, all_served),
+            grown_served,
             traced,
             served,
             before=(_growth(earlier[0], self._calls), _growth(earlier[1], self._served)),

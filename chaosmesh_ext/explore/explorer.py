@@ -137,7 +137,6 @@ class Explorer:
         )
         self._plan = _without(made, found.gateways)
         self._skipped += [*found.skipped, *made.skipped]
-        self._skipped += [Skipped(str(edge), _AT_A_GATEWAY) for edge in sorted(found.gateways)]
         self._notes += found.notes
         self._propagation = {one.edge: one for one in found.propagation}
         self._seconds["discovery"] = time.monotonic() - began
@@ -301,10 +300,15 @@ class Explorer:
     def _judgement(self) -> Judgement:
         assert self._found is not None  # noqa: S101
         judgement = judge(self._found.control, self._cells, list(self._propagation.values()))
-        skipped = tuple(dict.fromkeys((*judgement.coverage.skipped, *self._skipped, *self._unmet.values())))
+        gateways = {str(edge) for edge in self._found.gateways}
+        skipped = [
+            msgspec.structs.replace(each, reason=_AT_A_GATEWAY) if each.edge in gateways and not each.rule else each
+            for each in judgement.coverage.skipped
+        ]
+        every = tuple(dict.fromkeys((*skipped, *self._skipped, *self._unmet.values())))
         return Judgement(
             tuple(each for each in judgement.findings if self._chosen.rule(each.rule)),
-            msgspec.structs.replace(judgement.coverage, skipped=skipped),
+            msgspec.structs.replace(judgement.coverage, skipped=every),
         )
 
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 
 from chaosmesh_ext.model.workload import Edge
 
 __all__ = ["Propagated"]
+
+
+_FEW: Final = 5
+"""One call in so many at most is sampled anew: nobody samples more who does not sample all."""
 
 
 class Propagated(msgspec.Struct, frozen=True):
@@ -25,8 +31,11 @@ class Propagated(msgspec.Struct, frozen=True):
 
     @property
     def orphaned(self) -> bool:
-        """The metrics have calls of which our traces lack most: some may be there where the mesh samples a few anew."""
-        return 2 * self.traced < self.counted
+        """The metrics have calls of which our traces lack nearly all: a few may be there where the mesh samples anew.
+
+        Where more are there, our trace is passed on, and what is lacking was lost on its way to the store.
+        """
+        return _FEW * self.traced < self.counted
 
     @property
     def unmarked(self) -> int:
