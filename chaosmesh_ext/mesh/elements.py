@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from chaosmesh_ext.mesh.ground import bare, shape, shapes, values
+from chaosmesh_ext.mesh.bearing import bare, shape, shapes, values
 from chaosmesh_ext.mesh.notes import Entry, Field, digest, in_list, run_of
 from chaosmesh_ext.mesh.pointer import ABSENT, look
 
@@ -13,6 +13,7 @@ __all__ = ["Elements"]
 
 Obj = dict[str, Any]
 _SAME_NAME: Final = 2
+_SAME_CONTENT: Final = 4
 _NAMED: Final = "/spec/subsets/"
 """The list whose elements have a name each, and no two the same."""
 
@@ -23,11 +24,12 @@ class Elements:
     An element is known again by its content, by its name, by its place; an owner may have changed all three.
     """
 
-    def __init__(self, obj: Obj, known: Sequence[Entry]) -> None:
+    def __init__(self, obj: Obj, known: Sequence[Entry], others: Sequence[Entry] | None = None) -> None:
+        """OTHERS: of KNOWN, those whose routes stay; all, when None."""
         self._obj = obj
         self._fields = [field for entry in known for field in entry.fields]
         self._ours = values(known)
-        self._shapes = shapes(known)
+        self._shapes = shapes(known if others is None else others)
         self._digests: dict[tuple[str, str], list[tuple[str, str, str]]] = {}
 
     def places(self, field: Field) -> list[tuple[str, int]]:
@@ -38,8 +40,13 @@ class Elements:
         where, was, suffix = place
         first = f"{where}/{was}{suffix}"
         return [
-            (at, 4 * (shape == field.on) + _SAME_NAME * (field.name != "" and name == field.name) + (at == first))
-            for at, shape, name in self._elements(where, suffix)
+            (
+                at,
+                _SAME_CONTENT * (like == field.on)
+                + _SAME_NAME * (field.name != "" and name == field.name)
+                + (at == first),
+            )
+            for at, like, name in self._elements(where, suffix)
         ]
 
     def _elements(self, where: str, suffix: str) -> list[tuple[str, str, str]]:
@@ -62,6 +69,39 @@ class Elements:
         """ELEMENT without what is ours in it."""
         return bare(element, self._ours)
 
+    def unplaced(self, route: Obj) -> bool:
+        """Whether ROUTE bears what could be a field of ours, one that no likelier place has."""
+        for field in self._fields:
+            place = in_list(field.at)
+            if place is None or look(route, place[2]) != field.set:
+                continue
+            if not any(likeness > 1 and look(self._obj, at) == field.set for at, likeness in self.places(field)):
+                return True
+        return False
+
+    def restored(self, field: Field) -> bool:
+        """Whether somebody put the original back where FIELD was: elsewhere, its value need not be ours.
+
+        More elements like that one have the original than before; or none is like it, and it is at the same place.
+        """
+        place = in_list(field.at)
+        if place is None or not field.on or place[0] != "/spec/http":
+            return False
+        places = self.places(field)
+        if any(at == field.at and likeness >= _SAME_CONTENT and self._set(field, at) for at, likeness in places):
+            return False
+        if all(likeness <= 1 for _, likeness in places):
+            return any(likeness and self._original(field, at) for at, likeness in places)
+        found = [at for at, likeness in places if likeness >= _SAME_CONTENT and self._original(field, at)]
+        return len(found) > field.alike
+
+    def _set(self, field: Field, at: str) -> bool:
+        return bool(look(self._obj, at) == field.set)
+
+    def holding(self, field: Field, taken: set[str]) -> list[str]:
+        """Where the value of FIELD is. TAKEN: not these."""
+        return [at for at, _ in self.places(field) if at not in taken and look(self._obj, at) == field.set]
+
     def claims(self, fields: Sequence[Field]) -> list[list[str]]:
         """By field, the places that hold its value now: the likeliest first for each, then copies that the owner made.
 
@@ -72,7 +112,7 @@ class Elements:
             (likeness, number, at)
             for number, field in enumerate(fields)
             for at, likeness in self._candidates(field)
-            if look(self._obj, at) == field.set
+            if look(self._obj, at) == field.set and not field.doubt
         ]
         pairs.sort(key=lambda pair: -pair[0])
         found: list[list[str]] = [[] for _ in fields]

@@ -14,6 +14,8 @@ from typing import Any, Final
 import msgspec
 
 from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.mesh.bearing import bare, shape, values
+from chaosmesh_ext.mesh.lost import likes
 from chaosmesh_ext.mesh.notes import (
     LABEL,
     PATCHES_AT,
@@ -31,7 +33,7 @@ from chaosmesh_ext.mesh.notes import (
 )
 from chaosmesh_ext.mesh.pointer import ABSENT, Op, apply, join, look
 
-__all__ = ["Disturbed", "bare", "disturbed", "for_mesh", "grounded", "shape", "shapes", "values"]
+__all__ = ["Disturbed", "disturbed", "for_mesh", "grounded"]
 
 Obj = dict[str, Any]
 
@@ -54,7 +56,8 @@ def grounded(obj: Obj, entry: Entry, record: Record) -> Entry:
             if index in touched or (number and steps[number - 1][0].partition("=")[0] in entry.routes):
                 last = number
         steps = steps[: last + 1]
-    return msgspec.structs.replace(entry, refines=tuple(item for item, _ in steps))
+    like = () if record.created else likes(obj, entry, ours)
+    return msgspec.structs.replace(entry, refines=tuple(item for item, _ in steps), like=like)
 
 
 def disturbed(obj: Obj | None, run: str, *, uid: str = "") -> str:
@@ -186,9 +189,12 @@ def _placed(obj: Obj, field: Field, before: Obj, ours: list[tuple[str, Any]]) ->
     element = look(obj, where)[index]
     known = [value for _, value in ours]
     others = [look(one, suffix) for other, one in enumerate(look(before, where)) if other != index]
+    on = digest(bare(element, ours, suffix))
+    was = field.was[0] if field.was else ABSENT
     return msgspec.structs.replace(
         field,
-        on=digest(bare(element, ours, suffix)),
+        on=on,
+        alike=sum(look(one, suffix) == was and digest(bare(one, ours, suffix)) == on for one in look(obj, where)),
         name=str(element.get("name", "")),
         beside=tuple(sorted({digest(value) for value in others if value is not ABSENT and value not in known})),
     )
@@ -220,36 +226,9 @@ def _patches_less(obj: Obj, cell: str) -> Obj:
     return {**spec, "configPatches": [one for one in patches_of(obj) if patched(one)[1] in ("", cell)]}
 
 
-def shape(route: Obj) -> str:
-    """ROUTE as a digest, whatever it is called."""
-    return digest({key: value for key, value in route.items() if key != "name"})
-
-
-def shapes(known: Iterable[Entry]) -> set[str]:
-    """Those of the routes that KNOWN entries put there."""
-    return {found for entry in known for item in entry.refines if (found := item.partition("=")[2])}
-
-
 def _by_specificity(obj: Obj) -> bool:
     """Whether the routes in OBJ are tried by how specific they are, so that one added anywhere may go before ours."""
     return obj.get("kind") == "HTTPRoute"
-
-
-def values(known: Iterable[Entry]) -> list[tuple[str, Any]]:
-    """What KNOWN entries set in elements of lists: place in the element, and value; each once."""
-    fields = [field for entry in known for field in entry.fields]
-    found = {(place[2], digest(field.set)): field.set for field in fields if (place := in_list(field.at))}
-    return [(suffix, value) for (suffix, _), value in found.items()]
-
-
-def bare(element: Obj, ours: Iterable[tuple[str, Any]], always: str = "") -> Obj:
-    """ELEMENT of a list without OURS (`values`), and without what is at ALWAYS."""
-    for suffix, value in ours:
-        if look(element, suffix) == value:
-            element = apply(element, [{"op": "remove", "path": suffix}])
-    if always and look(element, always) is not ABSENT:
-        element = apply(element, [{"op": "remove", "path": always}])
-    return element
 
 
 def for_mesh(route: Obj) -> bool:

@@ -19,6 +19,7 @@ __all__ = [
     "UNDO",
     "Entry",
     "Field",
+    "Like",
     "Record",
     "created_by",
     "digest",
@@ -56,7 +57,8 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
 
     at: its JSON pointer. set: our value. was: empty for absent, else the one original value. In a list, how to know
     the element again: on: a digest of it without what is ours, name: its own. beside: digests of what the owner had in
-    the same field of other elements.
+    the same field of other elements. alike: how many elements of the same digest had the original still. doubt: the
+    note was lost and the original is back, so that a value like ours may be the owner's.
     """
 
     at: str
@@ -65,19 +67,34 @@ class Field(msgspec.Struct, frozen=True, omit_defaults=True):
     on: str = ""
     name: str = ""
     beside: tuple[str, ...] = ()
+    alike: int = 0
+    doubt: bool = False
+
+
+class Like(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a route of ours can be known by when its name is gone (`lost`).
+
+    name: as we named it. trait: a digest of what it is for, or of its fault. others: digests of those of the owner's
+    routes that had the same.
+    """
+
+    name: str
+    trait: str
+    others: tuple[str, ...] = ()
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one cell of a run put into an object.
 
     routes: the names of its routes. refines: what it stands on (`ground`), up to the last route that it touches, so
-    that an edit there is noticed.
+    that an edit there is noticed. like: how its routes are known under other names.
     """
 
     cell: str
     fields: tuple[Field, ...] = ()
     routes: tuple[str, ...] = ()
     refines: tuple[str, ...] = ()
+    like: tuple[Like, ...] = ()
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -12,14 +12,16 @@ from typing import Any
 
 import msgspec
 
+from chaosmesh_ext.mesh.bearing import bare, shape, shapes, values
 from chaosmesh_ext.mesh.elements import Elements
-from chaosmesh_ext.mesh.ground import shape, shapes
+from chaosmesh_ext.mesh.lost import found_as, lost_from, more
 from chaosmesh_ext.mesh.notes import (
     LABEL,
     PATCHES_AT,
     UNDO,
     Entry,
     Field,
+    Like,
     Record,
     created_by,
     marked,
@@ -81,9 +83,9 @@ def undo(
     mine = [entry for entry in entries if wanted is None or entry.cell in wanted]
     rest = [entry for entry in entries if entry not in mine]
     hand = _Hand(obj, run)
-    hand.remove_routes(mine, rest, wanted, told=told)
+    hand.remove_routes(mine, rest, noted, wanted, told=told)
     hand.remove_patches(wanted)
-    left = hand.left(mine, rest)
+    left = hand.left(mine, rest, noted)
     kept = rest if told else [*rest, *left]
     copied = hand.refuse_copy(record) and not told
     lost = hand.refuse_unreadable(known=bool(mine)) and not told
@@ -101,6 +103,10 @@ class _Hand:
         self.obj, self.run = deepcopy(obj), run
         self.ops: list[Op] = []
         self.conflicts: list[str] = []
+        self.out: set[str] = set()
+        """The names under which we put in the routes that were found, and taken out."""
+        self.doubted: set[str] = set()
+        """The names of those that one may be which was left."""
 
     def do(self, op: str, path: str, value: Any = ABSENT) -> None:
         step: Op = {"op": op, "path": path} if value is ABSENT else {"op": op, "path": path, "value": value}
@@ -110,7 +116,13 @@ class _Hand:
     # --- routes -------------------------------------------------------------------------------------------------------
 
     def remove_routes(
-        self, mine: Sequence[Entry], rest: Sequence[Entry], cells: frozenset[str] | None, *, told: bool
+        self,
+        mine: Sequence[Entry],
+        rest: Sequence[Entry],
+        noted: Sequence[Entry],
+        cells: frozenset[str] | None,
+        *,
+        told: bool,
     ) -> None:
         """Remove the routes of MINE, and those of the run that no entry of REST knows: their note was lost."""
         stays = {name for entry in rest for name in entry.routes}
@@ -119,6 +131,8 @@ class _Hand:
         routes = routes_of(self.obj)
         elements = Elements(self.obj, [*mine, *rest])
         bearing = elements.bearing() if copies else set()
+        plain = [elements.bare(route) for route in routes]
+        noted_ones = Elements(self.obj, [entry for entry in (*mine, *rest) if entry in noted])
         gone = [
             index
             for index, route in enumerate(routes)
@@ -129,15 +143,43 @@ class _Hand:
                     self.run in (run_of(name), marked(route)[0]) and (cells is None or marked(route)[1] in {*cells, ""})
                 )
                 or (
-                    copies and not run_of(name) and shape(elements.bare(route) if index in bearing else route) in copies
+                    copies
+                    and not run_of(name)
+                    and shape(elements.bare(route) if index in bearing else route) in copies
+                    and not (index not in bearing and noted_ones.unplaced(route))
+                    and not self._owners(route, plain, elements, mine, noted)
                 )
             )
         ]
+        self.out = found_as([routes[index] for index in gone], mine)
         spec = self.obj.get("spec") or {}
         if gone and len(gone) == len(routes) and not spec.get("tcp") and not spec.get("tls"):
             self._empty(gone.pop(0), told=told)
         for index in reversed(gone):
             self.do("remove", f"{routes_at(self.obj)}/{index}")
+
+    def _owners(
+        self, route: Obj, plain: Sequence[Obj], elements: Elements, mine: Sequence[Entry], noted: Sequence[Entry]
+    ) -> bool:
+        """Whether ROUTE, which has the content of one of ours, may be one that the owner had and edited.
+
+        There are no more like it than he had, and ours is there under its own name, or our note is lost. PLAIN: all
+        routes, without what is ours in them.
+        """
+        names = {str(one.get("name", "")) for one in plain}
+        if more(plain, elements.bare(route), mine):
+            return False
+        same = {
+            name
+            for entry in mine
+            for item in entry.refines
+            for name, _, like in (item.partition("="),)
+            if like in (shape(route), shape(elements.bare(route)))
+        }
+        if not same & names and any(entry in noted and same & set(entry.routes) for entry in mine):
+            return False
+        self.doubted |= same
+        return True
 
     def remove_patches(self, cells: frozenset[str] | None) -> None:
         """Remove what patches of CELLS are in an EnvoyFilter of ours that holds those of others too."""
@@ -191,18 +233,31 @@ class _Hand:
 
     # --- fields -------------------------------------------------------------------------------------------------------
 
-    def left(self, mine: Sequence[Entry], rest: Sequence[Entry]) -> list[Entry]:
+    def left(self, mine: Sequence[Entry], rest: Sequence[Entry], noted: Sequence[Entry]) -> list[Entry]:
         """Give the fields of MINE back what they were; returns of MINE what somebody else has changed.
 
-        REST: other cells' entries, whose values may be the same.
+        REST: other cells' entries, whose values may be the same. NOTED: what the object's own note says.
         """
         known = [*mine, *rest]
-        fields = [field for entry in known for field in entry.fields]
+        elements = Elements(self.obj, known, rest)
+        cells = {one.cell for one in noted}
+        mine = [entry if entry.cell in cells else _doubting(entry, elements) for entry in mine]
+        fields = [field for entry in (*mine, *rest) for field in entry.fields]
         own = sum(len(entry.fields) for entry in mine)
-        elements = Elements(self.obj, known)
         places = elements.claims(fields)
+        taken = {at for one in places for at in one}
         lost: list[Field] = []
         said: set[str] = set()
+        for field in fields[:own]:
+            if field.doubt and (held := elements.holding(field, taken)):
+                lost.append(field)
+                for at in held:
+                    if at not in said:
+                        said.add(at)
+                        self.conflicts.append(
+                            f"{at} is what we set, but our note is gone and the original back: it may be the owner's, "
+                            "or ours in a copy; left: remove it if it is not yours"
+                        )
         for number, field in enumerate(fields[:own]):
             for at in places[number]:
                 if field.was:
@@ -212,18 +267,42 @@ class _Hand:
         elements = Elements(self.obj, known)
         for field in fields[:own]:
             if changed := elements.changed(field):
-                lost.append(field)
+                lost += [field] if field not in lost else []
                 if changed not in said:
                     said.add(changed)
                     now = _short(look(self.obj, changed))
                     self.conflicts.append(f"{changed} is now {now}, which is neither ours nor the original; left")
         keeps = [
             msgspec.structs.replace(
-                entry, fields=tuple(field for field in entry.fields if field in lost), routes=(), refines=()
+                entry,
+                fields=tuple(field for field in entry.fields if field in lost),
+                routes=(),
+                refines=(),
+                like=self._lost(entry, known, noted=entry.cell in cells),
             )
             for entry in mine
         ]
-        return [entry for entry in keeps if entry.fields]
+        return [entry for entry in keeps if entry.fields or entry.like]
+
+    def _lost(self, entry: Entry, known: Sequence[Entry], *, noted: bool) -> tuple[Like, ...]:
+        """How routes of ENTRY are known that may be there still, under another name and edited; each is reported.
+
+        NOTED: the object says that they were not taken out yet. Where it does not, what the owner had alike tells
+        nothing.
+        """
+        ours = values([one for one in known if one is not entry])
+        known_as = [
+            msgspec.structs.replace(one, others=()) if one.name in self.doubted else one
+            for one in entry.like
+            if one.name in self.doubted or (one.name not in self.out and (noted or not one.others))
+        ]
+        lost = lost_from([bare(route, ours) for route in routes_of(self.obj)], known_as)
+        for name, found in lost.items():
+            where = " or ".join(f"{routes_at(self.obj)}/{index}" for index in found)
+            self.conflicts.append(
+                f"our route {name} may be {where} now, renamed and perhaps edited; left: remove it if it is not yours"
+            )
+        return tuple(like for like in known_as if like.name in lost)
 
     # --- the note -----------------------------------------------------------------------------------------------------
 
@@ -268,6 +347,15 @@ class _Hand:
         for name in record.maps if record else ():
             if look(self.obj, join("metadata", name)) == {}:
                 self.do("remove", join("metadata", name))
+
+
+def _doubting(entry: Entry, elements: Elements) -> Entry:
+    """ENTRY, whose note is lost, with its fields in doubt if what was in one is back: another copy may be applied."""
+    if not any(elements.restored(field) for field in entry.fields):
+        return entry
+    return msgspec.structs.replace(
+        entry, fields=tuple(msgspec.structs.replace(field, doubt=True) for field in entry.fields)
+    )
 
 
 def _kind(obj: Obj) -> str:

@@ -11,6 +11,7 @@ from overlays import EVERYBODY, FAULTS, RUN, place
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.faults import Abort, Delay, Mirror, Retries, Routes, Shift, Timeout
 from chaosmesh_ext.mesh import Edit, View, httproute, ledger, overlay
+from chaosmesh_ext.mesh.bearing import shape, shapes
 from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.model import Marker
 
@@ -60,7 +61,10 @@ THEIRS = {"delay": {"fixedDelay": "9s", "percentage": {"value": 1}}}
 class Two:
     """The object as it is (`shared`), and as the owner's edits alone would have left it (`alone`).
 
-    theirs: the owner has set a fault of his own, or a match that we had set, meanwhile. narrowed: we set matches. memory: what our run wrote, as it remembers it.
+    theirs: the owner has set a fault of his own, or a match that we had set, meanwhile; or applied a copy with a fault
+    of his that is equal to ours. narrowed: we set matches. memory: what our run wrote, as it remembers it. set: our
+    faults, and how many of the owner's routes had each then. edited: names of routes of ours that he edited.
+    wiped: he took our note away, by himself or by a copy without it.
     """
 
     def __init__(self, owner: dict[str, Any]) -> None:
@@ -75,6 +79,9 @@ class Two:
         self.narrowed = False
         self._names = 0
         self.conflicts: list[str] = []
+        self.set: list[tuple[dict[str, Any], int]] = []
+        self.edited: set[str] = set()
+        self.wiped = False
 
     def inject(self, which: int) -> bool:
         """Lay one of CELLS over the object; False where that is refused."""
@@ -94,6 +101,9 @@ class Two:
         self.narrowed |= isinstance(fault, Routes)
         self.memory[cell] = tuple(one for one in ledger.entries(self.shared, RUN) if one.cell == cell)
         self.live.append(cell)
+        if isinstance(fault, Abort | Delay):
+            words = fault.for_virtual_service()
+            self.set.append((words, _with(self.alone, words)))
         return True
 
     def undo(self, which: int) -> None:
@@ -149,9 +159,59 @@ class Two:
                 export["metadata"].get(name, {}).pop(key, None)
         self._become(source, export, uid)
 
+    def settled(self, conflicts: list[str]) -> dict[str, Any]:
+        """The object as it is, less what the owner made of routes of ours, where each is named by one of CONFLICTS.
+
+        Renamed and edited, no undo can tell such a one from his: silence about it is wrong, and so is removing it.
+        """
+        obj = deepcopy(self.shared)
+        http = listed(obj)
+        if self.wiped:
+            for at, own in zip(_own(obj), listed(self.alone), strict=False):
+                left = f"/{at}/fault is what we set, but our note is gone"
+                if "fault" not in own and any(left in one for one in conflicts):
+                    http[at].pop("fault", None)
+        for at in reversed(self._became_his()):
+            if any(self._may_be(one, at) for one in conflicts):
+                del http[at]
+        return obj
+
+    def surely(self, conflicts: list[str]) -> list[str]:
+        """CONFLICTS but those by which what became of ours, or what an owner made just like it, is rightly reported."""
+        settled = listed(self.settled(conflicts))
+        shown = [
+            *(one for at in self._became_his() for one in conflicts if self._may_be(one, at)),
+            *(
+                one
+                for one in conflicts
+                for at, route in enumerate(listed(self.shared))
+                if f"/{at}/fault is what we set, but our note is gone" in one and route not in settled
+            ),
+        ]
+        twins = shapes(entry for entries in self.memory.values() for entry in entries)
+        at_twin = [at for at, one in enumerate(listed(self.shared)) if shape(one) in twins]
+        shown += [one for at in at_twin for one in conflicts if self._may_be(one, at)]
+        return [one for one in conflicts if one not in shown]
+
+    def _became_his(self) -> list[int]:
+        """The routes of ours that he edited, or that have another cell's fault in them, and renamed."""
+        names = [str(one.get("name", "")) for one in listed(self.shared)]
+        mixed = any(entry.fields for entries in self.memory.values() for entry in entries)
+        return [
+            at
+            for at, name in enumerate(names)
+            if name.startswith("was-chaos-") and (mixed or self.wiped or name.removeprefix("was-") in self.edited)
+        ]
+
+    def _may_be(self, conflict: str, at: int) -> bool:
+        where = "/spec/" + ("rules" if self.of_rules else "http")
+        return conflict.startswith("our route chaos-") and f"{where}/{at}" in conflict.replace(",", "").split()
+
     def _become(self, alone: dict, shared: dict, uid: str) -> None:
         now = uid or self.alone["metadata"]["uid"]
         self.theirs |= self.narrowed and _matches(alone) != _matches(self.alone)
+        self.theirs |= any(_with(alone, fault) > count for fault, count in self.set)
+        self.wiped |= ledger.UNDO in self.shared["metadata"].get("annotations", {})
         self.alone, self.shared = deepcopy(alone), deepcopy(shared)
         self.alone["metadata"]["uid"] = self.shared["metadata"]["uid"] = now
 
@@ -160,6 +220,10 @@ def _own(obj: dict[str, Any]) -> list[int]:
     """Where the owner's routes are: by name, or what became of ours under another."""
     names = [(i, str(one.get("name", ""))) for i, one in enumerate(listed(obj))]
     return [i for i, name in names if not name.startswith(("chaos-", "was-chaos-"))]
+
+
+def _with(obj: dict[str, Any], fault: dict[str, Any]) -> int:
+    return sum(one.get("fault") == fault for one in listed(obj))
 
 
 def _matches(obj: dict[str, Any]) -> list[Any]:
@@ -278,6 +342,7 @@ def _edit_ours(two: Two, at: int) -> None:
     for one in listed(two.shared):
         if str(one.get("name", "")).startswith("chaos-"):
             one.update(_timeout(two, f"{at}s"))
+            two.edited.add(one["name"])
 
 
 def _meta(name: str, key: str, value: str | None):
@@ -291,7 +356,11 @@ def _meta(name: str, key: str, value: str | None):
 
 
 def _wipe(name: str):
-    return lambda two, at: two.both(lambda obj: obj["metadata"].pop(name, None))
+    def wipe(two: Two, at: int) -> None:
+        two.wiped |= name == "annotations"
+        two.both(lambda obj: obj["metadata"].pop(name, None))
+
+    return wipe
 
 
 EDITS: dict[str, Any] = {
