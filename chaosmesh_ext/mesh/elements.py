@@ -150,7 +150,7 @@ class Elements:
         suffix = place[2] if place else ""
         places = self.places(field)
         best = max((likeness for _, likeness in places), default=0)
-        likely = [one for one in places if one[1] == best > 1] or places
+        likely = [one for one in places if one[1] == best > 1] or self._strange(field, places)
         if any(self._original(field, at) for at, _ in likely):
             return ""
         for at, likeness in likely:
@@ -161,6 +161,11 @@ class Elements:
                 continue  # another one, which has it from its owner
             return at
         return ""
+
+    def _strange(self, field: Field, places: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those of PLACES, none of which is known as FIELD's, that are not known as another field's."""
+        known = {at for other in self._fields if other != field for at, likeness in self.places(other) if likeness > 1}
+        return [one for one in places if one[0] not in known]
 
     def _original(self, field: Field, at: str) -> bool:
         """Whether what was in FIELD is AT this place now."""

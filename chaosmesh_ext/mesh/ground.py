@@ -191,11 +191,12 @@ def _placed(obj: Obj, field: Field, before: Obj, ours: list[tuple[str, Any]]) ->
     others = [look(one, suffix) for other, one in enumerate(look(before, where)) if other != index]
     on = digest(bare(element, ours, suffix))
     was = field.was[0] if field.was else ABSENT
+    name = str(element.get("name", ""))
     return msgspec.structs.replace(
         field,
         on=on,
         alike=sum(look(one, suffix) == was and digest(bare(one, ours, suffix)) == on for one in look(obj, where)),
-        name=str(element.get("name", "")),
+        name="" if [one.get("name") for one in look(obj, where)].count(name) > 1 else name,
         beside=tuple(sorted({digest(value) for value in others if value is not ABSENT and value not in known})),
     )
 

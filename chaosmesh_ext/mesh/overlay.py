@@ -136,7 +136,8 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
         fields = tuple(Field(f"/spec/http/{index}/fault", words) for index in picked)
         ops: list[Op] = [{"op": "add", "path": field.at, "value": field.set} for field in fields]
         return enter(owner, place.run, Entry(place.cell, fields=fields), ops)
-    names = free_names(place.run, routes)
+    noted = [{"name": name} for entry in entries(owner, place.run) for name in entry.routes]
+    names = free_names(place.run, [*routes, *noted])  # none twice, though the owner gave ours another name
     copies = {}
     for index, matches in picked.items():
         copy = {**deepcopy(routes[index]), "name": next(names), "match": matches}

@@ -234,7 +234,7 @@ class _Hand:
     # --- fields -------------------------------------------------------------------------------------------------------
 
     def left(self, mine: Sequence[Entry], rest: Sequence[Entry], noted: Sequence[Entry]) -> list[Entry]:
-        """Give the fields of MINE back what they were; returns of MINE what somebody else has changed.
+        """Give the fields of MINE back what they were; returns those of MINE of which somebody else has changed one.
 
         REST: other cells' entries, whose values may be the same. NOTED: what the object's own note says.
         """
@@ -275,7 +275,7 @@ class _Hand:
         keeps = [
             msgspec.structs.replace(
                 entry,
-                fields=tuple(field for field in entry.fields if field in lost),
+                fields=entry.fields if any(field in lost for field in entry.fields) else (),
                 routes=(),
                 refines=(),
                 like=self._lost(entry, known, noted=entry.cell in cells),

@@ -75,6 +75,7 @@ def of_routes(*routes) -> dict:
 )
 @example(of_routes(TO), ("inject", 2), [("edit ours", 4), ("rename ours", 0)])
 @example(of_routes(TO), ("inject", 3), [("edit ours", 4), ("rename ours", 0), ("wipe the annotations", 0)])
+@example(of_routes(TO), ("inject", 2), [("edit ours", 1), ("rename ours", 5), ("inject", 10)])
 @example(of_routes(TO), ("inject", 8), [("edit ours", 4), ("rename ours", 0)])
 @example(of_routes(TO), ("inject", 10), [("edit ours", 4), ("rename ours", 0)])
 @example(of_routes(TO, ABORTED), ("undo", 0), [("drop a route", 5), ("inject", 4), ("apply an export", 2)])

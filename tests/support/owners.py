@@ -63,7 +63,8 @@ class Two:
 
     theirs: the owner has set a fault of his own, or a match that we had set, meanwhile; or applied a copy with a fault
     of his that is equal to ours. narrowed: we set matches. memory: what our run wrote, as it remembers it. set: our
-    faults, and how many of the owner's routes had each then. edited: names of routes of ours that he edited.
+    faults, and how many of the owner's routes had each then; matched: the
+    same of our routes' matches. edited: names of routes of ours that he edited.
     wiped: he took our note away, by himself or by a copy without it.
     """
 
@@ -80,6 +81,7 @@ class Two:
         self._names = 0
         self.conflicts: list[str] = []
         self.set: list[tuple[dict[str, Any], int]] = []
+        self.matched: list[tuple[Any, int]] = []
         self.edited: set[str] = set()
         self.wiped = False
 
@@ -101,6 +103,9 @@ class Two:
         self.narrowed |= isinstance(fault, Routes)
         self.memory[cell] = tuple(one for one in ledger.entries(self.shared, RUN) if one.cell == cell)
         self.live.append(cell)
+        names = {name for entry in self.memory[cell] for name in entry.routes}
+        matches = [one.get("match") for one in listed(self.shared) if one.get("name") in names]
+        self.matched += [(match, _matches(self.alone).count(match)) for match in matches]
         if isinstance(fault, Abort | Delay):
             words = fault.for_virtual_service()
             self.set.append((words, _with(self.alone, words)))
@@ -211,6 +216,7 @@ class Two:
         now = uid or self.alone["metadata"]["uid"]
         self.theirs |= self.narrowed and _matches(alone) != _matches(self.alone)
         self.theirs |= any(_with(alone, fault) > count for fault, count in self.set)
+        self.theirs |= any(_matches(alone).count(match) > count for match, count in self.matched)
         self.wiped |= ledger.UNDO in self.shared["metadata"].get("annotations", {})
         self.alone, self.shared = deepcopy(alone), deepcopy(shared)
         self.alone["metadata"]["uid"] = self.shared["metadata"]["uid"] = now
