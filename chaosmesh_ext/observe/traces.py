@@ -78,7 +78,7 @@ class Gathering:
         self,
         source: TraceSource,
         *,
-        expected: Expected | None = None,
+        expected: Expected | Mapping[str, Expected] | None = None,
         quiet: float = QUIET,
         flush: float = FLUSH,
         again: bool = True,
@@ -128,10 +128,9 @@ class Gathering:
         return grew
 
     def _lacking(self, trace: Trace, answer: Answer, injected: Injected | None, now: float) -> str:
-        reason = missing(
-            trace, answer, now, injected=injected, expected=self.expected, flush=self._flush, again=self._again
-        )
-        if reason or settled(trace, injected, self.expected):
+        expected = self.expected.get(answer.url) if isinstance(self.expected, Mapping) else self.expected
+        reason = missing(trace, answer, now, injected=injected, expected=expected, flush=self._flush, again=self._again)
+        if reason or settled(trace, injected, expected):
             return reason
         if now - self._changed[answer.trace_id] < self._quiet:
             return f"spans still came within the last {self._quiet:g} s"
@@ -177,7 +176,7 @@ def gather_all(
     source: TraceSource,
     cells: Iterable[tuple[Injected | None, Sequence[Answer]]],
     *,
-    expected: Expected | None = None,
+    expected: Expected | Mapping[str, Expected] | None = None,
     quiet: float = QUIET,
     flush: float = FLUSH,
     timeout: float | None = None,
@@ -186,8 +185,8 @@ def gather_all(
     sleep: Callable[[float], None] = time.sleep,
 ) -> Gathered:
     """As `gather`, for several CELLS at once, each a fault and the answers of those that were to meet it: one question
-    to the store asks for the traces of all. The longest delay among them counts for the timeout. AGAIN: see
-    `wholeness.missing`.
+    to the store asks for the traces of all. The longest delay among them counts for the timeout. expected: by URL,
+    where requests to several lead to other calls. AGAIN: see `wholeness.missing`.
     """
     gathering = Gathering(source, expected=expected, quiet=quiet, flush=flush, again=again, clock=clock)
     delay = 0.0

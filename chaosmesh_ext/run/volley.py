@@ -7,7 +7,7 @@ was just written may not be there yet: for one that did not show it, another one
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final, Literal
 
@@ -161,7 +161,7 @@ class Aim:
 class Volley:
     """Sends for many `Aim`s at once until each has what it wants, or cannot.
 
-    traces: what came, by id. expected: what the control's traces hold.
+    traces: what came, by id. expected: by URL, what the control's traces hold.
     """
 
     def __init__(
@@ -169,7 +169,7 @@ class Volley:
         store: TraceSource,
         traffic: Traffic,
         *,
-        expected: Expected | None,
+        expected: Mapping[str, Expected],
         stopped: Callable[[], bool],
         canary: Canary | None = None,
     ) -> None:

@@ -51,7 +51,7 @@ class Wave:
         store: TraceSource,
         traffic: Traffic,
         control: Sequence[Answer],
-        expected: Expected,
+        expected: Mapping[str, Expected],
         foreign: Collection[str],
         beside: Sequence[Watched],
         timeout: float,
@@ -60,8 +60,8 @@ class Wave:
         roll_back: Callable[[Sequence[Growing], BaseException], None],
     ) -> None:
         """ERRANDS: that lead to the calls, where `send` is not told others. CONTROL: healthy answers to them, whose
-        traces hold what is EXPECTED. FOREIGN: calls that had faults of others before. BESIDE: those on which the run's
-        requests may meet faults of its own. TIMEOUT: seconds in which a fault must be met.
+        traces hold what is EXPECTED, by URL. FOREIGN: calls that had faults of others before. BESIDE: those on which
+        the run's requests may meet faults of its own. TIMEOUT: seconds in which a fault must be met.
         """
         self.run = run
         self.written = max((cell.began for cell in grown), default=0.0)

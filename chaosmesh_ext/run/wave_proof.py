@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from chaosmesh_ext.errors import LeftBehind
@@ -66,11 +66,11 @@ class Goner:
         store: TraceSource,
         traffic: Traffic,
         *,
-        expected: Expected,
+        expected: Mapping[str, Expected],
         timeout: float,
         cells: Sequence[Witnessed],
     ) -> None:
-        """EXPECTED: in traces of requests that meet no fault. TIMEOUT: seconds."""
+        """EXPECTED: by URL, in traces of requests that meet no fault. TIMEOUT: seconds."""
         self._store, self._traffic, self._expected, self._timeout = store, traffic, expected, timeout
         self._cells = cells
         self._seen: set[str] = set()

@@ -104,8 +104,9 @@ def start_wave(
 
 def _healthy(
     store: Addressed, requests: Requests, errands: Sequence[Errand], parts: Sequence[Part], run: str
-) -> tuple[list[Answer], Expected, set[str]]:
-    """Send control requests on ERRANDS: their answers, what their traces hold, and the calls with faults of others.
+) -> tuple[list[Answer], dict[str, Expected], set[str]]:
+    """Send control requests on ERRANDS: their answers, what their traces hold by URL, and the calls with faults of
+    others.
 
     Raises NotProven where a call of PARTS meets a fault already, or there are no answers or no traces.
     """
@@ -119,10 +120,7 @@ def _healthy(
     for errand in errands:
         refuse_deaf(new[id(errand)], errand)
     answers = [answer for several in new.values() for answer in several]
-    known_before = Expected()
-    for one in requests.expected.values():
-        known_before |= one
-    traces = gather_all(store, [(None, answers)], expected=known_before, timeout=LATEST).traces
+    traces = gather_all(store, [(None, answers)], expected=requests.expected, timeout=LATEST).traces
     if not traces:
         raise NotProven(
             f"the trace store has none of {len(answers)} control requests: is it this mesh's, and does the mesh trace?"
@@ -136,9 +134,12 @@ def _healthy(
     requests.control += answers
     urls = {errand.url for errand in errands}
     control = [answer for answer in requests.control if answer.url in urls]
+    expected = {url: requests.expected[url] for url in urls}
     # three control requests need not have passed every version: that a caller calls is known from the scope
-    sure = Expected(edges=frozenset(Edge(one, place.destination.service) for place, one in _callers(parts)))
-    return control, known_before | sure | Expected.of(traces.values()), set(elsewhere(traces.values(), ()))
+    calls = {Edge(one, place.destination.service) for place, one in _callers(parts)}
+    unseen = Expected(edges=frozenset(calls).difference(*(one.edges for one in expected.values())))
+    expected = {url: one | unseen for url, one in expected.items()}
+    return control, expected, set(elsewhere(traces.values(), ()))
 
 
 def _callers(parts: Sequence[Part]) -> Iterator[tuple[Place, Workload]]:
