@@ -43,6 +43,9 @@ def require_jwt(
     instead of `Bearer`, so that nobody else's token is looked at. Kubernetes' API
     keeps `authorization` for itself: with a `k8s://` URL name another header.
 
+    For HTTP: a refused gRPC call is answered 200, and a destination that is
+    declared to speak gRPC is refused.
+
     The other arguments, and what is returned, are those of `deny_access`.
     """
     with counted(configuration, secrets) as run:

@@ -19,6 +19,9 @@ __all__ = ["DenyAccess"]
 _TEMPLATE: Final = re.compile(r"\{\*\*?\}")
 """Istio's words for a segment of a path, and for all that follow."""
 
+_SPACE: Final = re.compile(r"/ns/([^/*]+)/")
+"""The namespace of a principal that spells it out."""
+
 _STARS: Final = {"path": "/details/*, or {*} for a segment", "method": "P*", "principal": "*/sa/bookinfo-reviews"}
 """Examples. In the names of namespaces Istio takes any ``*`` for anything."""
 
@@ -82,6 +85,7 @@ class DenyAccess(msgspec.Struct, frozen=True):
             source["principals"] = mine
         if self.namespaces:
             source["namespaces"] = list(self.namespaces)
+            self._refuse_apart(mine)
         if self.spared:
             source["notPrincipals"] = arrival.principals(place, view, self.spared)
             if mine and set(mine) <= set(source["notPrincipals"]):
@@ -103,6 +107,19 @@ class DenyAccess(msgspec.Struct, frozen=True):
             rule["when"] = when
         spec = {"selector": chosen, "action": "DENY", "rules": [rule]}
         return [Create(arrival.own("AuthorizationPolicy", place, spec))]
+
+    def _refuse_apart(self, principals: list[str]) -> None:
+        """Raise InvalidInput where none of PRINCIPALS, those with their namespace spelt out, is in a namespace given.
+
+        Istio reads ``*`` there as anything.
+        """
+        spaces = [found[1] if (found := _SPACE.search(one)) else "" for one in principals]
+        patterns = [re.compile(".*".join(map(re.escape, one.split("*")))) for one in self.namespaces]
+        if spaces and all(spaces) and not any(one.fullmatch(space) for one in patterns for space in spaces):
+            raise InvalidInput(
+                f"namespaces ({', '.join(self.namespaces)}) do not have {', '.join(sorted(set(spaces)))}, where the "
+                "callers that are meant run, so nobody would be refused: leave out namespaces, or name others"
+            )
 
     def _source(self, place: Place, view: View) -> list[str]:
         if self.principals:

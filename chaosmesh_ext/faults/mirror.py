@@ -54,6 +54,11 @@ class Mirror(msgspec.Struct, frozen=True):
         return tuple(filter(None, (self.serving, "" if self.host else self.subset)))
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """None: everybody that it names gets something."""
+        return ()
+
+    @property
     def shares(self) -> Mapping[str, float]:
         """By subset, the part of the requests themselves that goes there; empty where that is as it was."""
         return {self.serving: 1.0} if self.serving else {}

@@ -43,6 +43,13 @@ them: with a token in them no request would be answered, or found, as it should.
 """
 
 
+_RESERVED: Final = "grpc-"
+"""How the names of headers begin that gRPC keeps for itself."""
+
+_GRPC: Final = frozenset({"grpc", "grpc-web"})
+"""Protocols in which a refusal is no 401 or 403 but a status of gRPC's in an answer with 200."""
+
+
 class RequireJwt(msgspec.Struct, frozen=True):
     """A RequestAuthentication with one key, and an AuthorizationPolicy that denies who has no token signed with it.
 
@@ -65,7 +72,7 @@ class RequireJwt(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not _HEADER.fullmatch(self.header):
             raise InvalidInput(f"token_header {self.header!r} is no header's name: give one, e.g. authorization")
-        if self.header.lower() in _TAKEN:
+        if self.header.lower() in _TAKEN or self.header.lower().startswith(_RESERVED):
             raise InvalidInput(
                 f"token_header {self.header!r} is one that HTTP or traces need as it is: give another one that "
                 "applications forward, e.g. authorization"
@@ -73,7 +80,13 @@ class RequireJwt(msgspec.Struct, frozen=True):
 
     def changes(self, place: Place, view: View) -> list[Change]:
         """What puts it in PLACE: who authenticates first, so that nobody with a good token is refused meanwhile."""
-        chosen = arrival.selector(place)
+        chosen, there = arrival.selector(place), place.destination
+        if there.protocol in _GRPC:
+            raise InvalidInput(
+                f"port {there.port} of {there.service} speaks {there.protocol}, whose calls are answered 200 "
+                "even without a token: require_jwt is for HTTP; for gRPC take deny_access, or inject_abort with "
+                "grpc_status: UNAUTHENTICATED"
+            )
         source: dict[str, Any] = {"notRequestPrincipals": [f"{self.issuer}/{SUBJECT}"]}
         if place.source is not None:
             source["principals"] = arrival.principals(place, view)

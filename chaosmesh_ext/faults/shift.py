@@ -52,6 +52,11 @@ class Shift(msgspec.Struct, frozen=True):
         return tuple(subset for subset, weight in self.weights.items() if weight)
 
     @property
+    def idle(self) -> tuple[str, ...]:
+        """Those that get nothing."""
+        return tuple(subset for subset, weight in self.weights.items() if not weight)
+
+    @property
     def shares(self) -> Mapping[str, float]:
         """By subset, the part of the requests that goes there: all together are 1."""
         whole = sum(self.weights.values())

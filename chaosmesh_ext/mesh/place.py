@@ -108,7 +108,11 @@ class Divided(RouteChange, Protocol):
 
     @property
     def subsets(self) -> tuple[str, ...]:
-        """Those that must be there."""
+        """Those that get something: they must be there, with a pod that runs."""
+
+    @property
+    def idle(self) -> tuple[str, ...]:
+        """Those that get nothing: they must be there, but nobody of theirs need run."""
 
     @property
     def shares(self) -> Mapping[str, float]:

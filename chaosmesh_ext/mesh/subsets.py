@@ -38,16 +38,23 @@ class Copying(RouteChange, Protocol):
     def serving(self) -> str: ...
 
 
-def versions_of(client: Client, place: Place, names: Iterable[str]) -> dict[str, frozenset[str]]:
-    """By subset of PLACE's destination with one of NAMES, the versions of its pods that run.
+def versions_of(
+    client: Client, place: Place, names: Iterable[str], idle: Iterable[str] = ()
+) -> dict[str, frozenset[str]]:
+    """By subset of PLACE's destination with one of NAMES, the versions of its pods that run. IDLE: names that must be
+    those of subsets too, though nobody of theirs need run.
 
     Behind an HTTPRoute, which knows no subsets, the names are of Services beside the destination. Raises NotFound for a
     subset that no DestinationRule defines, or a Service that is not there; InvalidInput for one without pods: its
     requests would be answered with 503.
     """
     if _by_services(place, _routes(client, place)):
-        return _versions(client, place, names, _of_services(client, place), "Service")
-    return _versions(client, place, names, _of_rules(client, place), "subset")
+        known, word = _of_services(client, place), "Service"
+    else:
+        known, word = _of_rules(client, place), "subset"
+    for name in idle:
+        _labels(place, name, known, word)
+    return _versions(client, place, names, known, word)
 
 
 def check_copies(client: Client, place: Place, fault: Copying) -> None:
@@ -152,6 +159,19 @@ def _of_rules(client: Client, place: Place) -> dict[str, Mapping[str, str]]:
     return known
 
 
+def _labels(place: Place, name: str, known: Mapping[str, Mapping[str, str]], word: str) -> Mapping[str, str]:
+    """The labels of the pods of the WORD NAME, of those KNOWN; raises NotFound."""
+    if name in known:
+        return known[name]
+    there, listed = place.destination, ", ".join(sorted(known)) or "none"
+    if word == "Service":
+        raise NotFound(
+            f"no Service {name} with port {there.port} beside {there.service}, whose HTTPRoute sends to Services and "
+            f"to no subsets: there are {listed}"
+        )
+    raise NotFound(f"no subset {name} of {there.service}: its DestinationRules have {listed}")
+
+
 def _versions(
     client: Client, place: Place, names: Iterable[str], known: Mapping[str, Mapping[str, str]], word: str
 ) -> dict[str, frozenset[str]]:
@@ -160,15 +180,7 @@ def _versions(
     pods = [pod["metadata"].get("labels") or {} for pod in client.list("Pod", there.namespace) if running(pod)]
     found = {}
     for name in names:
-        if name not in known:
-            listed = ", ".join(sorted(known)) or "none"
-            if word == "Service":
-                raise NotFound(
-                    f"no Service {name} with port {there.port} beside {there.service}, whose HTTPRoute sends to "
-                    f"Services and to no subsets: there are {listed}"
-                )
-            raise NotFound(f"no subset {name} of {there.service}: its DestinationRules have {listed}")
-        labels = known[name]
+        labels = _labels(place, name, known, word)
         versions = frozenset(version_of(its) for its in pods if labels and selects(labels, its))
         if not versions:
             raise InvalidInput(f"no pod of the {word} {name} of {there.service} runs: scale it up, or leave it out")

@@ -45,7 +45,7 @@ def plan(
     """
     place = mesh.place(client, scope, run=cells.run, cell=str(len(cells.every) + 1))
     if isinstance(fault, mesh.Divided):
-        place = msgspec.structs.replace(place, versions=mesh.versions_of(client, place, fault.subsets))
+        place = msgspec.structs.replace(place, versions=mesh.versions_of(client, place, fault.subsets, fault.idle))
     if isinstance(fault, mesh.Copying):
         mesh.check_copies(client, place, fault)
     replaced = cells.replaced(fault, place, carrier)

@@ -112,6 +112,8 @@ def test_policies_that_allow_nobody_here_are_in_nobodys_way(beside):
         (DenyAccess(allow_nothing=True), {}, "say requests: all"),
         (DenyAccess(allow_nothing=True), {"marker": None, "source": PAGE}, "leave out source"),
         (DenyAccess(principals=(MINE,)), {"source": PAGE}, "not both"),
+        (DenyAccess(namespaces=("nowhere",)), {"source": PAGE}, r"namespaces \(nowhere\) do not have default, where"),
+        (DenyAccess(namespaces=("a", "defaul"), principals=(MINE, "*/ns/x/sa/y")), {}, "do not have default, x, where"),
         (DenyAccess(spared=("productpage-v1",)), {"source": PAGE}, "spare everybody whom this would refuse"),
         (DenyAccess(spared=("productpage-v1",), principals=(MINE,)), {}, "spare everybody"),
     ],
@@ -152,6 +154,14 @@ def test_a_star_as_istio_reads_it_is_taken(path):
         principals=("*", "*/sa/a", "cluster.local/*"),
         namespaces=("*guests*",),
     )
+
+
+@pytest.mark.parametrize(
+    ("spaces", "principals"),
+    [(("nowhere", "d*t"), (MINE,)), (("default",), (MINE, "*/ns/x/sa/y")), (("nowhere",), ("*/sa/page",))],
+)
+def test_namespaces_that_may_be_those_of_the_principals_are_taken(spaces, principals):
+    made(DenyAccess(namespaces=spaces, principals=principals))
 
 
 def test_where_some_are_not_spared_they_are_refused():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from places import place
 
@@ -45,8 +46,24 @@ def test_a_header_that_cannot_be_is_refused(header):
         RequireJwt("i", JWKS, header)
 
 
-@pytest.mark.parametrize("header", ["tracestate", "Traceparent", "host", "x-request-id", "Content-Length"])
+@pytest.mark.parametrize(
+    "header", ["tracestate", "Traceparent", "host", "x-request-id", "Content-Length", "grpc-timeout"]
+)
 def test_a_header_that_requests_need_as_it_is_is_refused(header):
     """The marker, or whom a request is for, would be gone, and the proof waited for it in vain."""
     with pytest.raises(InvalidInput, match=f"token_header '{header}' is one that HTTP or traces need as it is"):
         RequireJwt("i", JWKS, header)
+
+
+def test_a_destination_that_speaks_grpc_is_refused():
+    """Envoy answers its calls 200 with a status of gRPC's, whichever token they have, so that none would be told."""
+
+    def told(protocol: str) -> None:
+        there = msgspec.structs.replace(DETAILS, protocol=protocol)
+        RequireJwt("i", JWKS).changes(place(destination=there, marker=CELL), View())
+
+    for protocol in ("grpc", "grpc-web"):
+        with pytest.raises(InvalidInput, match=f"port 9080 of details speaks {protocol}.* require_jwt is for HTTP"):
+            told(protocol)
+    for protocol in ("", "http", "http2"):
+        told(protocol)

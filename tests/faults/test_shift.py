@@ -44,7 +44,7 @@ def test_one_subset_has_no_weight():
 def test_shares_are_in_proportion_and_leave_out_who_gets_nothing():
     shift = Shift({"v1": 1, "v2": 0, "v3": 3})
     assert shift.shares == {"v1": 0.25, "v3": 0.75}
-    assert shift.subsets == ("v1", "v3")
+    assert (shift.subsets, shift.idle) == (("v1", "v3"), ("v2",))
     assert shift.facts("reviews", (), "", "virtualservice").words == "25% to v1, 75% to v3"
 
 

@@ -9,7 +9,7 @@ from allowed import caller
 
 from chaosmesh_ext.errors import InvalidInput, NotFound
 from chaosmesh_ext.faults import Mirror
-from chaosmesh_ext.mesh import Copying, check_copies, place
+from chaosmesh_ext.mesh import Copying, check_copies, place, versions_of
 from chaosmesh_ext.model import Scope
 
 ROUTE = {
@@ -120,3 +120,18 @@ def test_who_answers_alone_gets_no_copies(mesh, api):
 def test_the_serving_subset_gets_no_copies():
     with pytest.raises(InvalidInput, match="mirror_subset v1 is the serving_subset"):
         Mirror("v1", serving="v1")
+
+
+def test_who_gets_nothing_must_be_there_too_but_need_not_run(mesh, api):
+    """A backend that is not there makes the whole route one whose references are not resolved."""
+
+    def versions(*names: str) -> dict[str, frozenset[str]]:
+        return versions_of(mesh, place(mesh, Scope("reviews"), run="0badcafe", cell="1"), (), names)
+
+    assert versions("v1") == {}
+    with pytest.raises(NotFound, match="no subset nosuch of reviews: its DestinationRules have v1"):
+        versions("v1", "nosuch")
+    api.apply(ROUTE)
+    assert versions("archive") == {}
+    with pytest.raises(NotFound, match="no Service nosuch with port 9080 beside reviews"):
+        versions("archive", "nosuch")
