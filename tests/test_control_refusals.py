@@ -113,3 +113,11 @@ def test_where_faults_are_injected_the_rollbacks_must_always_run(strategy):
     assert refusals({"method": [probe("a", 1)], "runtime": runtime}, {}) == []
     assert refusals({"method": [ours], "runtime": {"rollbacks": {"strategy": "always"}}}, {}) == []
     assert refusals({"method": [ours]}, {}) == []
+
+
+def test_an_action_of_ours_in_the_background_is_refused_and_a_probe_there_is_not():
+    """What follows would look before its fault is live."""
+    action = {"type": "action", "provider": {"module": "chaosmesh_ext.actions"}, "background": True}
+    look = {"type": "probe", "provider": {"module": "chaosmesh_ext.probes"}, "background": True}
+    [line] = refusals({"method": [look, action, {**action, "background": False}]}, {})
+    assert line.startswith("method[1].background: what follows would not wait")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from chaosmesh_ext.controls.impossible import impossible
 from chaosmesh_ext.settings import TABLE
 
 __all__ = ["refusals"]
@@ -19,9 +20,16 @@ def refusals(experiment: Mapping[str, Any], configuration: Mapping[str, Any]) ->
     """What is wrong with EXPERIMENT, whose loaded CONFIGURATION this is, and what to do; one line each.
 
     `env` entries that are empty; pauses that nobody can sleep for, which Chaos Toolkit would find after the injection;
-    and a strategy that leaves the rollbacks out where faults are injected.
+    a strategy that leaves the rollbacks out where faults are injected; and actions of ours in the background, whose
+    faults are not live yet when the next activity looks. And tolerances of ours that nothing could meet.
     """
-    return [*_empty(experiment, configuration), *_pauses(experiment, configuration), *_strategy(experiment)]
+    return [
+        *_empty(experiment, configuration),
+        *_pauses(experiment, configuration),
+        *_strategy(experiment),
+        *_background(experiment),
+        *impossible(_activities(experiment), configuration),
+    ]
 
 
 def _empty(experiment: Mapping[str, Any], configuration: Mapping[str, Any]) -> Iterator[str]:
@@ -63,12 +71,22 @@ def _can_be_slept(value: Any) -> bool:
 
 def _strategy(experiment: Mapping[str, Any]) -> Iterator[str]:
     strategy = ((experiment.get("runtime") or {}).get("rollbacks") or {}).get("strategy", "always")
-    ours = any(
-        str((activity.get("provider") or {}).get("module", "")).startswith(_ACTIONS)
-        for _, activity in _activities(experiment)
-    )
+    ours = any(_is_action(activity) for _, activity in _activities(experiment))
     if ours and strategy != "always":
         yield f"runtime.rollbacks.strategy is {strategy!r}, which may leave faults in: write always"
+
+
+def _background(experiment: Mapping[str, Any]) -> Iterator[str]:
+    for where, activity in _activities(experiment):
+        if activity.get("background") and _is_action(activity):
+            yield (
+                f"{where}.background: what follows would not wait until the action of chaosmesh_ext is done, and see "
+                "no fault yet; leave background out, and put the probes that are to run meanwhile there"
+            )
+
+
+def _is_action(activity: Mapping[str, Any]) -> bool:
+    return str((activity.get("provider") or {}).get("module", "")).startswith(_ACTIONS)
 
 
 def _activities(experiment: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:

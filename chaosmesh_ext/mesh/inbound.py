@@ -16,7 +16,7 @@ from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
 from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, View
 
-__all__ = ["NAME", "filter_of", "plan"]
+__all__ = ["NAME", "filter_of", "plan", "pods_of"]
 
 NAME: Final = "inbound"
 _PRIORITY: Final = 10
@@ -72,3 +72,13 @@ def filter_of(place: Place, config: Mapping[str, Any], *, proxy: Mapping[str, st
         },
     }
     return created(obj, place.run, place.cell)
+
+
+def pods_of(obj: Obj) -> list[tuple[str, str]]:
+    """The namespace and name of each pod that OBJ, whatever its kind, is for alone (`filter_of` with a PROXY)."""
+    found = []
+    for patch in (obj.get("spec") or {}).get("configPatches") or ():
+        named = ((patch.get("match") or {}).get("proxy") or {}).get("metadata") or {}
+        if "NAME" in named and "NAMESPACE" in named:
+            found.append((str(named["NAMESPACE"]), str(named["NAME"])))
+    return found

@@ -10,6 +10,9 @@ import msgspec
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound, ServerError, Unreachable
 from chaosmesh_ext.mesh import Client, Fault, Holding, Place, Witness
+from chaosmesh_ext.mesh.client import Obj
+from chaosmesh_ext.mesh.inbound import pods_of
+from chaosmesh_ext.mesh.modes import running
 from chaosmesh_ext.model import Answer, Injected
 from chaosmesh_ext.run.proof import Live, Proof, Prover
 
@@ -101,6 +104,18 @@ class Growing:
             obj = client.find(holding.kind, holding.namespace, holding.name)
             if change := mesh.disturbed(obj, holding.run, uid=self.uids.get(str(holding), "")):
                 return "" if self.leaving else f"{holding}: {change}"
+            if pod := self._lost_pod(client, obj or {}) if holding.created else "":
+                return "" if self.leaving else f"{holding}: the pod {pod}, which it is for, is gone or ending"
+        return ""
+
+    def _lost_pod(self, client: Client, obj: Obj) -> str:
+        """The pod that OBJ of ours is for alone, where it runs no more: nobody meets the fault then."""
+        for namespace, name in pods_of(obj):
+            labels = ",".join(f"{key}={value}" for key, value in self.place.destination.selector.items())
+            if not any(
+                one["metadata"]["name"] == name and running(one) for one in client.list("Pod", namespace, labels=labels)
+            ):
+                return name
         return ""
 
 

@@ -23,6 +23,7 @@ from chaosmesh_ext.run.configuration import settings_of
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.guardrails import Guardrails
 from chaosmesh_ext.run.keeper import refuse_halted
+from chaosmesh_ext.run.newest import outdone
 from chaosmesh_ext.run.opened import Opened
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Proof, for_nobody
@@ -175,15 +176,17 @@ class Run:
     ) -> Proof:
         """Put FAULT where SCOPE says, and prove it.
 
-        A fault of the same sort that this run has on the same call is replaced. url: leads to the call; whole, or a
-        path on app_url. request_headers: what requests to it need besides. carrier: auto or one of mesh.CARRIERS; the
-        setting's by default. prove: False makes the run inconclusive. cases: what else must be answered, for the proof.
+        A fault of the same sort that this run has on the same call is replaced, and a note says so. url: leads to the
+        call; whole, or a path on app_url. request_headers: what requests to it need besides. carrier: auto or one of
+        mesh.CARRIERS; the setting's by default. prove: False makes the run inconclusive. cases: what else must be
+        answered, for the proof.
 
         Raises InvalidInput (nothing was written), NotProven (rolled back), ApiError, Unreachable, and LeftBehind when
         the roll-back failed too.
         """
         self._may_inject()
         self._surroundings = self._surroundings or Surroundings(self.client)
+        before = list(self._cells.live)
         cell, proof = start_fault(
             fault,
             scope,
@@ -196,7 +199,7 @@ class Run:
             refuse=self._refuse_halted,
             **self._means,
         )
-        self.notes += for_nobody(proof.injected)
+        self.notes += [*for_nobody(proof.injected), *outdone(cell, before, self._cells.live)]
         if not prove:
             self.problems.append(Problem(f"the fault on {cell.place} was not proven, as asked (prove: false)"))
         _logger.info("%s is live on %s (%s)", type(fault).__name__, cell.place, proof.carrier)

@@ -11,7 +11,7 @@ import pytest
 
 from chaosmesh_ext import errors
 from chaosmesh_ext import mesh as cluster
-from chaosmesh_ext.faults import Abort, Connections
+from chaosmesh_ext.faults import Abort, Connections, PodFailure
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import Run, runs
@@ -139,6 +139,18 @@ def test_a_fault_that_somebody_removes_makes_the_run_inconclusive(open_run, carr
         client.json_patch("VirtualService", "default", "details", ops, version=obj["metadata"]["resourceVersion"])
         assert "on which ours stands" in str(ended(run, 5))
         assert mesh.objects("VirtualService")[0]["spec"]["http"] == [{**owner["spec"]["http"][0], "timeout": "3s"}]
+
+
+def test_a_fault_whose_pod_is_killed_makes_the_run_inconclusive(open_run, mesh):
+    """The pod that follows has another name, and nobody meets the fault."""
+    run = open_run(fault=PodFailure(), scope=Scope("details", requests="run"), carrier="")
+    assert run._cells.disturbed(connect()) == ""
+    client = connect()
+    pod = client.get("Pod", "default", "details-v1-x")
+    client.delete("Pod", "default", "details-v1-x", uid=pod["metadata"].get("uid", ""))
+    error = ended(run, 5)
+    assert isinstance(error, errors.Inconclusive)
+    assert "the pod details-v1-x, which it is for, is gone or ending; the fault was removed" in str(error)
 
 
 def test_a_policy_whose_rule_its_owner_has_for_another_host_makes_the_run_inconclusive(open_run, mesh):

@@ -300,6 +300,11 @@ def test_a_second_fault_on_the_same_call_replaces_the_first(run, mesh):
     assert written(mesh) == [f"{run.token} EnvoyFilter default/chaos-{run.token}-2"]
     assert proof.cell == "2"
     assert [injected.status for injected in run.live] == [503]
+    [note] = run.notes
+    assert note == (
+        "the abort with 507 on productpage-v1 → details (cell 1) was replaced by the abort with 503 on productpage-v1 → "
+        "details (cell 2): of one sort, a call has one fault of a run at a time"
+    )
 
 
 def test_a_second_overlay_on_the_same_call_replaces_the_first(run, mesh, owner):
@@ -315,9 +320,22 @@ def test_a_second_overlay_on_the_same_call_replaces_the_first(run, mesh, owner):
 
 def test_faults_on_two_calls_are_live_together(run, mesh):
     run.inject(Abort(507), SCOPE, prove=False)
-    run.inject(Abort(507), Scope("reviews", source="productpage-v1"), prove=False)
+    run.inject(Abort(503), Scope("reviews", source="productpage-v1"), prove=False)
     assert len(written(mesh)) == 2
+    [note] = run.notes
+    assert note == (
+        "requests of probes meet the newest fault only, the abort with 503 on productpage-v1 → reviews (cell 2), and no "
+        "more the abort with 507 on productpage-v1 → details (cell 1): for that to be met with it, inject it with "
+        "requests: run"
+    )
     assert run.undo().cells == ("1", "2")
+
+
+def test_a_fault_for_all_requests_of_the_run_is_met_beside_the_newest_and_nothing_is_noted(run, mesh):
+    run.inject(Abort(507), Scope("details", source="productpage-v1", requests="run"), prove=False)
+    run.inject(Abort(503), Scope("reviews", source="productpage-v1"), prove=False)
+    assert run.notes == []
+    run.undo()
     assert written(mesh) == []
 
 
