@@ -157,9 +157,9 @@ def _refuse_empty(name: str, value: Any) -> None:
     if name in _MAY_BE_EMPTY or not isinstance(value, str | list | tuple | Mapping):
         return
     instead = _INSTEAD.get(name, "say what is meant")
-    if not value:
+    if not (value.strip() if isinstance(value, str) else value):
         raise InvalidInput(f"{name} is empty: leave it out, or {instead}")
-    if isinstance(value, list | tuple) and "" in value:
+    if isinstance(value, list | tuple) and any(isinstance(one, str) and not one.strip() for one in value):
         raise InvalidInput(f"{name} has an empty text in it: leave that out, or {instead}")
 
 

@@ -20,6 +20,8 @@ _IS_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.6.2."""
 _IS_FIELD: Final = re.compile(r"[!-~]([\t -~]*[!-~])?|")
 """RFC 9110, 5.5, of ASCII: how others are to be read, servers do not agree."""
+_MOST_OF_HEADERS: Final = 60 * 1024
+"""Bytes of a request's headers: Envoy's default, max_request_headers_kb."""
 
 
 def is_label(text: str) -> bool:
@@ -42,6 +44,10 @@ def unfit_header(name: str, value: str) -> str:
         return f"{name!r} is no header's name: write e.g. end-user"
     if not value.isascii():
         return f"the header {name} holds letters beyond ASCII: write it without"
+    if len(name) + len(value) > _MOST_OF_HEADERS:
+        return (
+            f"the header {name[:60]} holds {len(value)} bytes: Envoy takes {_MOST_OF_HEADERS} of all headers together"
+        )
     if not _IS_FIELD.fullmatch(value):
         return f"the header {name} holds a line break or a blank end: write it without"
     return ""

@@ -65,6 +65,23 @@ def test_chaos_discover_shows_every_argument_with_its_type():
         (lambda: actions.inject_abort("details", 503, request_headers={"a b": "c"}), "'a b' is no header's name"),
         (lambda: actions.inject_abort("details", 503, request_headers={"a": "c\r\nX: y"}), "holds a line break"),
         (lambda: actions.inject_abort("details", 503, request_headers={"end-user": "jä"}), "end-user holds letters"),
+        (
+            lambda: actions.inject_abort("details", 503, request_headers={"a": "x" * 200_000}),
+            "a holds 200000 bytes: Envoy",
+        ),
+        (
+            lambda: actions.inject_abort("details", 503, url="ftp://x/"),
+            "the URL 'ftp://x/' begins with none of http://",
+        ),
+        (lambda: actions.inject_abort("details", 503, url="http://[::1"), r"'http://\[::1' is not a URL"),
+        (lambda: actions.inject_abort("details", 503, url="http://x:99999/"), "'http://x:99999/' is not an HTTP URL"),
+        (lambda: actions.inject_abort("details", 503, url="k8s://x/y"), "k8s://x/y.* has no port"),
+        (
+            lambda: actions.inject_abort("details", 503, source="  "),
+            "source is empty: leave it out, or name a workload",
+        ),
+        (lambda: actions.inject_delay("details", "\u0667s"), "is not a duration: write a number with a unit"),
+        (lambda: actions.inject_delay("details", "\u0667"), "is not a duration: write a number with a unit"),
         (lambda: actions.inject_abort("details", 503), "KUBECONFIG=.*names no file"),
     ],
 )

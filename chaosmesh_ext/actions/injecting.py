@@ -18,6 +18,8 @@ from chaosmesh_ext.names import unfit_header
 from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run import Run, current_run
 from chaosmesh_ext.run.cases import Case
+from chaosmesh_ext.run.planning import known
+from chaosmesh_ext.run.traffic import refuse_malformed
 
 __all__ = ["as_json", "counted", "inject", "refused", "seconds_of"]
 
@@ -48,6 +50,7 @@ def inject(
     Raises InvalidInput for what is no such argument, and what `Run.inject` raises.
     """
     host, port = _host(destination)
+    refuse_malformed(url if isinstance(url, str) else "")
     requests = "marked" if requests is None else requests
     texts = {"source": source, "subset": subset, "namespace": namespace, "url": url, "carrier": carrier}
     texts["gateway"] = gateway
@@ -64,6 +67,7 @@ def inject(
             f"requests {requests!r} is none of 'marked' (this fault's own), 'run' (all of this run's but the "
             "control's) and 'all' (everybody's)"
         )
+    known(carrier or "auto")
     scope = Scope(
         host=host,
         namespace=namespace or run.settings.namespace,
@@ -160,6 +164,6 @@ def seconds_of(value: float | str, name: str = "fixed_delay") -> float:
     if isinstance(value, int | float):
         return float(value)
     try:
-        return float(value)
+        return float(value if value.isascii() else "none")  # Python reads the digits of every script
     except ValueError:
         return -seconds(value[1:]) if value.startswith("-") else seconds(value)

@@ -8,7 +8,7 @@ from chaosmesh_ext.errors import InvalidInput
 
 __all__ = ["duration", "gateway_duration", "seconds"]
 
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)")
+_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|us|µs|ns|h|m|s)", re.ASCII)
 _UNIT = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 
 _NOISE = 1e-6

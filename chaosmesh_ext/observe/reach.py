@@ -35,6 +35,7 @@ __all__ = [
     "STORES",
     "Target",
     "Tls",
+    "check_url",
     "close",
     "is_loopback",
     "mistakes",
@@ -119,7 +120,7 @@ class Target(msgspec.Struct, frozen=True):
         if self.url.startswith(f"{SCHEME}:"):
             self._service()
             return (self._cluster(), self.tls)
-        _check(self.url)
+        check_url(self.url)
         return (self._proxy(), self.tls)
 
     def _proxy(self) -> str:
@@ -241,10 +242,14 @@ def without_password(url: str) -> tuple[str, dict[str, str]]:
     return parts._replace(netloc=host).geturl(), {"authorization": f"Basic {word}"}
 
 
-def _check(url: str) -> None:
-    """Raise InvalidInput when URL is malformed."""
+def check_url(url: str) -> None:
+    """Raise InvalidInput when URL, a whole one, is malformed. Its user and password are not said."""
+    if url.startswith(f"{SCHEME}:"):
+        ServiceUrl.read(url)
+        return
     import httpx
 
+    url = without_password(url)[0]
     try:
         parsed = httpx.URL(url)
         host, port = parsed.host, parsed.port

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
-from typing import Self
+from typing import Final, Self
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import Answer, Marker, new_trace_id
 from chaosmesh_ext.observe.http import request
-from chaosmesh_ext.observe.reach import SCHEMES, Target, target
+from chaosmesh_ext.observe.reach import SCHEMES, Target, check_url, target, without_password
 from chaosmesh_ext.run.pool import Pool
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["Errand", "Traffic", "application", "pace", "whole_url"]
+__all__ = ["Errand", "Traffic", "application", "pace", "refuse_malformed", "whole_url"]
+
+_NO_PATH: Final = re.compile(r"[^/?#]*:")
+"""RFC 3986, 4.2: the first part of a path has no colon; what has one is a scheme, or a host with its port."""
 
 
 class Errand(msgspec.Struct, frozen=True):
@@ -51,6 +55,7 @@ def application(settings: Settings, url: str) -> Target:
 
 def whole_url(url: str, origin: str) -> str:
     """URL, or its path on the application's ORIGIN (the setting app_url); raises InvalidInput when there is none."""
+    refuse_malformed(url)
     if url.startswith(SCHEMES):
         return url
     if not origin:
@@ -61,6 +66,18 @@ def whole_url(url: str, origin: str) -> str:
             "k8s://istio-system/istio-ingressgateway:80"
         )
     return origin.rstrip("/") + "/" + url.lstrip("/")
+
+
+def refuse_malformed(url: str) -> None:
+    """Raise InvalidInput where URL is neither a whole one that can be reached nor a path."""
+    if url.startswith(SCHEMES):
+        check_url(url)
+    elif _NO_PATH.match(url):
+        shown = without_password(url)[0][:80]
+        raise InvalidInput(
+            f"the URL {shown!r} begins with none of {', '.join(SCHEMES)}: give a whole one, or a path, e.g. "
+            "/productpage"
+        )
 
 
 class Traffic:
