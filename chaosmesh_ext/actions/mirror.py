@@ -49,6 +49,9 @@ def mirror_traffic(
     (`entry`, or with its namespace before a slash) by the one HTTPRoute there
     with rules that send to `destination`; only these rules get one of ours.
 
+    A `mirror_host` that calls `destination`, itself or through others, is refused
+    as far as `source` or traces show it: its copies would be copied without end.
+
     Copies are in no trace, since Istio has Envoy not sample them, and their Host
     has no `-shadow`: count them where they arrive (`request_rate` or `metric`,
     by destination). That a mirror is live is proven by where the calls

@@ -19,7 +19,7 @@ from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
 from chaosmesh_ext.names import check_label, is_label
 
-__all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "routes_to", "version_of", "view"]
+__all__ = ["SYSTEM_NAMESPACES", "everywhere", "place", "routes_to", "service_of", "version_of", "view"]
 
 SYSTEM_NAMESPACES: Final = frozenset({"kube-system", "kube-public", "kube-node-lease", "istio-system"})
 """Never a target: a fault there could take the cluster, or the mesh, from under us."""
@@ -204,8 +204,12 @@ def _first(meta: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, str]:
 
 def _workload(labels: Mapping[str, str], name: str, namespace: str) -> Workload:
     """As `observe.spans` names it: canonical service and revision; ``latest``, Istio's word for none, is none."""
-    app = _first({"labels": labels}, _NAMES)[1]
-    return Workload(app or name, version_of(labels), namespace)
+    return Workload(service_of(labels) or name, version_of(labels), namespace)
+
+
+def service_of(labels: Mapping[str, str]) -> str:
+    """The service of a pod with LABELS as `observe.spans` names it; empty where they do not say it."""
+    return _first({"labels": labels}, _NAMES)[1]
 
 
 def version_of(labels: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from chaosmesh_ext.errors import Forbidden, InvalidInput, NotFound
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh.client import Client, Obj
-from chaosmesh_ext.mesh.discovery import everywhere, routes_to, version_of
+from chaosmesh_ext.mesh.discovery import everywhere, routes_to, service_of, version_of
 from chaosmesh_ext.mesh.discovery import place as resolve
 from chaosmesh_ext.mesh.elsewhere import Target, led_to
 from chaosmesh_ext.mesh.modes import running
@@ -57,8 +57,9 @@ def versions_of(
     return _versions(client, place, names, known, word)
 
 
-def check_copies(client: Client, place: Place, fault: Copying) -> None:
-    """Refuse copies of the calls in PLACE that FAULT would send to nobody, or back to where the calls themselves go.
+def check_copies(client: Client, place: Place, fault: Copying) -> frozenset[str]:
+    """Refuse copies of the calls in PLACE that FAULT would send to nobody, or back to where the calls themselves go, or
+    come from; another service that gets them, by the names that its pods have in traces.
 
     Envoy drops copies for a host that it does not know, and no request shows it. Raises NotFound for a host or subset
     that is not there, InvalidInput for one without pods. What the account may not read in another namespace is let
@@ -68,22 +69,30 @@ def check_copies(client: Client, place: Place, fault: Copying) -> None:
     by_services = _by_services(place, routes)
     if not fault.host:  # its subset is looked at by itself
         _refuse_to_itself(place, fault, place.destination, routes)
-        return
+        return frozenset()
     try:
         there = _getting(client, place, fault.host, by_services=by_services)
         pods = client.list("Pod", there.namespace) if there.namespace else []
     except Forbidden:
-        return
+        return frozenset()
     if there.namespace and not by_services and fqdn(fault.host, place.namespace) != there.host:
         raise InvalidInput(f"mirror_host {fault.host} is no whole name: write {there.host}")
     _refuse_to_itself(place, fault, there, routes)
     if fault.subset and not by_services:
         at = msgspec.structs.replace(place, destination=there)
         _versions(client, at, [fault.subset], _of_rules(client, at), "subset")
-    elif there.selector and not any(
-        running(pod) and selects(there.selector, pod["metadata"].get("labels") or {}) for pod in pods
-    ):
+    every = [pod["metadata"].get("labels") or {} for pod in pods if running(pod)]
+    behind = [labels for labels in every if there.selector and selects(there.selector, labels)]
+    if there.selector and not behind and (by_services or not fault.subset):
         raise InvalidInput(f"mirror_host {fault.host} has no pod that runs, so copies would go nowhere: scale it up")
+    source = place.source
+    calling = source is not None and not source.gateway and source.namespace == there.namespace
+    if source is not None and calling and any(selects(source.labels, labels) for labels in behind):
+        raise InvalidInput(
+            f"mirror_host {fault.host} is {source.name} itself, whose calls to {place.destination.service} are meant: "
+            "each copy would be copied again, without end; name another one"
+        )
+    return frozenset(filter(None, (there.service, *map(service_of, behind))))
 
 
 def _refuse_to_itself(place: Place, fault: Copying, there: Destination, routes: Sequence[Obj]) -> None:

@@ -22,11 +22,14 @@ __all__ = ["Planned", "carriers_of", "known", "plan", "plans_for"]
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """place: where it goes. replaced: the live cells whose place it takes. plans: what each carrier would write."""
+    """place: where it goes. replaced: the live cells whose place it takes. plans: what each carrier would write.
+    copied: another service that gets copies of its calls, by its names in traces.
+    """
 
     place: Place
     replaced: Sequence[Growing]
     plans: Plans
+    copied: frozenset[str] = frozenset()
 
 
 def known(carrier: str) -> str:
@@ -46,14 +49,13 @@ def plan(
     place = mesh.place(client, scope, run=cells.run, cell=str(len(cells.every) + 1))
     if isinstance(fault, mesh.Divided):
         place = msgspec.structs.replace(place, versions=mesh.versions_of(client, place, fault.subsets, fault.idle))
-    if isinstance(fault, mesh.Copying):
-        mesh.check_copies(client, place, fault)
+    copied = mesh.check_copies(client, place, fault) if isinstance(fault, mesh.Copying) else frozenset()
     replaced = cells.replaced(fault, place, carrier)
     stays = [cell.place for cell in cells.live if cell not in replaced]
     guard.allow(client, place, fault, settings=settings, live=stays, carrier=carrier, surroundings=around)
     refuse_empty(client, place, around, settings)
     plans = plans_for(client, fault, place, carrier, [cell.id for cell in replaced])
-    return Planned(place, replaced, guard.allowed(plans, place, around, settings))
+    return Planned(place, replaced, guard.allowed(plans, place, around, settings), copied)
 
 
 def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced: Sequence[str]) -> Plans:

@@ -11,6 +11,7 @@ from chaosmesh_ext.run.acceptance import accepted
 from chaosmesh_ext.run.cases import Case
 from chaosmesh_ext.run.cells import Cells, Undone
 from chaosmesh_ext.run.growing import Growing
+from chaosmesh_ext.run.loops import refuse_loop
 from chaosmesh_ext.run.opened import Opened
 from chaosmesh_ext.run.planning import known, plan
 from chaosmesh_ext.run.proof import Live, Proof
@@ -70,6 +71,7 @@ def start_fault(
     undo(planned.replaced)
     if prover:
         requests.control += prover.before()
+    refuse_loop(place, planned.copied, (edge for one in requests.expected.values() for edge in one.edges))
     opened = open_run(place)
     opened.lock(client, place)
     cell = Growing(place, fault, prover)

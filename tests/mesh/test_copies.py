@@ -122,6 +122,19 @@ def test_the_serving_subset_gets_no_copies():
         Mirror("v1", serving="v1")
 
 
+def test_who_makes_the_calls_gets_no_copies_of_them(mesh, api, make):
+    """Each copy would make a call that is copied again. By its pods' labels who gets them is found in traces."""
+    mirror = Mirror(host="audit")
+    found = place(mesh, Scope("reviews", source="audit-v1"), run="0badcafe", cell="1")
+    with pytest.raises(InvalidInput, match="mirror_host audit is audit-v1 itself, whose calls to reviews are meant"):
+        check_copies(mesh, found, mirror)
+    everybody = place(mesh, Scope("reviews"), run="0badcafe", cell="1")
+    assert check_copies(mesh, everybody, mirror) == {"audit"}
+    other = make.service("log", "default")
+    api.apply({**other, "spec": {**other["spec"], "selector": {"app": "audit"}}})
+    assert check_copies(mesh, everybody, Mirror(host="log")) == {"audit", "log"}
+
+
 def test_who_gets_nothing_must_be_there_too_but_need_not_run(mesh, api):
     """A backend that is not there makes the whole route one whose references are not resolved."""
 
