@@ -108,6 +108,7 @@ INFO = {"severity": "info", "summary": "3 s"}
     [
         (journal(), 0),
         (journal(run=[raised("Weakness")]), 1),
+        (journal(run=[ran(tolerance_met=False, tolerance_impossible=True, tolerance_message="x")]), 2),
         (journal(run=[raised("Unreachable")]), 3),
         (journal(run=[raised("NotFound", kind="action")]), 2),
         (journal(run=[raised("Aborted", kind="action")]), 4),
@@ -162,6 +163,13 @@ def test_what_the_run_knows_is_not_said_twice():
 )
 def test_chaos_toolkits_own_tolerances_are_explained(tolerance, value, message):
     assert expectations.unmet(tolerance, value, {}, {}).startswith(message)
+
+
+def test_a_tolerance_of_ours_that_cannot_be_is_neither_met_nor_unmet():
+    provider = {"type": "python", "module": "chaosmesh_ext.tolerances", "func": "at_most"}
+    tolerance = {"type": "probe", "name": "t", "provider": {**provider, "arguments": {"upper": [1, 2]}}}
+    with pytest.raises(errors.InvalidInput, match="^its tolerance cannot be: a tolerance's upper has 2 numbers for 3"):
+        expectations.unmet(tolerance, [1, 2, 3], {}, {})
 
 
 def test_a_tolerance_is_not_changed_by_being_used():

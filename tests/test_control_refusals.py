@@ -121,3 +121,48 @@ def test_an_action_of_ours_in_the_background_is_refused_and_a_probe_there_is_not
     look = {"type": "probe", "provider": {"module": "chaosmesh_ext.probes"}, "background": True}
     [line] = refusals({"method": [look, action, {**action, "background": False}]}, {})
     assert line.startswith("method[1].background: what follows would not wait")
+
+
+def judged(func, **arguments):
+    """A probe whose tolerance is FUNC of ours with ARGUMENTS."""
+    provider = {"type": "python", "module": "chaosmesh_ext.tolerances", "func": func, "arguments": arguments}
+    return probe("p", 1, {"type": "probe", "name": "t", "provider": provider})
+
+
+@pytest.mark.parametrize(
+    ("tolerance", "words"),
+    [
+        (judged("between", lower=5, upper=1), "lower 5 is above upper 1"),
+        (judged("at_most", upper="abc"), "'abc', not a number"),
+        (judged("at_most", upper=float("nan")), "upper is nan"),
+        (judged("at_most", upper=None), "upper is None"),
+        (judged("at_most", upper=[]), "[], not a number"),
+        (judged("at_most", upper="${words}"), "'fast', not a number"),
+        (judged("status_share", statuses=[]), "statuses is []"),
+        (judged("status_share", statuses=["5xx"], upper=0.0), "'5xx', which matches no status"),
+        (judged("status_share", statuses=[200], lower=2, upper=3), "2 to 3 is no span"),
+        (judged("contains_section", sections=[]), "sections is []"),
+        (judged("one_of", values=[]), "values is []"),
+        (judged("in_sync", by="god"), "by is 'god'"),
+        (judged("like_control", slower_by=-1), "slower_by is -1"),
+        (judged("slowest_at", place="a", share=2), "share is 2"),
+    ],
+)
+def test_a_tolerance_that_nothing_could_meet_is_refused_before_anything_is_done(tolerance, words):
+    for experiment in ({"method": [tolerance]}, {"steady-state-hypothesis": {"probes": [tolerance]}}):
+        [line] = refusals(experiment, {"words": "fast"})
+        assert "[0].tolerance: " in line
+        assert words in line
+
+
+def test_tolerances_that_may_be_met_are_left_to_the_run():
+    fine = [
+        judged("between", lower="${low}", upper="${high}"),  # of the environment: texts
+        judged("at_most", upper=[0.1, 0.5]),
+        judged("at_most", upper="${unknown}"),
+        judged("at_most", upper="${found}"),
+        judged("in_sync"),
+        probe("plain", 1, 200),
+        probe("range", 1, {"type": "range", "range": [5, 1]}),
+    ]
+    assert refusals({"method": fine}, {"low": "1", "high": "2", "found": {"type": "probe"}}) == []

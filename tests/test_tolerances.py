@@ -103,8 +103,19 @@ def test_what_was_expected_and_seen_can_be_heard_instead(caplog):
         (lambda: close_to(1, within=-5, value=1), "-5"),
         (lambda: one_of([], value=1), "values"),
         (lambda: contains_section([], value=["A"]), "sections"),
+        (lambda: contains_section("", value=["A"]), "sections"),
+        (lambda: between([1, 5], [2, 4]), "lower 5 is above upper 4"),
+        (lambda: at_most([]), "not a number"),
+        (lambda: at_least("fast", value=[]), "'fast'"),
     ],
 )
 def test_a_tolerance_that_cannot_be_is_refused(call, words):
     with pytest.raises(InvalidInput, match=words):
         call()
+
+
+def test_without_a_value_a_bound_for_each_number_is_fine():
+    """So are tolerances tried before the run."""
+    assert not between(0, [1, 2, 3])
+    assert not between([0, 1], 2)
+    assert not at_most([0.1, 0.5], value=[])

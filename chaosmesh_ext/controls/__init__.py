@@ -248,7 +248,11 @@ def _judge_tolerance(
     """Write into the journal's RUN whether its tolerance is met, and if not, what was expected and seen."""
     from chaosmesh_ext.controls.expectations import unmet
 
-    message = unmet(run["activity"].get("tolerance"), run.get("output"), configuration, secrets)
+    try:
+        message = unmet(run["activity"].get("tolerance"), run.get("output"), configuration, secrets)
+    except InvalidInput as error:  # a slip of the experiment's: neither met nor a weakness
+        run["tolerance_met"], run["tolerance_message"], run["tolerance_impossible"] = False, str(error), True
+        return
     run["tolerance_met"] = message is None and run.get("tolerance_met") is not False
     if not run["tolerance_met"]:
         run["tolerance_message"] = message or f"saw {run.get('output')}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
+from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.redaction import words
 from chaosmesh_ext.tolerances.words import heard
 
@@ -29,7 +30,8 @@ def unmet(
 ) -> str | None:
     """Why VALUE is outside TOLERANCE (a Chaos Toolkit tolerance of any type), or None when it is within.
 
-    A tolerance that cannot judge the value (a range and no number, say) is not met.
+    A tolerance that cannot judge the value (a range and no number, say) is not met. Raises InvalidInput for one of ours
+    that no value could ever meet, or that has not as many bounds as the value has numbers.
     """
     from chaoslib import substitute
     from chaoslib.activity import run_activity
@@ -49,6 +51,8 @@ def unmet(
             return None if met else "; ".join(lines) or f"expected {_words(tolerance)}, saw {_seen(value)}"
         met = bool(within_tolerance(allowed, value, configuration=configuration, secrets=secrets))
     except ActivityFailed as error:
+        if isinstance(error.__context__, InvalidInput):
+            raise InvalidInput(f"its tolerance cannot be: {error.__context__}") from None
         return f"its tolerance could not judge {_seen(value)}: {error}"
     except Exception as error:
         return f"its tolerance could not judge {_seen(value)}: {words(error)}"

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from chaosmesh_ext import errors
-from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive
+from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, InvalidInput
 from chaosmesh_ext.model import SCHEMA, Verdict
 from chaosmesh_ext.run.problems import MENDED
 
@@ -155,6 +155,8 @@ def _of_probe(where: str, run: Mapping[str, Any], *, deviation: bool) -> Iterato
         kind, words = failure(run)
         code = kind.exit_code if kind else (_WEAKNESS if deviation else Inconclusive.exit_code)
         yield Unmet(where, name, words) if code == _WEAKNESS else Problem(code, f"{where}: {name}: {words}")
+    elif run.get("tolerance_impossible"):
+        yield Problem(InvalidInput.exit_code, f"{where}: {name}: {run.get('tolerance_message')}")
     elif run.get("tolerance_met") is False:
         yield Unmet(where, name, str(run.get("tolerance_message") or f"saw {run.get('output')}"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,10 +18,13 @@ from chaosmesh_ext.observe.sections import sections
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["MOST", "Response", "request"]
+__all__ = ["MOST", "UNRESOLVED", "Response", "request"]
 
 MOST = 5 * 1024 * 1024
 """Bytes of a body that are read; what comes after is cut off, and the answer says so."""
+
+UNRESOLVED = "no address is known for"
+"""How the error of an answer begins whose host's name could not be resolved here: nobody was asked then."""
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -101,6 +105,8 @@ def request(
         raise InvalidInput(f"{method} {url} cannot be sent: {problem}") from problem
     except httpx.HTTPError as problem:
         words = str(problem) or type(problem).__name__
+        if _without_address(problem):
+            words = f"{UNRESOLVED} {prepared.url.host}: {words}"
         failure = f"the body broke off after {len(content)} bytes: {words}" if status else words
     duration = time.perf_counter() - began
     data = bytes(content[:MOST])
@@ -116,3 +122,13 @@ def request(
         error=failure,
     )
     return answer, response
+
+
+def _without_address(problem: BaseException) -> bool:
+    """Whether PROBLEM came of a name that could not be resolved."""
+    cause: BaseException | None = problem
+    while cause is not None:
+        if isinstance(cause, socket.gaierror):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -9,7 +9,7 @@ from chaosmesh_ext.observe import promql
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.promql import ENVOY, Calls
 
-__all__ = ["OLDEST", "await_scrape", "measure", "refuse_down"]
+__all__ = ["OLDEST", "await_scrape", "measure", "refuse_down", "refuse_untold"]
 
 OLDEST = 90.0
 """Seconds after which a sample is stale: Prometheus' usual longest interval of 60, and half of it."""
@@ -65,6 +65,13 @@ def refuse_down(prometheus: Prometheus, down: str, what: str) -> None:
     """Raise Inconclusive where DOWN, a PromQL expression, has targets: WHAT would be of the others alone."""
     if found := sorted(sample.labels.get("instance", "?") for sample in prometheus.query(down)):
         raise Inconclusive(f"only part of the data for {what}: Prometheus cannot scrape {', '.join(found)}")
+
+
+def refuse_untold(prometheus: Prometheus, targets: str, what: str) -> None:
+    """Raise Inconclusive where TARGETS, a selector of ``up``, matches no target, or some that cannot be scraped."""
+    if not prometheus.query(targets):
+        raise Inconclusive(f"no data that can be trusted for {what}: {targets} matches no target; check its labels")
+    refuse_down(prometheus, f"{targets} == 0", what)
 
 
 def _why(calls: Calls) -> str:

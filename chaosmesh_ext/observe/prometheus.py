@@ -1,8 +1,8 @@
 """Prometheus as a source of numbers.
 
-No data is never a number: an empty result is None, and so is NaN, which PromQL gives for 0 ÷ 0, e.g. the error rate
-of no requests. An answer that is not whole, by its own words, is none at all. A target that cannot be scraped leaves
-the rates of before standing for a while: look at `down` beside a verdict.
+No data is never a number: an empty result is None, and so are NaN and the infinities, which PromQL gives for a
+division by 0, e.g. the error rate of no requests. An answer that is not whole, by its own words, is none at all. A
+target that cannot be scraped leaves the rates of before standing for a while: look at `down` beside a verdict.
 """
 
 from __future__ import annotations
@@ -130,14 +130,14 @@ class Prometheus:
         )
 
     def scalar(self, promql: str, at: float | None = None) -> float | None:
-        """The one number that PROMQL comes to at AT, or None when there is no data (NaN included).
+        """The one number that PROMQL comes to at AT, or None when there is no data (NaN and ±Inf included).
 
         Raises InvalidInput when it has several series: which one was meant?
         """
         samples = self.query(promql, at)
         if len(samples) > 1:
             raise InvalidInput(f"{promql!r} has {len(samples)} series, not one number: aggregate it, e.g. with sum()")
-        if not samples or math.isnan(samples[0].value):
+        if not samples or not math.isfinite(samples[0].value):
             return None
         return samples[0].value
 

@@ -21,6 +21,7 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import GRPC_FAILURES
+from chaosmesh_ext.observe.patterns import refuse_flags, refuse_statuses
 
 __all__ = ["ENVOY", "PARTS", "REPORTERS", "TABLE", "Calls", "Metric", "down", "expression", "oldest", "quoted"]
 
@@ -115,11 +116,10 @@ class Calls(msgspec.Struct, frozen=True):
             raise InvalidInput("Envoy's own metrics tell no response codes or flags: use reporter: source for these")
         if self.reporter != ENVOY and self.subset:
             raise InvalidInput("Istio's metrics tell no subset: use reporter: envoy, or a workload as the destination")
-        for name, pattern in (("response_code", self.codes), ("response_flags", self.flags)):
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise InvalidInput(f"{name} is {pattern!r}, no regular expression: {error}") from None
+        if self.codes:
+            refuse_statuses("response_code", self.codes)
+        if self.flags:
+            refuse_flags("response_flags", self.flags)
 
     def __str__(self) -> str:
         return f"{self.source or 'everybody'} → {self.destination} (reporter {self.reporter})"

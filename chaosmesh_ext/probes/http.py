@@ -10,8 +10,10 @@ from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.errors import InvalidInput, Weakness
 from chaosmesh_ext.model import Answer
+from chaosmesh_ext.names import is_token
 from chaosmesh_ext.observe.quantiles import quantile as quantile_of
 from chaosmesh_ext.probes.configured import run_of
+from chaosmesh_ext.probes.load import refuse_unresolved
 
 __all__ = ["against_control", "body_section", "header", "response_time", "sections", "status"]
 
@@ -27,7 +29,8 @@ def status(
 ) -> int:
     """
     The HTTP status of the answer at `url` (whole, or a path on APP_URL); 0 when
-    there was no answer within `timeout` seconds.
+    there was no answer within `timeout` seconds. Fails, as inconclusive, when the
+    host's name cannot be resolved: then nobody was asked.
     """
     return _ask(url, 1, method, headers, timeout, marked, configuration, secrets)[0].status
 
@@ -110,6 +113,8 @@ def body_section(
     an HTML page (e.g. `Book Details`), a path of a JSON document (e.g.
     `reviews[0].rating`).
     """
+    if not section.strip():
+        raise InvalidInput("section is empty: give a heading or a path, e.g. Book Details; the probe sections has all")
     return section in sections(url, count, method, headers, timeout, marked, configuration, secrets)
 
 
@@ -135,7 +140,7 @@ def header(
     from chaosmesh_ext.run.tokens import filled
     from chaosmesh_ext.run.traffic import application
 
-    if not isinstance(name, str) or not name.strip():
+    if not isinstance(name, str) or not is_token(name.strip()):
         raise InvalidInput(f"name is {name!r}: give a header's, e.g. x-envoy-overloaded")
     run = run_of(configuration, secrets)
     _seconds("timeout", timeout)
@@ -222,6 +227,7 @@ def _sent_over_time(
     load = asked_for(run, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
     calls = send(load, marker, run.requests.begin).calls
+    refuse_unresolved(call.answer for call in calls)
     if marker is not None:
         run.keep(marker, [call.answer for call in calls if call.sent])
     return list(calls)
@@ -266,9 +272,12 @@ def _ask(
     _seconds("timeout", timeout)
     run = run_of(configuration, secrets)
     if marked:
-        return run.send(url, count, headers=headers, method=method, timeout=timeout)
-    aim, given = application(run.settings, url), filled(headers, run.tokens)
-    return [request(aim, None, method=method, headers=given, timeout=timeout)[0] for _ in range(count)]
+        answers = run.send(url, count, headers=headers, method=method, timeout=timeout)
+    else:
+        aim, given = application(run.settings, url), filled(headers, run.tokens)
+        answers = [request(aim, None, method=method, headers=given, timeout=timeout)[0] for _ in range(count)]
+    refuse_unresolved(answers)
+    return answers
 
 
 def _number(name: str, value: Any) -> None:

@@ -5,12 +5,15 @@
 # mypy: implicit-optional
 # ruff: noqa: RUF013
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Dict, List
 
 import msgspec
 from chaoslib.types import Configuration, Secrets
 
-from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.errors import InvalidInput, Unreachable
+from chaosmesh_ext.model import Answer
+from chaosmesh_ext.observe.http import UNRESOLVED
 from chaosmesh_ext.observe.load import Call, Load, send
 from chaosmesh_ext.observe.quantiles import quantile
 from chaosmesh_ext.probes.configured import run_of
@@ -18,7 +21,7 @@ from chaosmesh_ext.probes.configured import run_of
 if TYPE_CHECKING:
     from chaosmesh_ext.run import Run
 
-__all__ = ["MOST_MARKED", "asked_for", "load", "load_by_fortio"]
+__all__ = ["MOST_MARKED", "asked_for", "load", "load_by_fortio", "refuse_unresolved"]
 
 MOST_MARKED = 1000
 """Marked requests of one load: each is traced, and each trace is read for the findings."""
@@ -61,6 +64,7 @@ def load(
     asked = asked_for(run, url, count, connections, duration, rate, method, headers, timeout, marked)
     marker = run.marker if marked else None
     outcome = send(asked, marker, run.requests.begin)
+    refuse_unresolved(call.answer for call in outcome.calls)
     if marker is not None:
         run.keep(marker, [call.answer for call in outcome.calls if call.sent])
     return {
@@ -152,6 +156,13 @@ def asked_for(
             "marked: false"
         )
     return asked
+
+
+def refuse_unresolved(answers: Iterable[Answer]) -> None:
+    """Raise Unreachable where the host of one of ANSWERS has no address here: that says nothing of the application."""
+    for answer in answers:
+        if not answer.status and answer.error.startswith(UNRESOLVED):
+            raise Unreachable(f"{answer.url}: {answer.error}; check the name, and that it resolves where this runs")
 
 
 def _names(count_headers: List[str] | None) -> List[str]:

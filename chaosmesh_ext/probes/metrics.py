@@ -9,7 +9,7 @@ import time
 from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput
-from chaosmesh_ext.observe.metrics import refuse_down
+from chaosmesh_ext.observe.metrics import refuse_untold
 from chaosmesh_ext.observe.prometheus import Prometheus
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.probes.configured import number, run_of
@@ -26,16 +26,19 @@ def metric(
 ) -> float:
     """
     The one number that a PromQL `query` comes to now. Fails, as inconclusive,
-    when there is no data (NaN included), or only part of it: the answer comes
-    with warnings, or one of `targets`, a selector of `up` such as
-    `{job="envoy-stats"}`, cannot be scraped. Refuses several series.
+    when there is no data (NaN and the infinities of a division by 0 included), or
+    only part of it: the answer comes with warnings, or `targets`, a selector of
+    `up` such as `{job="envoy-stats"}`, has none, or one that cannot be scraped.
+    Refuses several series.
     """
     prometheus = prometheus_of(prometheus_url, configuration, secrets)
     if targets:
-        refuse_down(prometheus, f"up{targets.removeprefix('up')} == 0", repr(query))
+        refuse_untold(prometheus, f"up{targets.strip().removeprefix('up')}", repr(query))
     value = prometheus.scalar(query)
     if value is None:
-        raise Inconclusive(f"no data for {query!r}: does the metric exist, and is its target up?")
+        raise Inconclusive(
+            f"no data for {query!r}: does the metric exist, is its target up, and is nothing divided by 0?"
+        )
     return float(value)
 
 

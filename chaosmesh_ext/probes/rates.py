@@ -9,6 +9,7 @@ from typing import Any
 from chaoslib.types import Configuration, Secrets
 
 from chaosmesh_ext.observe.metrics import measure
+from chaosmesh_ext.observe.patterns import refuse_statuses
 from chaosmesh_ext.observe.promql import ENVOY, Calls
 from chaosmesh_ext.probes.configured import number, run_of
 from chaosmesh_ext.probes.metrics import prometheus_of
@@ -41,6 +42,8 @@ def success_rate(
     has been scraped. Fails, as inconclusive, when there were no calls, or part of
     the data is missing or stale.
     """
+    if failures:
+        refuse_statuses("failures", failures)
     codes = "" if reporter == ENVOY and failures == "5..|0" else failures
     calls = _calls(configuration, secrets, destination, source, namespace, reporter, codes=codes)
     return _measure("success_rate", calls, window, wait, prometheus_url, configuration, secrets)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, List
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.observe.patterns import refuse_statuses
 from chaosmesh_ext.tolerances.words import number, say, text
 
 __all__ = ["changed_at_least", "changed_at_most", "in_sync", "like_control", "no_worse_than", "status_share"]
@@ -28,6 +29,8 @@ def status_share(statuses: List[Any], lower: float = 0.0, upper: float = 1.0, va
     """
     if not isinstance(statuses, (list, tuple)) or not statuses:
         raise InvalidInput(f"tolerance status_share: statuses is {statuses!r}, not a list such as [503] or [5..]")
+    for each in statuses:
+        refuse_statuses("tolerance status_share: one of statuses", str(each))
     low, high = _bound("status_share", "lower", lower), _bound("status_share", "upper", upper)
     if not 0 <= low <= high <= 1:
         raise InvalidInput(f"tolerance status_share: {low:g} to {high:g} is no span of a share, from 0 to 1")
@@ -37,7 +40,10 @@ def status_share(statuses: List[Any], lower: float = 0.0, upper: float = 1.0, va
     what = f"a share of {low:g} to {high:g} with status {', '.join(map(str, statuses))}"
     if not whole or None in counts.values():
         return say(met=False, expected=what, seen=None)
-    share = sum(count or 0 for key, count in counts.items() if any(_is(each, key) for each in statuses)) / whole
+    share = (
+        sum(count or 0 for key, count in counts.items() if any(re.fullmatch(str(each), key) for each in statuses))
+        / whole
+    )
     return say(low <= share <= high, what, f"{text(share)} ({text(counts)})")
 
 
@@ -164,10 +170,3 @@ def _bound(name: str, argument: str, bound: Any) -> float:
     if found is None or found < 0:
         raise InvalidInput(f"tolerance {name}: {argument} is {bound!r}, not a number of 0 or more")
     return found
-
-
-def _is(status: Any, seen: str) -> bool:
-    try:
-        return re.fullmatch(str(status), seen) is not None
-    except re.error as error:
-        raise InvalidInput(f"tolerance status_share: status {status!r} is no pattern: {error}") from None

@@ -15,7 +15,8 @@ Bound = Union[float, List[float]]
 def between(lower: Bound, upper: Bound, value: Any = None) -> bool:
     """Whether the number, or each number of a list, is within [lower, upper]."""
     lowers, uppers = _bounds("lower", lower, value), _bounds("upper", upper, value)
-    for low, high in zip(lowers, uppers, strict=True):
+    for i in range(max(len(lowers), len(uppers))):
+        low, high = lowers[min(i, len(lowers) - 1)], uppers[min(i, len(uppers) - 1)]
         if low > high:
             raise InvalidInput(f"tolerance between: lower {low:g} is above upper {high:g}; swap them")
     return _numbers(
@@ -69,7 +70,7 @@ def contains_section(sections: Union[str, List[str]], value: Any = None) -> bool
     value: what the probe `sections` gives: names, or names → content. sections: one name, or several.
     """
     wanted = [sections] if isinstance(sections, str) else sections
-    if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) for name in wanted):
+    if not isinstance(wanted, list) or not wanted or not all(isinstance(name, str) and name for name in wanted):
         raise InvalidInput(f"tolerance contains_section: sections is {sections!r}, not a name or a list of names")
     seen = list(value) if isinstance(value, (Mapping, list, tuple)) else None
     expected = f"the section{'s' if len(wanted) > 1 else ''} {', '.join(wanted)}"
@@ -83,13 +84,18 @@ def _numbers(value: Any, expected: str, met: Callable[[float, int], bool]) -> bo
 
 
 def _bounds(name: str, bound: Bound, value: Any) -> Sequence[float]:
-    """One bound for each number of the value."""
-    count = len(_items(value))
-    given = list(bound) if isinstance(bound, (list, tuple)) else [bound] * count
+    """One bound for each number of the value, or as they are given where that is no data."""
+    single = not isinstance(bound, (list, tuple))
+    given = [bound] if single else list(bound)
     numbers = [found for found in map(number, given) if found is not None]
-    if len(numbers) != len(given):
+    if not numbers or len(numbers) != len(given):
         raise InvalidInput(f"a tolerance's {name} is {bound!r}, not a number or a list of numbers")
-    if len(numbers) != count and count:
+    if is_no_data(value):
+        return numbers
+    count = len(_items(value))
+    if single:
+        return numbers * count
+    if len(numbers) != count:
         raise InvalidInput(f"a tolerance's {name} has {len(numbers)} numbers for {count} values; give one for each")
     return numbers
 

@@ -24,7 +24,8 @@ def test_a_real_vector_is_read(told, sample):
 
 
 @pytest.mark.parametrize(
-    ("values", "number"), [((), None), (("NaN",), None), (("+Inf",), math.inf), (("0.25",), 0.25), (("1e3",), 1000.0)]
+    ("values", "number"),
+    [((), None), (("NaN",), None), (("+Inf",), None), (("-Inf",), None), (("0.25",), 0.25), (("1e3",), 1000.0)],
 )
 def test_no_data_is_none_and_never_a_number(told, values, number):
     told.says(200, vector(*values))

@@ -223,12 +223,21 @@ def test_a_host_is_matched_whole(evaluates):
         ({"reporter": ENVOY, "codes": "5.."}, "response codes"),
         ({"subset": "v1"}, "no subset"),
         ({"codes": "5("}, "no regular expression"),
+        ({"codes": "5xx"}, "response_code is '5xx', which matches no status: write e.g. 5.. or 503"),
+        ({"codes": "4..|5xx"}, "response_code is '4..|5xx', whose '5xx' matches no status"),
+        ({"flags": "fi"}, "response_flags is 'fi', which matches no response flag: Envoy's are capitals, e.g. FI"),
         ({"flags": "*"}, "no regular expression"),
     ],
 )
 def test_calls_that_no_metric_can_tell_are_refused(arguments, words):
     with pytest.raises(InvalidInput, match=re.escape(words)):
         Calls(**{"destination": "details", "namespace": "default", **arguments})
+
+
+@pytest.mark.parametrize("codes", ["5..", "503", "5..|0", "[45]..", "(4..|0)", "5\\d\\d", ".*", "^5..$", "4[0-9]{2}"])
+@pytest.mark.parametrize("flags", ["FI", ".*URX.*", "-", "(.*,)?UO(,.*)?", "\\w+", "(?:FI|DI)", "(?i)fi", "[a-zA-Z]+"])
+def test_what_some_call_can_match_is_taken(codes, flags):
+    assert Calls("details", "default", codes=codes, flags=flags).codes == codes
 
 
 def test_a_metric_that_the_reporter_does_not_have_is_refused():

@@ -26,7 +26,8 @@ class _Prometheus(BaseHTTPRequestHandler):
         self.server.headers.append({name.lower(): value for name, value in self.headers.items()})
         kind, result = "vector", [{"metric": {}, "value": [1, str(self.server.value)]}]
         if asked["query"].startswith("up"):
-            result = [{"metric": {"instance": one}, "value": [1, "0"]} for one in self.server.down]
+            told = self.server.down if " == 0" in asked["query"] else self.server.targets
+            result = [{"metric": {"instance": one}, "value": [1, "0"]} for one in told]
         elif asked["query"].startswith("time() -"):
             result = [{"metric": {}, "value": [1, "1"]}]
         elif path.path.endswith("query_range"):
@@ -48,6 +49,7 @@ class _Prometheus(BaseHTTPRequestHandler):
 def prometheus(monkeypatch):
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Prometheus)
     server.daemon_threads = True
+    server.targets = ["10.0.0.1:15020"]
     server.asked, server.headers, server.down, server.value, server.at = [], [], [], 0.5, lambda _at: 1.0
     server.url = f"http://127.0.0.1:{server.server_address[1]}"
     monkeypatch.setenv("PROMETHEUS_URL", server.url)
@@ -95,7 +97,8 @@ def test_configuration_from_the_environment_is_text(prometheus):
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"window": 0}, {"window": "soon"}, {"wait": -1}, {"reporter": "me"}, {"failures": "5("}]
+    "arguments",
+    [{"window": 0}, {"window": "soon"}, {"wait": -1}, {"reporter": "me"}, {"failures": "5("}, {"failures": "5xx"}],
 )
 def test_what_cannot_be_asked_is_refused_before_it_is(prometheus, arguments):
     with pytest.raises(InvalidInput):
@@ -113,10 +116,24 @@ def test_the_tenant_and_the_token_of_the_settings_go_along(prometheus):
 
 def test_any_promql_may_name_the_targets_that_must_be_up(prometheus):
     assert probes.metric("x", targets='{job="mesh"}') == 0.5
-    assert prometheus.asked == ['up{job="mesh"} == 0', "x"]
+    assert prometheus.asked == ['up{job="mesh"}', 'up{job="mesh"} == 0', "x"]
     prometheus.down = ["10.0.0.1:15020"]
     with pytest.raises(Inconclusive, match="only part of the data for 'x'"):
         probes.metric("x", targets='up{job="mesh"}')
+
+
+def test_targets_that_match_none_are_no_data(prometheus):
+    """A slip in a label would pass for a mesh whose targets are all up."""
+    prometheus.targets = []
+    with pytest.raises(Inconclusive, match=r"for 'x': up\{job='nosuch'\} matches no target"):
+        probes.metric("x", targets="up{job='nosuch'}")
+
+
+@pytest.mark.parametrize("nothing", ["NaN", "+Inf", "-Inf"])
+def test_a_division_by_no_requests_is_no_data(prometheus, nothing):
+    prometheus.value = nothing
+    with pytest.raises(Inconclusive, match=r"no data for 'x / 0'.*divided by 0"):
+        probes.metric("x / 0")
 
 
 # --- before, during and after -----------------------------------------------------------------------------------------
