@@ -168,7 +168,7 @@ def test_chaos_toolkits_own_tolerances_are_explained(tolerance, value, message):
 def test_a_tolerance_of_ours_that_cannot_be_is_neither_met_nor_unmet():
     provider = {"type": "python", "module": "chaosmesh_ext.tolerances", "func": "at_most"}
     tolerance = {"type": "probe", "name": "t", "provider": {**provider, "arguments": {"upper": [1, 2]}}}
-    with pytest.raises(errors.InvalidInput, match="^its tolerance cannot be: a tolerance's upper has 2 numbers for 3"):
+    with pytest.raises(errors.InvalidInput, match=r"^its tolerance cannot be: a tolerance's upper has 2 numbers for 3"):
         expectations.unmet(tolerance, [1, 2, 3], {}, {})
 
 

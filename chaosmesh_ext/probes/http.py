@@ -155,6 +155,7 @@ def header(
     )
     if marker is not None:
         run.keep(marker, [answer])
+    refuse_unresolved([answer])
     _refuse_other(url, [answer], expected_status)
     return response.headers.get(name.strip().lower(), "")
 

@@ -85,15 +85,14 @@ def _numbers(value: Any, expected: str, met: Callable[[float, int], bool]) -> bo
 
 def _bounds(name: str, bound: Bound, value: Any) -> Sequence[float]:
     """One bound for each number of the value, or as they are given where that is no data."""
-    single = not isinstance(bound, (list, tuple))
-    given = [bound] if single else list(bound)
+    given = list(bound) if isinstance(bound, (list, tuple)) else [bound]
     numbers = [found for found in map(number, given) if found is not None]
     if not numbers or len(numbers) != len(given):
         raise InvalidInput(f"a tolerance's {name} is {bound!r}, not a number or a list of numbers")
     if is_no_data(value):
         return numbers
     count = len(_items(value))
-    if single:
+    if not isinstance(bound, (list, tuple)):
         return numbers * count
     if len(numbers) != count:
         raise InvalidInput(f"a tolerance's {name} has {len(numbers)} numbers for {count} values; give one for each")

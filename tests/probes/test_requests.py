@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ import pytest
 from places import place
 
 from chaosmesh_ext import probes
-from chaosmesh_ext.errors import Inconclusive, InvalidInput, Weakness
+from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable, Weakness
 from chaosmesh_ext.lab import tools
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.tokens import BROKEN as ASK_BROKEN
@@ -261,3 +262,26 @@ def test_a_control_that_fails_compares_nothing(shop, faulted):
     shop.usual = lambda: (503, b"")
     with pytest.raises(Inconclusive, match=r"control request was not answered with success \(503\)"):
         probes.against_control(shop.url)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        probes.status,
+        probes.header,
+        probes.sections,
+        lambda url, **more: probes.status(url, marked=False, **more),
+        lambda url, **more: probes.load(url, count=2, **more),
+        lambda url, **more: probes.response_time(url, count=2, rate=10, **more),
+    ],
+)
+def test_a_host_without_an_address_says_nothing_of_the_application(ask, monkeypatch):
+    """A slip in a name would pass for an application that is down: a weakness."""
+
+    def unknown(*_args, **_more):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    more = {"name": "x"} if ask is probes.header else {}
+    with pytest.raises(Unreachable, match="no address is known for shop.invalid: .*Name or service not known; check"):
+        ask("http://shop.invalid/", **more)
