@@ -283,5 +283,5 @@ def test_a_host_without_an_address_says_nothing_of_the_application(ask, monkeypa
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     more = {"name": "x"} if ask is probes.header else {}
-    with pytest.raises(Unreachable, match="no address is known for shop.invalid: .*Name or service not known; check"):
+    with pytest.raises(Unreachable, match=r"no address is known for shop.invalid: .*Name or service not known; check"):
         ask("http://shop.invalid/", **more)
