@@ -10,7 +10,6 @@ import msgspec
 from chaosmesh_ext import mesh
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden, InvalidInput, NotFound, ServerError, Unreachable
 from chaosmesh_ext.mesh import Client, Fault, Holding, Place, Witness
-from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.inbound import pods_of
 from chaosmesh_ext.mesh.modes import running
 from chaosmesh_ext.model import Answer, Injected
@@ -26,8 +25,8 @@ class Growing:
     """A cell of the run, from its first write on.
 
     carrier: by name, once it is written. injected: None until then, and again once the fault was rolled back.
-    holdings: the objects that carry it.
-    uids: theirs. unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
+    holdings: the objects that carry it. uids: theirs. pods: the namespace and name of those that it is for alone.
+    unanswered: a write was sent whose answer never came. proven: the fault was shown to be live.
     standing: it is in, and nobody should change it; leaving: it is being undone. began, ended: when it was written, and
     taken out, in seconds since the epoch; 0 before that.
     """
@@ -38,6 +37,7 @@ class Growing:
         self.injected: Injected | None = None
         self.holdings: list[Holding] = []
         self.uids: dict[str, str] = {}
+        self.pods: list[tuple[str, str]] = []
         self.answers: list[Answer] = []
         self.unanswered = False
         self.proven = False
@@ -104,18 +104,16 @@ class Growing:
             obj = client.find(holding.kind, holding.namespace, holding.name)
             if change := mesh.disturbed(obj, holding.run, uid=self.uids.get(str(holding), "")):
                 return "" if self.leaving else f"{holding}: {change}"
-            if pod := self._lost_pod(client, obj or {}) if holding.created else "":
-                return "" if self.leaving else f"{holding}: the pod {pod}, which it is for, is gone or ending"
-        return ""
+        return self.pod_lost(client)
 
-    def _lost_pod(self, client: Client, obj: Obj) -> str:
-        """The pod that OBJ of ours is for alone, where it runs no more: nobody meets the fault then."""
-        for namespace, name in pods_of(obj):
+    def pod_lost(self, client: Client) -> str:
+        """Which pod that the fault is for alone runs no more, as one line: nobody meets it then. Empty for none."""
+        for namespace, name in self.pods if self.standing else ():
             labels = ",".join(f"{key}={value}" for key, value in self.place.destination.selector.items())
-            if not any(
-                one["metadata"]["name"] == name and running(one) for one in client.list("Pod", namespace, labels=labels)
-            ):
-                return name
+            found = client.list("Pod", namespace, labels=labels)
+            if not any(pod["metadata"]["name"] == name and running(pod) for pod in found):
+                why = f"its pod {name} is gone or ending: requests need not meet it any more"
+                return "" if self.leaving else f"{self.injected} on {self.place}: {why}"
         return ""
 
 
@@ -143,6 +141,7 @@ def put(client: Client, change: mesh.Change, cells: Sequence[Growing], witness: 
         cell.unanswered = False
         ours = tuple(entry for entry in entries if entry.cell == cell.id)
         cell.holdings[-1] = msgspec.structs.replace(holding, entries=ours)
+        cell.pods += pods_of(obj) if holding.created else []
         cell.uids[str(holding)] = obj["metadata"].get("uid", "")
 
 

@@ -150,7 +150,21 @@ def test_a_fault_whose_pod_is_killed_makes_the_run_inconclusive(open_run, mesh):
     client.delete("Pod", "default", "details-v1-x", uid=pod["metadata"].get("uid", ""))
     error = ended(run, 5)
     assert isinstance(error, errors.Inconclusive)
-    assert "the pod details-v1-x, which it is for, is gone or ending; the fault was removed" in str(error)
+    assert "its pod details-v1-x is gone or ending: requests need not meet it any more; the fault was removed" in str(
+        error
+    )
+
+
+def test_a_pod_that_is_killed_just_before_the_end_is_noticed_too(open_run, mesh, monkeypatch):
+    monkeypatch.setattr("chaosmesh_ext.run.keeper._LOOK", 60.0)
+    run = open_run(fault=PodFailure(), scope=Scope("details", requests="run"), carrier="")
+    client = connect()
+    pod = client.get("Pod", "default", "details-v1-x")
+    client.delete("Pod", "default", "details-v1-x", uid=pod["metadata"].get("uid", ""))
+    run.undo()
+    [problem] = run.problems
+    assert problem.exit_code == 3
+    assert "its pod details-v1-x is gone or ending" in problem
 
 
 def test_a_policy_whose_rule_its_owner_has_for_another_host_makes_the_run_inconclusive(open_run, mesh):
