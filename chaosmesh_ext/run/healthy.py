@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, MutableMapping
+from collections.abc import Collection, MutableMapping
 
 import msgspec
 
@@ -74,8 +74,7 @@ def healthy(
             f"{errand.url} led to {calls}; correct the match, or give a URL that leads to such a call"
         )
     raise NotProven(
-        f"no call {watched} was seen in {len(answers)} requests to {errand.url}: "
-        f"give a URL that leads to it; seen were {_edges(traces)}"
+        f"no call {watched} was seen in {len(answers)} requests to {errand.url}: {_instead(watched, traces.values())}"
     )
 
 
@@ -96,6 +95,15 @@ def refuse_faulted(traces: Collection[Trace], watched: Watched, shown: Shows) ->
         )
 
 
-def _edges(traces: Mapping[str, Trace]) -> str:
-    seen = {f"{span.workload} → {span.peer}" for trace in traces.values() for span in trace.calls()}
-    return ", ".join(sorted(seen)) or "no calls at all"
+def _instead(watched: Watched, traces: Collection[Trace]) -> str:
+    """What TRACES hold where no call is WATCHED, and what to do about it."""
+    calls = [span for trace in traces for span in trace.calls()]
+    callers = {span.workload for span in calls if span.peer == watched.destination}
+    if callers and all(caller.namespace != watched.namespace for caller in callers):
+        who = ", ".join(sorted(f"{caller} of namespace {caller.namespace}" for caller in callers))
+        return (
+            f"only {who} called {watched.destination}. What a gateway calls is not faulted, only calls of sidecars: "
+            f"choose a destination behind {watched.destination}; of callers with sidecars give the namespace"
+        )
+    seen = ", ".join(sorted({f"{span.workload} → {span.peer}" for span in calls})) or "no calls at all"
+    return f"give a URL that leads to it; seen were {seen}"
