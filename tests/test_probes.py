@@ -156,6 +156,20 @@ def test_body_section_says_whether_it_is_there(application):
     assert probes.body_section(f"{application.url}/", "Stars") is False
 
 
+@pytest.mark.parametrize(
+    ("ask", "words"),
+    [
+        (lambda url: probes.body_section(url, " "), "section is empty"),
+        (lambda url: probes.header(url, "x y"), "name is 'x y': give a header's"),
+        (lambda url: probes.status("javascript:alert(1)"), "begins with none of http://"),
+    ],
+)
+def test_what_no_answer_can_have_is_not_asked_for(application, ask, words):
+    with pytest.raises(InvalidInput, match=words):
+        ask(f"{application.url}/")
+    assert not application.seen
+
+
 # --- metrics ----------------------------------------------------------------------------------------------------------
 
 

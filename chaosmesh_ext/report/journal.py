@@ -53,7 +53,7 @@ def from_journal(journal: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def without_findings(journal: Mapping[str, Any]) -> dict[str, Any]:
-    """A document for a JOURNAL that holds none of ours: it says so, and still tells verdict and deviations.
+    """A document for a JOURNAL that holds none of ours: it says so, and still tells verdict, faults and deviations.
 
     Raises InvalidInput when JOURNAL is no journal.
     """
@@ -74,8 +74,9 @@ def without_findings(journal: Mapping[str, Any]) -> dict[str, Any]:
         "coverage": {"edges": 0, "tested": 0, "skipped": []},
         "cells": [],
         "proofs": [],
-        "problems": ["the journal holds no findings: no activity of this experiment asked for them"],
-        "notes": [],
+        "problems": [],
+        "notes": ["the journal holds no findings: no activity of this experiment asked for them"],
+        "judged": False,
     }
     return _completed(base, journal)
 

@@ -25,6 +25,7 @@ def render(document: Mapping[str, Any]) -> str:
     evidence = _Evidence(document)
     rendered = _template().render(
         doc=document,
+        judged=document.get("judged", True),
         experiment=document.get("experiment"),
         expected=document.get("expected"),
         cells={cell["id"]: cell for cell in document["cells"]},
@@ -40,27 +41,47 @@ def render(document: Mapping[str, Any]) -> str:
 
 
 def _injections(document: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One row a cell: its fault, what carried it, and how it was proven to be live."""
+    """One row a cell: its fault, what carried it, and how it was proven to be live.
+
+    Where no findings were asked for there are no cells, only what the injecting actions returned.
+    """
     proofs = {str(proof.get("cell")): proof for proof in document["proofs"]}
-    rows = []
-    for cell in document["cells"]:
-        injected, proof = cell["injected"], proofs.get(cell["id"], {})
-        live = proof.get("live_after")
-        objects = proof.get("objects")
-        rows.append(
-            {
-                "cell": cell["id"],
-                "control": injected is None,
-                "fault": numbers.described(injected),
-                "carrier": proof.get("carrier") or (injected or {}).get("carrier") or "unknown",
-                "live": numbers.milliseconds(live) if isinstance(live, int | float) else "not measured",
-                "by": proof.get("by") or "not proven",
-                "requests": len(cell["answers"]),
-                "objects": objects if isinstance(objects, list | tuple) else [],
-                "replaces": proof.get("replaces") or "",
-            }
-        )
-    return rows
+    if not document["cells"]:
+        return [
+            _row(cell, _mapping(proof.get("injected")), proof, proof.get("requests")) for cell, proof in proofs.items()
+        ]
+    return [
+        _row(cell["id"], cell["injected"], proofs.get(cell["id"], {}), len(cell["answers"]))
+        for cell in document["cells"]
+    ]
+
+
+def _row(cell: str, injected: Mapping[str, Any] | None, proof: Mapping[str, Any], requests: Any) -> dict[str, Any]:
+    live, objects = proof.get("live_after"), proof.get("objects")
+    return {
+        "cell": cell,
+        "control": injected is None,
+        "fault": _described(injected),
+        "carrier": proof.get("carrier") or (injected or {}).get("carrier") or "unknown",
+        "live": numbers.milliseconds(live) if isinstance(live, int | float) else "not measured",
+        "by": proof.get("by") or "not proven",
+        "requests": requests if isinstance(requests, int) else 0,
+        "objects": objects if isinstance(objects, list | tuple) else [],
+        "replaces": proof.get("replaces") or "",
+    }
+
+
+def _described(injected: Mapping[str, Any] | None) -> str:
+    """A fault in words, whatever somebody made of a journal."""
+    try:
+        return numbers.described(injected)
+    except (TypeError, ValueError):
+        return "a fault that the journal tells wrongly"
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    """VALUE, of a journal that anybody may have edited."""
+    return value if isinstance(value, Mapping) else {}
 
 
 class _Evidence:

@@ -87,7 +87,22 @@ def test_a_journal_without_findings_says_so_and_still_tells_the_outcome(journal,
     assert from_journal(made) == []
     bare = without_findings(made)
     assert bare["verdict"] == verdict
-    assert "holds no findings" in markdown.render(bare)
+    text = markdown.render(bare)
+    assert "holds no findings" in text
+    assert "No findings were asked for" in text
+    assert "What went wrong" not in text
+    assert "Coverage" not in text
+
+
+def test_a_journal_without_findings_tells_what_was_injected(doc, journal):
+    proof = {**doc["proofs"][0], "injected": {"kind": "delay", "destination": "details", "delay": 7.0}}
+    damaged = {**proof, "cell": "2", "injected": [1], "live_after": "x", "requests": "|"}
+    odd = {**proof, "cell": "3", "injected": {"kind": "delay", "delay": "7"}}
+    made = journal((proof, {}), (damaged, {}), (odd, {}), **{"chaosmesh-ext": {"run": "0a1b2c3d"}})
+    text = markdown.render(without_findings(made))
+    assert "| `1` | every caller → details: 7 s delay | envoyfilter | 21 ms | traces | 5 |" in text
+    assert "| `2` | every caller → ?: ? | envoyfilter | not measured | traces | 0 |" in text
+    assert "| `3` | a fault that the journal tells wrongly |" in text
 
 
 def test_findings_that_the_experiment_expects_are_no_weakness(doc, journal):
