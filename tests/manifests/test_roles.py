@@ -15,11 +15,13 @@ from numbered_api import Exchange, NumberedApi, Treatment
 from rbac_cluster import SYSTEM, inhabitants
 from roles import clean, copied, verbs, whole_run
 
-from chaosmesh_ext import mesh
+from chaosmesh_ext import errors, mesh
+from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import Client, connect
-from chaosmesh_ext.run import injections, undo_runs
+from chaosmesh_ext.model import Scope
+from chaosmesh_ext.run import Run, injections, undo_runs
 from chaosmesh_ext.run.janitor import sweep
-from chaosmesh_ext.settings import shipped
+from chaosmesh_ext.settings import Settings, shipped
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/v[^/]+"
@@ -89,6 +91,7 @@ def test_the_runners_role_allows_what_a_run_asks_and_no_more(watched, caplog):
         undo_runs(watched.client)
     undo_runs(watched.client)
     assert clean(watched.admin)
+    refused_for_nobody(watched)
     asked = watched.asked()
     assert {one for one in asked if one[3] not in ("", "default")} == {
         ("", "configmaps", "get", SYSTEM),
@@ -98,6 +101,19 @@ def test_the_runners_role_allows_what_a_run_asks_and_no_more(watched, caplog):
     }
     inside = {one[:3] for one in asked if one[3] in ("", "default")}
     assert inside == set(verbs("runner"))
+
+
+def refused_for_nobody(watched: Watched) -> None:
+    """A fault on a service without pods, which may have machines outside of Kubernetes."""
+    ports = [{"name": "http", "port": 9080}]
+    spec = {"selector": {"app": "deserted"}, "ports": ports}
+    watched.api.apply(
+        {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "deserted", "namespace": "default"}, "spec": spec}
+    )
+    run = Run(settings=Settings(max_run=60), connect=lambda: watched.client)
+    with pytest.raises(errors.InvalidInput, match="no pod of deserted"):
+        run.inject(Abort(503), Scope("deserted", source="productpage-v1"), prove=False)
+    run.close()
 
 
 def test_the_readers_role_writes_nothing_and_reads_what_a_run_reads():
