@@ -127,7 +127,8 @@ def caused(
         if everybody > ours * _STRANGERS + 1:
             grew *= ours / everybody
         counted = round(grew)
-        if edge in traced:
+        if edge in traced:  # what others do besides is a guess, and what our traces show is not
+            counted = max(counted, min(round(calls.get(edge, 0.0)), traced[edge]))
             found.append(Propagated(edge, counted, traced[edge]))
         elif ours >= _FEWEST and counted >= ours:
             found.append(Propagated(edge, counted))

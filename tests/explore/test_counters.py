@@ -45,3 +45,10 @@ def test_what_a_workload_calls_by_itself_is_not_ours() -> None:
 def test_too_few_requests_say_nothing() -> None:
     """One call more may be anybody's."""
     assert found(2, 2, ours=2) is None
+
+
+def test_what_others_did_before_takes_nothing_off_what_our_traces_show():
+    """A burst of others before ours says nothing of the time of ours; at a gateway, nobody counts whom it served."""
+    gateway = Edge(Workload("gateway"), "page")
+    told = caused({gateway: 20.0}, {}, {gateway: 17}, {}, before=({gateway: 60.0}, {}))
+    assert told == (Propagated(gateway, 17, 17),)
