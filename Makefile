@@ -33,7 +33,7 @@ demo: setup ## The main job: find that productpage gives up on details after 3 s
 	raise SystemExit(not any(f["rule"] == "timeout" and f["source"] == "productpage" and f["destination"] == "details" for f in found))'
 
 test: setup ## The whole test suite
-	@pytest -n 5 --dist worksteal -q
+	@pytest -n 4 --dist worksteal -q
 
 soak: setup ## Runners struck at 1,000 points, API errors at 1,000, and longer interleavings: an hour
 	@CHAOSMESH_EXAMPLES=10 pytest -n 0 -q -s --timeout 14400 --safety 1000 --safety-seed $${SEED:-$$(date +%s)} tests/safety tests/mesh/test_undo_properties.py

@@ -64,7 +64,7 @@ class Desk:
         return subprocess.Popen(
             [CHAOS, "--no-version-check", *command, str(experiment)],
             cwd=place,
-            env=self.lab.environ,
+            env={**self.lab.environ, "CHAOSMESH_PROOF_TIMEOUT": "30"},  # other tests may need the cores, too
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
