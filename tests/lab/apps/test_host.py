@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
@@ -221,8 +222,9 @@ def test_when_the_parent_dies_its_applications_die_and_the_next_one_gets_a_new_p
 
 async def gone(pid: int) -> None:
     async with asyncio.timeout(5):
-        while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
-            await asyncio.sleep(0.005)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.005)
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(kit, tmp_path):
