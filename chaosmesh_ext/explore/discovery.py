@@ -185,6 +185,8 @@ class _Search:
                 f"{self._store.name} at {self._store.url} has only {have} of {len(every)} traces of marked requests to "
                 f"{urls}, and parts would mislead: are all sidecars told to report spans, and is the store whole?"
             )
+        if cached := list(self._cached()):
+            raise Inconclusive("; ".join(cached))
         if not any(look.proxied for look in self._entrance.looks):
             raise Inconclusive(
                 f"{urls} is not in a mesh: no Envoy said that it passed the answers on, and {self._store.name} at "
@@ -231,7 +233,7 @@ class _Search:
             multiplicities=tuple(multiplicities(well, traces, urls)),
             steadiness=steadiness,
             propagation=propagation,
-            notes=(*self._entrance.notes, *steadiness.notes(), *notes, *more),
+            notes=(*self._entrance.notes, *self._cached(), *steadiness.notes(), *notes, *more),
             skipped=tuple(
                 dict.fromkeys(
                     (
@@ -242,6 +244,16 @@ class _Search:
                 )
             ),
         )
+
+    def _cached(self) -> Iterator[str]:
+        """One line for each URL that caches answered."""
+        for url, answers in self._answers.items():
+            if given := [answer.cache for answer in answers if answer.cache]:
+                yield (
+                    f"a cache answered {len(given)} of {len(answers)} healthy requests to {url} ({given[0]}): what it "
+                    "gives says nothing of the application, and no way around it is invented; if yours obeys a header, "
+                    "give that in a recipe"
+                )
 
     def _rarely(self, made: Sequence[Call], arrived: Counter[str], sent: int, untraced: int) -> Iterator[Skipped]:
         """What was seen too rarely although as many requests were sent as may be."""

@@ -17,6 +17,7 @@ import msgspec
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, Unreachable
 from chaosmesh_ext.explore.recipe import Recipe, Request
 from chaosmesh_ext.model import CONTROL, Answer, Marker
+from chaosmesh_ext.observe.caches import kept_by
 from chaosmesh_ext.observe.http import Response, request
 from chaosmesh_ext.observe.reach import without_password
 from chaosmesh_ext.redaction import remember
@@ -32,13 +33,12 @@ __all__ = ["Entrance", "Look", "enter", "log_in", "refusals"]
 _LOGIN: Final = re.compile(r"log[ _-]?[io]n|sign[ _-]?[io]n|anmeld|/auth|/sso|oauth|saml", re.IGNORECASE)
 _PASSWORD: Final = re.compile(rb"<input\b[^>]*\btype\s*=\s*[\"']?password", re.IGNORECASE)
 _TITLE: Final = re.compile(rb"<(title|h1)\b[^>]*>(.{0,300}?)</\1", re.IGNORECASE | re.DOTALL)
-_CACHES: Final = ("x-cache", "cf-cache-status", "x-varnish-cache")
 
 
 class Look(msgspec.Struct, frozen=True):
     """What one request saw. url: whole. proxied: an Envoy answered, or passed the answer on. location: where it was
-    redirected to. login: it is a page to log in at; password: it asks for one somewhere. cache: what says that a cache
-    answered.
+    redirected to. login: it is a page to log in at; password: it asks for one somewhere. kept: what lets caches keep
+    the answer.
     """
 
     request: Request
@@ -48,7 +48,7 @@ class Look(msgspec.Struct, frozen=True):
     location: str = ""
     login: bool = False
     password: bool = False
-    cache: str = ""
+    kept: str = ""
 
     @classmethod
     def of(cls, asked: Request, url: str, answer: Answer, response: Response) -> Look:
@@ -67,7 +67,7 @@ class Look(msgspec.Struct, frozen=True):
             _shown(urljoin(url, location)) if location else "",
             password and _LOGIN.search(titles) is not None,
             password,
-            _cache(headers),
+            kept_by(headers),
         )
 
 
@@ -90,7 +90,7 @@ def enter(run: Run, recipe: Recipe) -> Entrance:
         target = application(run.settings, entry.url)
         if target.url in asked:
             raise InvalidInput(f"{target.url} comes twice: answers of one URL are compared with each other")
-        asked[target.url], targets[target.url] = entry, target
+        asked[target.url], targets[target.url] = entry.with_credentials(target.headers), target
     if recipe.login is not None:
         where, cookies = log_in(run.settings, recipe.login)
         for url, entry in asked.items():
@@ -180,18 +180,12 @@ def _notes(looks: Sequence[Look]) -> list[str]:
         if one.password
     ]
     notes += [
-        f"a cache answered {one.url} ({one.cache}): such answers say nothing of the application"
+        f"caches may keep answers of {one.url} ({one.kept}), those to faulted requests too: after each wave it was "
+        "requested without a marker, and compared"
         for one in looks
-        if one.cache
+        if one.kept
     ]
     return notes
-
-
-def _cache(headers: Mapping[str, str]) -> str:
-    age = headers.get("age", "").strip()
-    if age.isdigit() and int(age) > 0:
-        return f"Age: {int(age)}"
-    return next((f"{name}: HIT" for name in _CACHES if "hit" in headers.get(name, "").lower()), "")
 
 
 def _shown(url: str) -> str:

@@ -16,7 +16,7 @@ import msgspec
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.explore.discovery import Discovered, discover
 from chaosmesh_ext.explore.hidden import hidden
-from chaosmesh_ext.explore.plan import DELAY, STATUS, plan
+from chaosmesh_ext.explore.plan import DELAY, STATUS, plan, refuse
 from chaosmesh_ext.explore.propagation import measure, scope_of
 from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
@@ -43,6 +43,9 @@ _SPARE: Final = 1
 
 LAB_BUDGET: Final = 16
 """Marked requests at once in a lab, where nobody else is harmed (rules, "What decides validity" 10)."""
+
+_PATIENCE: Final = 30.0
+"""Seconds that a faulted request gets besides what it takes healthy and what its fault takes: for callers' retries."""
 
 _AGAIN: Final = 3
 """Control requests to each URL after a wave."""
@@ -113,6 +116,7 @@ class Explorer:
         self._propagation: dict[Edge, Propagated] = {}
         self._carried: dict[Edge, CarriedBy] = {}
         self._seconds: dict[str, float] = {}
+        refuse(options.delay, options.status)
         self._chosen = selection(options.only, options.skip)
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
@@ -127,21 +131,36 @@ class Explorer:
         began = time.monotonic()
         self._afford()
         found = discover(self._run, self._recipe)
-        self._found = found
-        made = plan(
-            found.graph,
-            delay=self._options.delay,
-            status=self._options.status,
-            only=self._options.only,
-            skip=self._options.skip,
-        )
-        self._plan = _without(made, found.gateways)
+        made = self._planned(found)
+        self._found, self._plan = found, made
         self._skipped += [*found.skipped, *made.skipped]
         self._notes += found.notes
         self._propagation = {one.edge: one for one in found.propagation}
         self._seconds["discovery"] = time.monotonic() - began
         self._watcher.discovered(found, self._plan, self._run.settings.request_budget)
         return found
+
+    def _planned(self, found: Discovered) -> Plan:
+        """The plan for what was FOUND. Raises Inconclusive where no call can be faulted, and what `plan` raises."""
+        if not set(found.graph.edges) - found.gateways:
+            if any(one.orphaned for one in found.propagation):
+                return Plan((), 0)
+            raise Inconclusive(_nothing(found))
+        made = _without(
+            plan(
+                found.graph,
+                delay=self._options.delay,
+                status=self._options.status,
+                only=self._options.only,
+                skip=self._options.skip,
+            ),
+            found.gateways,
+        )
+        if not made.cells:
+            raise Inconclusive(
+                "--only and --skip leave only what a gateway calls, which is not faulted: name other calls"
+            )
+        return made
 
     def inject(self) -> None:
         """Every wave of the plan, then what these bring up: operations that none of them met, and new calls.
@@ -274,9 +293,11 @@ class Explorer:
     def _errands(self, cells: Sequence[PlannedCell]) -> list[list[Errand]]:
         assert self._found is not None  # noqa: S101
         made: dict[str, Errand] = {}
+        slowest = max((answer.duration for answer in self._found.control.answers), default=0.0)
+        lasts = _PATIENCE + slowest + max((cell.lasts for cell in cells), default=0.0)
         for url, one in self._found.requests.items():
             target = application(self._run.settings, url)
-            made[url] = Errand.to(target, one.sent, one.method, body=one.body)
+            made[url] = Errand.to(target, one.sent, one.method, lasts, one.body)
         return [[made[url] for url in cell.urls] or list(made.values()) for cell in cells]
 
     @staticmethod
@@ -328,6 +349,17 @@ def faults(cell: PlannedCell, carried: Mapping[Edge, CarriedBy] | None = None) -
 def wanted(cell: PlannedCell) -> int:
     """How many requests must meet the fault of CELL before every rule that reads it can speak."""
     return (MIN_FAILURES_FOR_ZERO if cell.status else CALLS_EACH) + _SPARE
+
+
+def _nothing(found: Discovered) -> str:
+    """Why there is nothing to fault."""
+    urls = ", ".join(found.requests)
+    why = "; ".join(
+        dict.fromkeys(f"{one.edge}: {one.reason}" if one.edge != "*" else one.reason for one in found.skipped)
+    )
+    return f"no call that could be faulted was seen behind {urls}" + (
+        f": {why}" if why else ": what answers there calls nobody, and what a gateway calls is not faulted"
+    )
 
 
 def _went_by(cell: Cell, edge: Edge) -> bool:

@@ -10,7 +10,6 @@ planned once the first waves show that such calls exist.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from typing import Final
@@ -34,6 +33,7 @@ __all__ = [
     "Wave",
     "hidden",
     "plan",
+    "refuse",
     "second_order",
     "stateful_waves",
 ]
@@ -43,6 +43,12 @@ DELAY: Final = 12.0
 
 EVERYWHERE: Final = "*"
 """What is skipped on every edge."""
+
+_SHORTEST: Final = 0.1
+"""Seconds: twice what two times may differ by and be the same (eps)."""
+
+_LONGEST: Final = 600.0
+"""Seconds."""
 
 STATUS: Final = 507
 """The status that calls are aborted with: a rare one, so that it is recognised wherever it is passed on."""
@@ -60,15 +66,12 @@ def plan(
 ) -> Plan:
     """The smallest plan for GRAPH.
 
-    delay: seconds, > 0. status: HTTP status, 400–599. stateful: breakers, bulkheads and unsafe retries as well.
+    delay: seconds, 0.1–600. status: HTTP status, 400–599. stateful: breakers, bulkheads and unsafe retries as well.
     findings: of the stateless waves; only those stateful cells are planned that they make worth it. None: not known
     yet, so all that may turn out to be. only, skip: see `selection`. Raises InvalidInput for a pattern that fits
     nothing, and for numbers that cannot be.
     """
-    if not (math.isfinite(delay) and delay > 0):
-        raise InvalidInput(f"the delay is {delay:g} s; it must be more than 0")
-    if not 400 <= status <= 599:
-        raise InvalidInput(f"the status is {status}; aborts are failures, 400 to 599")
+    refuse(delay, status)
     chosen = selection(only, skip)
     chosen.check(graph, stateful=stateful)
     wanted = [edge for edge in graph.edges if edge in graph.reachable and any(map(chosen.site, graph.by_edge[edge]))]
@@ -96,6 +99,16 @@ def plan(
         alone * stateless + sum(len(wave.cells) for wave in waves if wave.stateful),
         tuple(sorted(skipped, key=lambda each: (each.edge, each.rule, each.reason))),
     )
+
+
+def refuse(delay: float, status: int) -> None:
+    """Raise InvalidInput where nothing could be learnt from a DELAY of so many seconds, or an abort with STATUS."""
+    if not _SHORTEST <= delay <= _LONGEST:
+        raise InvalidInput(
+            f"the delay is {delay:g} s; give {_SHORTEST:g} to {_LONGEST:g}: less is noise, and nobody waits longer"
+        )
+    if not 400 <= status <= 599:
+        raise InvalidInput(f"the status is {status}; aborts are failures, 400 to 599")
 
 
 def _calls(site: CallSite) -> int:

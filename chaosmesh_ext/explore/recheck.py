@@ -7,15 +7,18 @@ from statistics import median
 from typing import TYPE_CHECKING, Final
 
 from chaosmesh_ext.explore.discovery import Discovered
+from chaosmesh_ext.explore.recipe import Request
 from chaosmesh_ext.findings.statistics import epsilon
-from chaosmesh_ext.model import Answer, Trace
+from chaosmesh_ext.model import VARIES, Answer, Trace
 from chaosmesh_ext.observe.addressed import Addressed
+from chaosmesh_ext.observe.http import request
 from chaosmesh_ext.observe.traces import Expected, gather
+from chaosmesh_ext.run.traffic import application
 
 if TYPE_CHECKING:
     from chaosmesh_ext.run import Run
 
-__all__ = ["difference", "recheck"]
+__all__ = ["difference", "kept", "recheck"]
 
 _SLOWER: Final = 2.0
 """Times the healthy median from which on the control is another one (rules, 8: what unmarked requests may suffer)."""
@@ -23,11 +26,15 @@ _SLOWER: Final = 2.0
 _VISIBLE: Final = 8.0
 """Seconds that a trace may take to become visible."""
 
+_TRIES: Final = 3
+"""Requests without a marker that must all differ from healthy ones: one alone may have met a version that is new."""
+
 
 def recheck(run: Run, found: Discovered, count: int) -> str:
     """Send COUNT control requests of RUN to each URL; how they differ from those that were FOUND, empty where not.
 
-    Raises Unreachable when the traces cannot be read.
+    Then requests as everybody's, without a marker: a cache would give them what a faulted request got. Raises
+    Unreachable when the traces cannot be read.
     """
     answers: list[Answer] = []
     for url, one in found.requests.items():
@@ -35,7 +42,43 @@ def recheck(run: Run, found: Discovered, count: int) -> str:
     store = Addressed(run.requests.store(), {edge.destination for edge in found.graph.edges})
     expected = Expected.of(found.control.traces.values())
     traces = gather(store, answers, expected=expected, timeout=_VISIBLE).traces
-    return difference(found, answers, traces)
+    if changed := difference(found, answers, traces):
+        return changed
+    return next(filter(None, (_kept(run, found, url, one) for url, one in found.requests.items())), "")
+
+
+def _kept(run: Run, found: Discovered, url: str, one: Request) -> str:
+    """As `recheck`, of requests to URL that bear no marker."""
+    target, said = application(run.settings, url), ""
+    for _ in range(_TRIES):
+        answer, _ = request(target, None, method=one.method, headers=one.sent, body=one.body or None)
+        if not (said := kept(found, answer)):
+            return ""
+    return said
+
+
+def kept(found: Discovered, answer: Answer) -> str:
+    """How the ANSWER to a request without a marker differs from all healthy ones that were FOUND, of whatever versions;
+    empty where it does not. Pure.
+    """
+    asked = [one for one in found.control.answers if one.url == answer.url]
+    known = [one for one in asked if 0 < one.status < 400]
+    if not known:
+        return ""
+    what = f"afterwards a request to {answer.url} without a marker"
+    by = f" (a cache gave it: {answer.cache})" if answer.cache else ""
+    if answer.status not in {one.status for one in asked}:
+        return f"{what} was answered {answer.status or f'not at all ({answer.error})'}{by}"
+    if answer.url in found.steadiness.unsteady:
+        return ""
+    names = frozenset.intersection(*(frozenset(one.sections) for one in known))
+    if lost := sorted(names - frozenset(answer.sections)):
+        return f'{what} lacks the section "{lost[0]}"{by}'
+    for name in sorted(names):
+        contents = {one.sections[name] for one in known}
+        if VARIES not in contents and answer.sections[name] not in contents:
+            return f'{what} has another section "{name}"{by}'
+    return ""
 
 
 def difference(found: Discovered, answers: Sequence[Answer], traces: Mapping[str, Trace]) -> str:

@@ -90,6 +90,11 @@ class Request(msgspec.Struct, frozen=True):
             found.setdefault("content-type", _JSON if self.body.lstrip().startswith(("{", "[")) else _FORM)
         return found
 
+    def with_credentials(self, headers: Mapping[str, str]) -> Request:
+        """With the user and password of its URL, which are in HEADERS by then; its own header stays."""
+        given = {name: value for name, value in headers.items() if name == "authorization"}
+        return msgspec.structs.replace(self, headers={**given, **self.headers})
+
     def with_cookies(self, cookies: Mapping[str, str]) -> Request:
         """With COOKIES besides; its own ones stay."""
         return msgspec.structs.replace(self, cookies={**cookies, **self.cookies})
@@ -106,14 +111,14 @@ class Recipe(msgspec.Struct, frozen=True):
     @classmethod
     def of_urls(cls, urls: Iterable[str]) -> Recipe:
         """Of GETs of plain URLS. Raises InvalidInput for what is none, and where there is none."""
-        found = []
-        for url in dict.fromkeys(urls):
+        found: dict[str, Request] = {}
+        for url in urls:
             if not _URL.fullmatch(url):
                 raise InvalidInput(f"{without_password(url)[0]!r} is not {_URL_WORDS}")
-            found.append(Request(url))
+            found[_sent_part(url)] = Request(_sent_part(url))
         if not found:
             raise InvalidInput("nothing to explore: give at least one URL, or a recipe")
-        return cls(tuple(found))
+        return cls(tuple(found.values()))
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -174,7 +179,12 @@ def _url(read: Reader, node: yaml.Node) -> str:
     url = read.text(node, "url")
     if not _URL.fullmatch(url):
         read.refuse(node, f'url "{without_password(url)[0]}" must be {_URL_WORDS}')
-    return url
+    return _sent_part(url)
+
+
+def _sent_part(url: str) -> str:
+    """URL without its fragment, which stays with whoever reads the page (RFC 9110, 7.1)."""
+    return url.partition("#")[0]
 
 
 def _headers(read: Reader, node: yaml.Node) -> Iterator[tuple[str, str]]:

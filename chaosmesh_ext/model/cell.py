@@ -21,7 +21,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     trace_id: the one that we sent. started: seconds since the epoch. duration: seconds to the last byte. status: HTTP
     status, 0 when there was none (then `error` says why). sections: name → digest of its normalised content, for HTML
-    by heading and for JSON by path. size: bytes of the body.
+    by heading and for JSON by path. size: bytes of the body. cache: what says that a cache gave it, e.g. ``Age: 12``.
     """
 
     trace_id: str
@@ -32,6 +32,7 @@ class Answer(msgspec.Struct, frozen=True):
     sections: Mapping[str, str] = {}
     size: int = 0
     error: str = ""
+    cache: str = ""
 
 
 class Injected(msgspec.Struct, frozen=True):

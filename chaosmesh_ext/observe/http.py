@@ -12,6 +12,7 @@ import msgspec
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.model import Answer, Marker, new_trace_id
 from chaosmesh_ext.names import unfit_header
+from chaosmesh_ext.observe.caches import given_by
 from chaosmesh_ext.observe.reach import Target
 from chaosmesh_ext.observe.sections import sections
 
@@ -120,6 +121,7 @@ def request(
         sections=sections(data, response.content_type) if status and apart else {},
         size=len(data),
         error=failure,
+        cache=given_by(response.headers),
     )
     return answer, response
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from chaosmesh_ext.findings.words import seconds
+from chaosmesh_ext.report.noise import amount, further, same_value
 from chaosmesh_ext.report.saved import Saved, SavedFinding
 from chaosmesh_ext.report.tested import Tested, same_call
 
@@ -30,17 +30,8 @@ _OPPOSITES: Final = frozenset({("timeout", "missing-timeout"), ("fallback", "mis
 
 _MORE_IS_WORSE: Final = frozenset({"timeout", "retry-amplification"})
 
-_NO_NUMBER_OF_ITS_OWN: Final = frozenset({"missing-timeout", "bulkhead"})
-"""Rules whose value says how hard we tried: the delay that nobody gave up on, the calls that hung."""
-
 _KINDS_WORSE: Final = frozenset({("fixed backoff", "no backoff"), ("growing backoff", "no backoff")})
 """From and to, of the pauses between a retry's attempts."""
-
-_CLOSE: Final = 0.05
-"""Part of a measured value by which it may differ between runs, as calls may that make one finding."""
-
-_CLOSE_S: Final = 0.025
-"""Seconds by which any time may differ."""
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -154,9 +145,10 @@ def _change(old: SavedFinding, new: SavedFinding) -> Change | None:
     if old.rule != new.rule:
         words.append(f"{old.rule} became {new.rule}")
     else:
-        if old.value is not None and new.value is not None and not _close(old.value, new.value, old, new):
-            words.append(f"{_amount(old.value, old.unit)} → {_amount(new.value, new.unit)}")
+        if old.value is not None and new.value is not None and not same_value(old, new):
+            words.append(f"{amount(old.value, old.unit)} → {amount(new.value, new.unit)}")
             worse = worse or (new.rule in _MORE_IS_WORSE and new.value > old.value)
+        words += further(old, new)
         if old.kind and new.kind and old.kind != new.kind:
             words.append(f"{old.kind} → {new.kind}")
             worse = worse or (old.kind, new.kind) in _KINDS_WORSE
@@ -165,22 +157,6 @@ def _change(old: SavedFinding, new: SavedFinding) -> Change | None:
     if graver:
         words.append(f"{old.severity} → {new.severity}")
     return Change(old, new, ", ".join(words), worse) if words else None
-
-
-def _close(before: float, after: float, old: SavedFinding, new: SavedFinding) -> bool:
-    """Whether the values BEFORE and AFTER differ by no more than they do from run to run."""
-    if new.rule in _NO_NUMBER_OF_ITS_OWN:
-        return True
-    if old.unit != new.unit:
-        return False
-    apart, part = abs(before - after), _CLOSE * max(abs(before), abs(after))
-    if new.unit == "s":
-        return apart <= max(part, _CLOSE_S)
-    return apart <= (part if new.unit == "times" else 0.0)
-
-
-def _amount(value: float, unit: str) -> str:
-    return seconds(value) if unit == "s" else f"{value:g} {unit}".strip()
 
 
 def _value(finding: SavedFinding) -> float:

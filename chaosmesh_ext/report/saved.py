@@ -33,6 +33,7 @@ class SavedFinding(msgspec.Struct, frozen=True):
     fix: dict[str, Any] | None = None
     who: str | None = None
     kind: str | None = None
+    numbers: dict[str, float] = {}
 
     @property
     def call(self) -> str:

@@ -100,7 +100,7 @@ PAGES: dict[str, tuple[int, dict[str, str], str | Callable[[BaseHTTPRequestHandl
     "/b": (302, {"location": "/gate"}, ""),
     "/sign-in": (200, HTML, LOGIN_PAGE),
     "/great": (200, {"content-type": "text/plain"}, great),
-    "/cached": (200, {"age": "12"}, "x"),
+    "/cached": (200, {"age": "12", "cache-control": "public, max-age=60"}, "x"),
     "/sets": (200, {"set-cookie": "visit=first; Path=/"}, "x"),
     "/json": (201, {"content-type": "application/json"}, "{}"),
 }
@@ -190,8 +190,19 @@ def test_a_form_for_a_password_on_any_page_is_only_noted(site: Site) -> None:
 
 def test_a_cache_is_noted(site: Site) -> None:
     """Its answers say nothing of the application."""
-    assert "a cache answered" in site.enter("/cached").notes[0]
-    assert "Age: 12" in site.enter("/cached").notes[0]
+    entrance = site.enter("/cached")
+    assert entrance.looks[0].answer.cache == "Age: 12"
+    assert "caches may keep answers" in entrance.notes[0]
+    assert "(Cache-Control: public, max-age=60)" in entrance.notes[0]
+
+
+def test_the_user_of_a_url_goes_along_with_every_request_and_its_fragment_with_none(site: Site) -> None:
+    """Or all but the first would be a stranger's; and two fragments of one page are one page."""
+    entrance = site.enter(*Recipe.of_urls([f"http://anna:pw-of-anna@{site.url[7:]}/#a", f"{site.url}/#b"]).entries[:1])
+    (look,) = entrance.looks
+    assert look.url == f"{site.url}/"
+    assert look.request.sent == {"authorization": "Basic YW5uYTpwdy1vZi1hbm5h"}
+    assert [str(one) for one in Recipe.of_urls(["/a#b", "/a"]).entries] == ["GET /a"]
 
 
 def test_what_an_answer_sets_does_not_change_the_next_request(site: Site) -> None:

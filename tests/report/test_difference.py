@@ -28,6 +28,10 @@ def finding(rule="timeout", value=None, *, source="productpage", destination="de
     )
 
 
+def breaker(**numbers):
+    return finding("circuit-breaker", 5.0, unit="failures", condition="status", numbers=numbers)
+
+
 def run(*findings, edges=5, tested=5, skipped=()):
     skips = tuple(SavedSkip(*each) for each in skipped)
     return Saved(SCHEMA, tuple(findings), SavedCoverage(edges, tested, skips))
@@ -95,6 +99,24 @@ def test_a_timeout_that_grew_is_a_regression_and_noise_is_none(before, after, sa
             finding("bulkhead", 6.0, kind="isolated", unit="calls"),
             finding("bulkhead", 8.0, kind="starved", unit="calls", severity="warning"),
             ("isolated → starved, info → warning", True),
+        ),
+        (breaker(open_s=2.0), breaker(open_s=2.15), None),
+        (breaker(open_s=3.0), breaker(open_s=10.0), ("open for 3.0 s → 10.0 s", False)),
+        (breaker(open_s=3.0), breaker(open_at_least_s=1.0, open_at_most_s=4.0), None),  # it may be the same
+        (
+            breaker(open_at_least_s=20.0),
+            breaker(open_at_least_s=1.0, open_at_most_s=4.0),
+            ("open for 20.0 s or more → 1.0 s to 4.0 s", False),
+        ),
+        (
+            finding("timeout-inversion", 7.0, numbers={"caller_waits_s": 3.0, "retries": 1.0}),
+            finding("timeout-inversion", 7.0, numbers={"caller_waits_s": 3.2, "retries": 2.0, "tries_s": 9.0}),
+            ("retries 1 → 2", False),
+        ),
+        (
+            finding("bulkhead", 6.0, kind="isolated", unit="calls", numbers={"pods": 1.0}),
+            finding("bulkhead", 8.0, kind="isolated", unit="calls", numbers={"pods": 2.0}),
+            None,
         ),
         (
             finding(value=3.0, who="application"),
