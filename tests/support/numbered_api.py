@@ -167,6 +167,7 @@ class NumberedApi:
         self.port = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._open: set[asyncio.StreamWriter] = set()
 
     @property
     def url(self) -> str:
@@ -174,7 +175,7 @@ class NumberedApi:
 
     async def start(self) -> None:
         self.session = aiohttp.ClientSession(auto_decompress=False, timeout=aiohttp.ClientTimeout(total=None))
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -182,6 +183,8 @@ class NumberedApi:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._open:  # a task that was cancelled before its first step closed nothing
+            writer.close()
         await self.session.close()
 
     def begin(self, runner: int = 0) -> None:
@@ -189,13 +192,17 @@ class NumberedApi:
         self.runner, self.count = runner, 0
         self.log.clear()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        task = asyncio.ensure_future(self._serve(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        who = self._who(writer.get_extra_info("peername")[1])
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         first: Exchange | None = None
         try:
+            peer = writer.get_extra_info("peername")
+            who = self._who(peer[1]) if peer else "other"  # None: it was gone before it could be asked
             while (exchange := await self._read(reader)) is not None:
                 first = first or exchange
                 exchange.client, exchange.who, exchange.first = writer, who, first
@@ -214,6 +221,7 @@ class NumberedApi:
             pass
         finally:
             writer.close()
+            self._open.discard(writer)
 
     async def _read(self, reader: asyncio.StreamReader) -> Exchange | None:
         try:

@@ -86,14 +86,16 @@ class Victim:
 
     async def _listen(self, answer: Callable[[int], bytes | None]) -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await reader.readuntil(b"\r\n\r\n")
-            self.requests += 1
-            said = answer(self.requests)
-            if said is None:
-                _reset(writer)
-            else:
-                writer.write(said)
-                await writer.drain()
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+                self.requests += 1
+                said = answer(self.requests)
+                if said is None:
+                    _reset(writer)
+                else:
+                    writer.write(said)
+                    await writer.drain()
+            finally:
                 writer.close()
 
         await self._app_down()

@@ -17,22 +17,21 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 async def _ok(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(asyncio.IncompleteReadError):
+    with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError):
         while await reader.readuntil(b"\r\n\r\n"):
             writer.write(OK)
-    writer.close()
 
 
 async def _half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(OK.replace(b"2\r\n", b"20\r\n"))
-    await writer.drain()
-    writer.close()
+    with contextlib.closing(writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK.replace(b"2\r\n", b"20\r\n"))
+        await writer.drain()
 
 
 async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    await reader.readuntil(b"\r\n\r\n")
-    writer.close()
+    with contextlib.closing(writer):
+        await reader.readuntil(b"\r\n\r\n")
 
 
 @contextlib.asynccontextmanager
