@@ -21,13 +21,16 @@ from chaosmesh_ext.model import Cell, Coverage, Edge, Judgement, Propagated, Ski
 __all__ = ["judge"]
 
 
-def judge(control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated] = ()) -> Judgement:
+def judge(
+    control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated] = (), *, on_arrival: bool = False
+) -> Judgement:
     """What CELLS, each one fault, teach against CONTROL, the same requests without one.
 
     The same traces give the same judgement, in whatever order they come. Cells of one edge are judged together. Faults
     that are no delay and no abort at the caller teach what the experiment asks of them itself: they are skipped, and so
     are cells with a purpose but by the rule that they were made for. propagation: what was measured of the marker;
-    where it is lost (rule 9) no other rule is heard.
+    where it is lost (rule 9) no other rule is heard. on_arrival: delays and aborts at the callee's side are read too:
+    the caller's sidecar knows nothing of those, so what it does by itself (its timeout, its retries) shows as well.
     """
     baseline = Baseline(control)
     made = {cell.id: _in_order(calls(cell, baseline.edges)) for cell in cells}
@@ -38,9 +41,9 @@ def judge(control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated
             f"a {cell.injected.kind} by {cell.injected.carrier} is for the experiment's own probes to judge",
         )
         for cell in alone
-        if cell.injected is not None and not cell.injected.at_the_caller
+        if cell.injected is not None and not _readable(cell, on_arrival)
     ]
-    alone = [cell for cell in alone if cell.injected is None or cell.injected.at_the_caller]
+    alone = [cell for cell in alone if _readable(cell, on_arrival)]
     blinded = blind(propagation)
     about = tuple(subject for subject in subjects(baseline, alone, made) if subject.edge not in blinded)
     drafts: list[Draft] = []
@@ -62,6 +65,12 @@ def judge(control: Cell, cells: Sequence[Cell], propagation: Sequence[Propagated
         findings=tuple(merge(drafts, _callers(baseline, about, propagation), partial(mend, baseline=baseline))),
         coverage=Coverage(len(edges), len(tested), tuple(sorted(set(skipped), key=_order))),
     )
+
+
+def _readable(cell: Cell, on_arrival: bool) -> bool:
+    """Whether the rules know what to make of CELL's fault."""
+    injected = cell.injected
+    return injected is None or injected.at_the_caller or (on_arrival and injected.kind in ("delay", "abort"))
 
 
 def _in_order(made: Iterable[Call]) -> tuple[Call, ...]:

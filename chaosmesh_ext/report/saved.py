@@ -69,6 +69,12 @@ class SavedRun(msgspec.Struct, frozen=True):
     started: str = ""
 
 
+class SavedTarget(msgspec.Struct, frozen=True):
+    """What was explored."""
+
+    url: str = ""
+
+
 class Saved(msgspec.Struct, frozen=True):
     """A findings.json."""
 
@@ -76,6 +82,7 @@ class Saved(msgspec.Struct, frozen=True):
     findings: tuple[SavedFinding, ...]
     coverage: SavedCoverage
     run: SavedRun = SavedRun()
+    target: SavedTarget = SavedTarget()
 
 
 def load_findings(path: Path) -> Saved:

@@ -11,14 +11,15 @@ from chaosmesh_ext.istio.matches import may_match
 from chaosmesh_ext.mesh import Place
 from chaosmesh_ext.model import Span, Trace, Workload
 
-__all__ = ["INJECTED", "Shows", "Watched", "elsewhere", "injected", "met", "on_arrival"]
+__all__ = ["INJECTED", "Shows", "Watched", "arrived", "elsewhere", "injected", "met", "on_arrival"]
 
 INJECTED: Final = frozenset({"DI", "FI"})
 """Envoy's flags of an injected delay and an injected abort."""
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """The calls that a fault is meant for. gateway: the sources are gateways, whose calls are what came in by them.
+    """The calls that a fault is meant for. gateway: the sources are gateways, whose calls are what came in by them for
+    the destination.
 
     sources: the callers, empty for all of `namespace`. destination: the service's name. match: an Istio
     HTTPMatchRequest that narrows them. instead: services to which these calls may go in its stead, as spans say.
@@ -49,14 +50,18 @@ class Watched(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{', '.join(map(str, self.sources)) or 'every caller'} → {self.destination}"
 
-    def has(self, span: Span) -> bool:
-        """Whether SPAN is such a call: a caller's proxy reported it as one that it sent.
+    def has(self, span: Span, trace: Trace) -> bool:
+        """Whether SPAN of TRACE is such a call: a caller's proxy reported it as one that it sent.
 
-        A gateway that sends a request nowhere has no CLIENT span for it: there the call is what it received.
+        A gateway that sends a request nowhere has no CLIENT span for it: there the call is what it received, unless it
+        sent that elsewhere.
         """
         if self.gateway:
             where = {(source.service, source.namespace) for source in self.sources}
-            return span.kind == "SERVER" and (span.workload.service, span.workload.namespace) in where
+            if span.kind != "SERVER" or (span.workload.service, span.workload.namespace) not in where:
+                return False
+            sent = {child.peer for child in trace.children(span) if child.kind == "CLIENT"}
+            return not sent or self.destination in sent
         if (span.kind, span.workload.namespace) != ("CLIENT", self.namespace):
             return False
         if span.peer != self.destination and span.peer not in self.instead:
@@ -72,7 +77,7 @@ class Watched(msgspec.Struct, frozen=True):
 
     def calls(self, trace: Trace) -> list[Span]:
         """The calls in TRACE that are watched."""
-        return [span for span in trace.spans if self.has(span)]
+        return [span for span in trace.spans if self.has(span, trace)]
 
 
 Shows = Callable[[Span, Trace], bool]
@@ -88,6 +93,11 @@ def injected(span: Span, trace: Trace) -> bool:
     """Whether the caller's sidecar injected a fault into the call SPAN of TRACE."""
     del trace
     return not INJECTED.isdisjoint(span.flags)
+
+
+def arrived(span: Span, trace: Trace) -> bool:
+    """Whether the called sidecar reported the arrival of the call SPAN."""
+    return any(child.kind == "SERVER" and child.proxy for child in trace.children(span))
 
 
 def on_arrival(shows: Shows) -> Shows:
@@ -114,9 +124,9 @@ def elsewhere(traces: Iterable[Trace], watched: Sequence[Watched], shows: Shows 
 
 def _is_of(span: Span, trace: Trace, watched: Watched) -> bool:
     """Whether SPAN is a watched call, or its arrival; one whose caller has not reported yet may be."""
-    if watched.has(span):
+    if watched.has(span, trace):
         return True
     above = trace.parent(span)
     if span.kind != "SERVER" or above is not None:
-        return above is not None and span.kind == "SERVER" and watched.has(above)
+        return above is not None and span.kind == "SERVER" and watched.has(above, trace)
     return span.workload.service == watched.destination

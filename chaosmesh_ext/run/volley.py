@@ -15,7 +15,7 @@ from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.model import Answer, Injected, Marker, Span, Trace
 from chaosmesh_ext.observe.traces import Expected, Gathering, TraceSource
 from chaosmesh_ext.run.canary import Canary
-from chaosmesh_ext.run.evidence import Shows, Watched, met
+from chaosmesh_ext.run.evidence import Shows, Watched, arrived, met
 from chaosmesh_ext.run.hunt import LATEST
 from chaosmesh_ext.run.proof import MOST
 from chaosmesh_ext.run.traffic import Errand, Traffic
@@ -54,16 +54,18 @@ class Aim:
         want: int,
         verdict: Verdict = "met",
         most: int = MOST,
+        arrives: bool = False,
     ) -> None:
         """ERRANDS: to send in turn. SHOWS: whether a call met the fault. INJECTED: None once it is out. MOST: requests
-        of those that went by the fault are not counted while none met it.
+        of those that went by the fault are not counted while none met it. ARRIVES: it shows at the callee, so that a
+        call tells nothing before its arrival is reported.
         """
         self.marker, self.watched, self.injected = marker, watched, injected
         self.want, self.verdict = want, verdict
         self.answers: list[Answer] = []
         self.last = 0.0
         self.began = 0.0
-        self._errands, self._shows, self._most = errands, shows, most
+        self._errands, self._shows, self._most, self._arrives = errands, shows, most, arrives
         self._lasts = injected.delay if injected is not None else 0.0
         self._open: list[Future[Answer]] = []
         self._verdicts: dict[str, Verdict] = {}
@@ -153,7 +155,8 @@ class Aim:
     def _verdict(self, trace: Trace, *, whole: bool) -> Verdict:
         if any(met(self.watched, [trace], self._shows)):
             return "met"
-        if self.watched.calls(trace):
+        calls = self.watched.calls(trace)
+        if calls and (whole or not self._arrives or all(arrived(call, trace) for call in calls)):
             return "clean"
         return "absent" if whole else "unknown"
 

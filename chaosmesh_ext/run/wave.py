@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, NotProven
+from chaosmesh_ext.mesh import INBOUND
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Trace
 from chaosmesh_ext.observe.traces import Expected, TraceSource, gather_all
 from chaosmesh_ext.run.canary import Canary
@@ -228,6 +229,7 @@ class Wave:
             shows=seen.shows,
             injected=cell.injected,
             want=want,
+            arrives=cell.carrier == INBOUND,
         )
 
     def _nowhere_else(self, seen: Witnessed | None, answers: Sequence[Answer], traces: Mapping[str, Trace]) -> None:

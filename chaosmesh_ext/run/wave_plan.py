@@ -18,7 +18,9 @@ from chaosmesh_ext.mesh import Client, Fault, Merged, Place, Snapshot
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import Scope
 from chaosmesh_ext.run import guard
+from chaosmesh_ext.run.behind import refuse_led_elsewhere
 from chaosmesh_ext.run.cells import Cells
+from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.planning import carriers_of
 from chaosmesh_ext.settings import Settings
 
@@ -69,7 +71,7 @@ def plan_wave(
     """
     if not wanted:
         raise InvalidInput("a wave without cells: give at least one fault and its scope")
-    live = [cell.place for cell in cells.live if int(cell.id) < first]
+    live = [cell for cell in cells.live if int(cell.id) < first]
     planner = _Planner(Snapshot(client), carrier, cells.run, live, settings, refused or {})
     for number, faults in enumerate(wanted, first):
         several = (
@@ -87,7 +89,7 @@ class _Planner:
         snapshot: Snapshot,
         carrier: str,
         run: str,
-        live: Sequence[Place],
+        live: Sequence[Growing],
         settings: Settings,
         refused: Mapping[str, ChaosMeshError],
     ) -> None:
@@ -116,17 +118,16 @@ class _Planner:
                 "requests: take requests: marked, or inject it alone"
             )
         place = mesh.place(self._snapshot, scope, run=self._run, cell=cell)
-        for other in (*self._live, *self._places):
-            if place.shares_calls_with(other):
-                raise InvalidInput(
-                    f"the cell {other.cell} has a fault on these calls: put it into another wave, or undo that"
-                )
+        for other in self._in_the_way(fault, place):
+            raise InvalidInput(
+                f"the cell {other.cell} has a fault on these calls: put it into another wave, or undo that"
+            )
         guard.allow(
             self._snapshot,
             place,
             fault,
             settings=self._settings,
-            live=[*self._live, *self._places],
+            live=[*(cell.place for cell in self._live), *self._places],
             carrier=self._carrier,
             surroundings=self._around,
         )
@@ -139,8 +140,19 @@ class _Planner:
         self._places.append(place)
         self._parts.setdefault(cell, []).append(Part(fault, place, carrier))
 
+    def _in_the_way(self, fault: Fault, place: Place) -> Iterator[Place]:
+        """Whose calls some of PLACE are. A fault at the callee's side stands beside what callers' sidecars do."""
+        for cell in self._live:
+            if cell.stands_where(fault, place, self._carrier) or (
+                self._carrier != mesh.INBOUND and cell.place.shares_calls_with(place)
+            ):
+                yield cell.place
+        yield from (other for other in self._places if other.shares_calls_with(place))
+
     def _choose(self, fault: Fault, place: Place) -> tuple[str, Sequence[mesh.Change]]:
         view = mesh.view(self._snapshot, place, fault.kinds)
+        if self._carrier == mesh.INBOUND:
+            refuse_led_elsewhere(self._snapshot, place, view)
         why: list[str] = []
         first: ChaosMeshError | None = None
         for name in carriers_of(fault, place, view) if self._carrier == "auto" else (self._carrier,):

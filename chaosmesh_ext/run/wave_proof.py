@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from chaosmesh_ext.errors import LeftBehind
+from chaosmesh_ext.mesh import INBOUND
 from chaosmesh_ext.model import Answer, Trace
 from chaosmesh_ext.observe.traces import Expected, TraceSource
+from chaosmesh_ext.run.cases import IN_A_ROW
 from chaosmesh_ext.run.evidence import Shows, Watched
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.proof import Live
@@ -111,14 +113,16 @@ class Goner:
         return max(max(aim.last - began, 0.0) for aim, _ in aims.values())
 
     def _aim(self, one: Witnessed) -> Aim:
+        inbound = one.cell.carrier == INBOUND
         return Aim(
             one.cell.place.sent,
             one.errands,
             watched=one.watched,
             shows=one.shows,
             injected=None,
-            want=max(_CLEAN, len(one.callers)),
+            want=max(IN_A_ROW if inbound else _CLEAN, len(one.callers)),
             verdict="clean",
+            arrives=inbound,
         )
 
     def _left(self, aim: Aim, one: Witnessed, unseen: frozenset[str], volley: Volley) -> str:

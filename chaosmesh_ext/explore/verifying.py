@@ -1,0 +1,239 @@
+"""Verifying: a fix is put in, the same fault comes again, and the rules say whether the weakness is gone.
+
+A fault in the caller's sidecar acts before that sidecar's own timeout, so the callee is slowed at its own side
+(`carrier: inbound`). The fix is a write of the run as any fault is: for its marked requests only, and undone like one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+from chaosmesh_ext.errors import InvalidInput, NotProven
+from chaosmesh_ext.explore.discovery import Discovered, discover
+from chaosmesh_ext.explore.mending import Mend, Verified, Weak, callers, outcome, timeout_of, untried
+from chaosmesh_ext.explore.plan import DELAY
+from chaosmesh_ext.explore.recheck import recheck
+from chaosmesh_ext.explore.recipe import Recipe
+from chaosmesh_ext.explore.waves import CALLS_EACH
+from chaosmesh_ext.faults import Delay, Timeout
+from chaosmesh_ext.findings import judge
+from chaosmesh_ext.findings.calls import calls
+from chaosmesh_ext.model import Cell, Edge, Judgement, Scope
+from chaosmesh_ext.run.traffic import Errand, application
+
+if TYPE_CHECKING:
+    from chaosmesh_ext.run import Run
+
+__all__ = ["Verifier"]
+
+_SPARE: Final = 1
+"""Requests beyond those that a rule needs: one trace may come too late."""
+
+_MOST: Final = 16
+"""Requests to one host at once: with one caller in five reached by a request, each still gets its calls."""
+
+_TURNS: Final = 3
+"""How often more are sent where a version of the caller got too few."""
+
+_AGAIN: Final = 3
+"""Control requests to each URL afterwards, and requests that meet the fix and no fault."""
+
+Host = tuple[str, str]
+"""The callers' namespace, and the called service as they name it."""
+
+
+class Verifier:
+    """One verification of MENDS in RUN. TOLD: hears what is being done, line by line.
+
+    results: what came of each weakness, by its id. problems: what makes the whole inconclusive.
+    """
+
+    def __init__(self, run: Run, recipe: Recipe, mends: Sequence[Mend], told: Callable[[str], None]) -> None:
+        self._run, self._recipe, self._mends, self._told = run, recipe, mends, told
+        self._found: Discovered | None = None
+        self.results: dict[str, Verified] = {}
+        self.problems: list[str] = []
+
+    def verify(self) -> None:
+        """Find each weakness again, put its fix in, look whether it is still there, and take everything out.
+
+        Raises what `discover` raises, InvalidInput for what cannot be written, Inconclusive, and LeftBehind.
+        """
+        tried = [mend for mend in self._mends if self._tried(mend)]
+        if not tried:
+            return
+        self._told("healthy requests: what calls what")
+        self._found = discover(self._run, self._recipe)
+        tried = [mend for mend in tried if self._called(mend)]
+        if not tried:
+            return
+        slow = {self._host(mend): max(weak.delay for weak in self._open(mend)) for mend in tried}
+        above = {host: DELAY for mend in tried for host in self._above(mend) if host not in slow}
+        self._told(f"without a fix: {_hosts(slow | above)}")
+        before = self._slowed(slow | above)
+        mended = [mend for mend in tried if self._fixed(mend)]
+        if mended:
+            hosts = {self._host(mend) for mend in mended}
+            self._told(f"with the fix: {_hosts({host: slow[host] for host in hosts})}")
+            after = self._slowed({host: slow[host] for host in hosts})
+            context = {host: cell for host, cell in before.items() if host not in hosts}
+            self._compare(mended, self._judged(before), self._judged({**context, **after}))
+        self._told("everything is taken out again")
+        self._run.undo()
+        if changed := recheck(self._run, self._found, _AGAIN):
+            self.problems.append(changed)
+
+    # --- what is tried ------------------------------------------------------------------------------------------------
+
+    def _open(self, mend: Mend) -> list[Weak]:
+        """The weaknesses of MEND of which nothing is known yet."""
+        return [weak for weak in mend.weak if weak.id not in self.results]
+
+    def _give_up(self, mend: Mend, why: str) -> None:
+        self.results |= {weak.id: Verified(weak, "inconclusive", why=why) for weak in self._open(mend)}
+
+    def _tried(self, mend: Mend) -> bool:
+        """Whether any weakness of MEND can be looked at; of the others it is said why not."""
+        for weak in mend.weak:
+            if why := untried(weak, mend.manifest):
+                self.results[weak.id] = Verified(weak, "inconclusive", why=why)
+        return bool(self._open(mend))
+
+    def _called(self, mend: Mend) -> bool:
+        """As `_tried`, for what healthy requests do not call."""
+        assert self._found is not None  # noqa: S101
+        for weak in self._open(mend):
+            edges = callers(weak, self._found.graph.edges)
+            if not edges:
+                why = (
+                    f"no healthy request makes the call from {weak.source} to {weak.destination}: {self._skipped(weak)}"
+                )
+                self.results[weak.id] = Verified(weak, "inconclusive", why=why)
+        if len({edge.source.namespace for edge in self._edges(mend)}) > 1:
+            self._give_up(mend, "callers of several namespaces make this call, and a fix is tried out in one")
+        return bool(self._open(mend))
+
+    def _skipped(self, weak: Weak) -> str:
+        assert self._found is not None  # noqa: S101
+        said = [one.reason for one in self._found.skipped if one.edge.endswith(f"→ {weak.destination}")]
+        return "; ".join(said) or "are the URLs those that were explored?"
+
+    def _edges(self, mend: Mend) -> list[Edge]:
+        assert self._found is not None  # noqa: S101
+        return sorted({edge for weak in self._open(mend) for edge in callers(weak, self._found.graph.edges)})
+
+    def _host(self, mend: Mend) -> Host:
+        edge = self._edges(mend)[0]
+        return edge.source.namespace, edge.destination
+
+    def _above(self, mend: Mend) -> list[Host]:
+        """Whose timeout must be known: the callers' own callers', for an inversion."""
+        assert self._found is not None  # noqa: S101
+        inverted = [weak for weak in self._open(mend) if weak.rule == "timeout-inversion"]
+        edges = self._found.graph.edges
+        sources = {edge.source.service for weak in inverted for edge in callers(weak, edges)}
+        gateways = self._found.gateways
+        return [(e.source.namespace, e.destination) for e in edges if e.destination in sources and e not in gateways]
+
+    # --- what is done -------------------------------------------------------------------------------------------------
+
+    def _slowed(self, hosts: Mapping[Host, float]) -> dict[Host, Cell]:
+        """The cells in which HOSTS were so many seconds slow, each for requests of its own; they are out again."""
+        wanted = list(hosts.items())
+        errands = {host: self._errands(host) for host in hosts}
+        wave = self._run.inject_wave(
+            [(Delay(delay), Scope(service, namespace=namespace)) for (namespace, service), delay in wanted],
+            carrier="inbound",
+            errands=list({errand.url: errand for several in errands.values() for errand in several}.values()),
+        )
+        by_number = dict(zip(wave.numbers, hosts, strict=True))
+        try:
+            counts = {number: self._requests(host) for number, host in by_number.items()}
+            for _ in range(_TURNS):
+                wave.send({number: errands[host] for number, host in by_number.items()}, counts)
+                cells = wave.cells()
+                counts = {cell.id: CALLS_EACH for cell in cells if self._lacks(cell, by_number[cell.id])}
+                counts = {number: count for number, count in counts.items() if number not in wave.unmet}
+                if not counts:
+                    break
+        finally:
+            wave.undo()
+        return {by_number[cell.id]: cell for cell in cells}
+
+    def _errands(self, host: Host) -> list[Errand]:
+        """What leads there."""
+        assert self._found is not None  # noqa: S101
+        urls = {site.url for site in self._found.graph.sites if _is(site.edge, host)} & self._found.requests.keys()
+        made = []
+        for url in sorted(urls or self._found.requests):
+            one = self._found.requests[url]
+            made.append(Errand.to(application(self._run.settings, url), one.sent, one.method, body=one.body))
+        return made
+
+    def _requests(self, host: Host) -> int:
+        """How many must meet the delay of HOST for every version of its callers to make enough calls."""
+        assert self._found is not None  # noqa: S101
+        through: Counter[Edge] = Counter()
+        requests = 0
+        for trace in self._found.control.traces.values():
+            edges = {Edge(span.workload, span.peer) for span in trace.calls() if span.proxy}
+            edges = {edge for edge in edges if _is(edge, host)}
+            through.update(edges)
+            requests += bool(edges)
+        rarest = min(through.values(), default=0)
+        return min(math.ceil((CALLS_EACH + _SPARE) * requests / rarest) if rarest else CALLS_EACH + _SPARE, _MOST)
+
+    def _lacks(self, cell: Cell, host: Host) -> bool:
+        """Whether a version of HOST's callers made too few calls in CELL."""
+        assert self._found is not None  # noqa: S101
+        met = Counter(call.edge for call in calls(cell) if call.faulted)
+        return any(met[edge] < CALLS_EACH for edge in self._found.graph.edges if _is(edge, host))
+
+    def _fixed(self, mend: Mend) -> bool:
+        """Put the fix of MEND in; whether it is, and healthy requests do not mind."""
+        timeout, (namespace, service) = timeout_of(mend.manifest), self._host(mend)
+        assert timeout is not None  # noqa: S101
+        assert self._found is not None  # noqa: S101
+        errand = self._errands((namespace, service))[0]
+        self._told(f"the fix: every call to {service} gets a timeout of {timeout:g} s")
+        try:
+            self._run.inject(
+                Timeout(timeout),
+                Scope(service, namespace=namespace, requests="run"),
+                url=errand.url,
+                request_headers=errand.headers,
+            )
+        except (InvalidInput, NotProven) as error:
+            self._give_up(mend, f"the fix could not be put in: {error}")
+            return False
+        asked = self._found.requests[errand.url]
+        answers = self._run.send(errand.url, _AGAIN, headers=asked.sent, method=asked.method, body=asked.body)
+        healthy = {answer.status for answer in self._found.control.answers if answer.url == errand.url}
+        if bad := [answer for answer in answers if answer.status not in healthy]:
+            said = bad[0].status or f"not at all ({bad[0].error})"
+            self._give_up(mend, f"with the fix {len(bad)} of {len(answers)} healthy requests were answered {said}")
+            return False
+        return True
+
+    # --- what came of it ----------------------------------------------------------------------------------------------
+
+    def _judged(self, cells: Mapping[Host, Cell]) -> Judgement:
+        assert self._found is not None  # noqa: S101
+        return judge(self._found.control, list(cells.values()), self._found.propagation, on_arrival=True)
+
+    def _compare(self, mends: Sequence[Mend], before: Judgement, after: Judgement) -> None:
+        assert self._found is not None  # noqa: S101
+        for mend in mends:
+            for weak in self._open(mend):
+                self.results[weak.id] = outcome(weak, before, after, self._found.graph.edges)
+
+
+def _is(edge: Edge, host: Host) -> bool:
+    return (edge.source.namespace, edge.destination) == host
+
+
+def _hosts(slow: Mapping[Host, float]) -> str:
+    return ", ".join(f"{service} is {delay:g} s slow" for (_, service), delay in sorted(slow.items()))
