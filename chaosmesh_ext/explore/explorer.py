@@ -27,7 +27,7 @@ from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.findings import judge
 from chaosmesh_ext.findings.retry import MIN_FAILURES_FOR_ZERO
 from chaosmesh_ext.mesh.surroundings import Surroundings
-from chaosmesh_ext.model import CarriedBy, Cell, Edge, Judgement, Propagated, Scope, Skipped
+from chaosmesh_ext.model import CarriedBy, Cell, Edge, Graph, Judgement, Propagated, Scope, Skipped
 from chaosmesh_ext.run.proof import Proof
 from chaosmesh_ext.run.traffic import Errand, application
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from chaosmesh_ext.run import Run
     from chaosmesh_ext.run.wave import Wave as Injection
 
-__all__ = ["LAB_BUDGET", "Explored", "Explorer", "Options", "Watcher", "wanted"]
+__all__ = ["LAB_BUDGET", "Explored", "Explorer", "Options", "Watcher", "kinds", "wanted"]
 
 _SPARE: Final = 1
 """Requests that meet a fault beyond those that rules need: one trace may come too late."""
@@ -112,7 +112,7 @@ class Explorer:
         self._skipped: list[Skipped] = []
         self._problems: list[str] = []
         self._notes: list[str] = []
-        self._unmet: dict[int, Skipped] = {}
+        self._unmet: dict[int, tuple[Skipped, ...]] = {}
         self._propagation: dict[Edge, Propagated] = {}
         self._carried: dict[Edge, CarriedBy] = {}
         self._seconds: dict[str, float] = {}
@@ -238,6 +238,7 @@ class Explorer:
 
     def _injected(self, wave: Wave) -> dict[int, Cell]:
         """The cells of WAVE that were met, by their number in the plan, once its faults are out again."""
+        assert self._found is not None  # noqa: S101
         errands = self._errands(wave.cells)
         by_url = {errand.url: errand for several in errands for errand in several}
         injection = self._run.inject_wave(
@@ -250,6 +251,7 @@ class Explorer:
             injection.send(
                 dict(zip(injection.numbers, errands, strict=True)),
                 {number: wanted(cell) for number, cell in planned.items()},
+                kinds={number: kinds(self._found.graph, cell) for number, cell in planned.items()},
                 seen=lambda met: self._watcher.met(wave, met),
             )
         finally:
@@ -257,7 +259,7 @@ class Explorer:
         cells = injection.cells()
         for number, why in injection.unmet.items():
             cell = planned[number]
-            self._unmet[cell.number] = Skipped(str(cell.edge), f"{cell.kind}: {why}")
+            self._unmet[cell.number] = tuple(Skipped(str(edge), f"{cell.kind}: {why}") for edge in cell.edges)
         self._proofs += self._proven(injection)
         self._notes += injection.replaces
         return {planned[cell.id].number: cell for cell in cells if cell.answers}
@@ -269,11 +271,14 @@ class Explorer:
         """
         assert self._found is not None  # noqa: S101
         suspects = {
-            one.number: one.edge
+            one.number: {
+                edge
+                for edge in one.edges
+                if one.number not in cells or (not one.alone and _went_by(cells[one.number], edge))
+            }
             for one in wave.cells
-            if one.number not in cells or _went_by(cells[one.number], one.edge)
         }
-        fresh = set(suspects.values()) - self._carried.keys()
+        fresh = set[Edge]().union(*suspects.values()) - self._carried.keys()
         if not fresh:
             return set()
         measured = measure(self._run, self._found, only=fresh)
@@ -283,8 +288,8 @@ class Explorer:
             self._carried[edge] = measured.carrier(edge) or "tracestate"
         again = {
             number
-            for number, edge in suspects.items()
-            if edge in fresh and (number not in cells or self._carried[edge] != "tracestate")
+            for number, edges in suspects.items()
+            if edges & fresh and (number not in cells or any(self._carried[edge] != "tracestate" for edge in edges))
         }
         for number in again:
             self._unmet.pop(number, None)
@@ -326,7 +331,9 @@ class Explorer:
             msgspec.structs.replace(each, reason=_AT_A_GATEWAY) if each.edge in gateways and not each.rule else each
             for each in judgement.coverage.skipped
         ]
-        every = tuple(dict.fromkeys((*skipped, *self._skipped, *self._unmet.values())))
+        every = tuple(
+            dict.fromkeys((*skipped, *self._skipped, *(one for several in self._unmet.values() for one in several)))
+        )
         return Judgement(
             tuple(each for each in judgement.findings if self._chosen.rule(each.rule)),
             msgspec.structs.replace(judgement.coverage, skipped=every),
@@ -342,12 +349,24 @@ def faults(cell: PlannedCell, carried: Mapping[Edge, CarriedBy] | None = None) -
     def at(edge: Edge) -> Scope:
         return scope_of(edge, (carried or {}).get(edge, "tracestate"))
 
-    first = [(_fault(cell.given.delay, cell.given.status), at(cell.given.edge))] if cell.given else []
-    return [*first, (_fault(cell.delay, cell.status), msgspec.structs.replace(at(cell.edge), match=cell.match))]
+    first = cell.given
+    given = [(_fault(first.delay, first.status), at(edge)) for edge in first.edges] if first else []
+    own = _fault(cell.delay, cell.status)
+    return [*given, *((own, msgspec.structs.replace(at(edge), match=cell.match)) for edge in cell.edges)]
+
+
+def kinds(graph: Graph, cell: PlannedCell) -> frozenset[tuple[str, str]]:
+    """The callers in CELL with their operations: of each, `wanted` calls must meet the fault."""
+    return frozenset(
+        (str(edge.source), operation)
+        for edge in cell.edges
+        for operation in graph.operations(edge) or cell.operations
+        if operation in cell.operations
+    )
 
 
 def wanted(cell: PlannedCell) -> int:
-    """How many requests must meet the fault of CELL before every rule that reads it can speak."""
+    """How many calls of each kind must meet the fault of CELL before every rule that reads it can speak."""
     return (MIN_FAILURES_FOR_ZERO if cell.status else CALLS_EACH) + _SPARE
 
 

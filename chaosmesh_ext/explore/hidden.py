@@ -11,7 +11,7 @@ from itertools import count
 from typing import Final
 
 from chaosmesh_ext.explore.selection import Selection
-from chaosmesh_ext.explore.sites import cell_for
+from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.waves import Kind, PlannedCell, Wave
 from chaosmesh_ext.findings.calls import calls
 from chaosmesh_ext.model import Cell, Edge, Graph
@@ -39,14 +39,18 @@ def hidden(
             injected = each.injected
             if injected is None or injected.kind != kind:
                 continue
-            for edge, missed in _missed(graph, each, chosen):
-                for turn, operation in enumerate(missed):
-                    if turn == len(turns):
-                        turns.append([])
-                    planned = cell_for(
+            missed: dict[str, list[Edge]] = {}
+            for edge, operations in _missed(graph, each, chosen):
+                for operation in operations:
+                    missed.setdefault(operation, []).append(edge)
+            for turn, (operation, edges) in enumerate(missed.items()):
+                if turn == len(turns):
+                    turns.append([])
+                turns[turn] += [
+                    cell_for(
                         graph,
                         chosen,
-                        edge,
+                        those,
                         next(numbers),
                         kind,
                         delay=injected.delay,
@@ -54,7 +58,8 @@ def hidden(
                         operations=[operation],
                         alone=True,
                     )
-                    turns[turn].append(planned)
+                    for those in alike(edges)
+                ]
         waves += [Wave(wave + len(waves) + at, f"hidden {kind}", tuple(those)) for at, those in enumerate(turns)]
     return tuple(waves)
 

@@ -3,9 +3,10 @@
 Wave 0 is healthy. Wave 1 delays every edge at once and wave 2 aborts every edge at once: each edge has a marker of its
 own, so no request meets two faults, and a breaker that an abort opens hides no delay. An edge is one version of a
 workload and a service that it calls: versions are never taken for each other, as one may time out where another waits.
-What is equal is merged: the calls of one edge, however often a request makes them and whichever entry URLs lead there,
-are one cell. Stateful cells follow, coloured by conflict. Second-order cells, and those for hidden operations, are
-planned once the first waves show that such calls exist.
+But all versions' edges to one service are one cell: a request meets one of them, and with another one spared it might
+get through when it is tried again above. What is equal is merged: the calls of one edge, however often a request makes
+them and whichever entry URLs lead there, are one cell. Stateful cells follow, coloured by conflict. Second-order cells,
+and those for hidden operations, are planned once the first waves show that such calls exist.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.second_order import second_order
 from chaosmesh_ext.explore.selection import STATEFUL, TAUGHT_BY, Selection, selection
-from chaosmesh_ext.explore.sites import cell_for
+from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.stateful import stateful_waves
 from chaosmesh_ext.explore.waves import Given, Plan, PlannedCell, Wave
 from chaosmesh_ext.model import CallSite, Finding, Graph, Skipped
@@ -77,13 +78,13 @@ def plan(
     wanted = [edge for edge in graph.edges if edge in graph.reachable and any(map(chosen.site, graph.by_edge[edge]))]
     if not wanted:
         raise InvalidInput(f"no request from {_entries(graph)} reaches a call that is to be faulted; look at entries")
-    numbers = count(1)
+    numbers, together = count(1), alike(wanted)
     waves = [Wave(0, "healthy")]
     if chosen.kind("delay"):
-        cells = tuple(cell_for(graph, chosen, edge, next(numbers), "delay", delay=delay) for edge in wanted)
+        cells = tuple(cell_for(graph, chosen, each, next(numbers), "delay", delay=delay) for each in together)
         waves.append(Wave(len(waves), "delay", cells))
     if chosen.kind("abort"):
-        cells = tuple(cell_for(graph, chosen, edge, next(numbers), "abort", status=status) for edge in wanted)
+        cells = tuple(cell_for(graph, chosen, each, next(numbers), "abort", status=status) for each in together)
         waves.append(Wave(len(waves), "abort", cells))
     stateless = len(waves) - 1
     skipped = [*_rules_left_out(chosen, stateful=stateful), *_left_out(graph, chosen)]

@@ -5,11 +5,12 @@ They cannot be faulted alone, since in a healthy mesh nobody makes them. So the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import count
 from typing import Any
 
 from chaosmesh_ext.explore.selection import Selection
+from chaosmesh_ext.explore.sites import alike
 from chaosmesh_ext.explore.waves import Given, Kind, PlannedCell, Wave
 from chaosmesh_ext.findings.calls import Call, calls
 from chaosmesh_ext.model import Cell, Edge, Graph, Workload
@@ -45,15 +46,16 @@ def second_order(
     }
     if not wanted:
         return ()
-    numbers = count(cell)
+    numbers, together = count(cell), list(_by_first(wanted))
     waves: list[Wave] = []
     faults: tuple[tuple[Kind, dict[str, Any]], ...] = (("delay", {"delay": delay}), ("abort", {"status": status}))
     for kind, fault in faults:
         if chosen.kind(kind):
             planned = tuple(
-                PlannedCell(next(numbers), edge, kind, operations=those, urls=urls, given=given, **fault)
-                for edge, operations in wanted.items()
-                for given, those, urls in _by_first(operations)
+                PlannedCell(
+                    next(numbers), edges[0], kind, operations=those, urls=urls, given=given, also=edges[1:], **fault
+                )
+                for edges, given, those, urls in together
             )
             waves.append(Wave(wave + len(waves), f"second-order {kind}", planned))
     return tuple(waves)
@@ -97,16 +99,31 @@ def _after_the_fault(cell: Cell, known: frozenset[Edge]) -> Iterator[tuple[Call,
         faulted = [call for call in made if call.faulted and injected.covers(call.edge)]
         if faulted:
             first = min(faulted, key=lambda call: call.span.start)
-            given = Given(first.edge, injected.delay, injected.status)
+            same = [edge for edge in known if injected.covers(edge) and _versions(edge) == _versions(first.edge)]
+            given = Given(first.edge, injected.delay, injected.status, tuple(sorted({*same} - {first.edge})))
             for call in made:
                 if call.span.start >= first.span.start and call is not first:
                     yield call, given, call.answer.url
 
 
-def _by_first(operations: Mapping[str, _First]) -> Iterable[tuple[Given, tuple[str, ...], tuple[str, ...]]]:
-    """The operations of one edge that the same first fault brings out."""
-    grouped: dict[Given, dict[str, str]] = {}
-    for operation, (given, url) in sorted(operations.items(), key=lambda each: each[0]):
-        grouped.setdefault(given, {})[operation] = url
-    for given, those in grouped.items():
-        yield given, tuple(those), tuple(dict.fromkeys(url for url in those.values() if url))
+def _versions(edge: Edge) -> tuple[str, str, str]:
+    """What edges have in common that are the same call of several versions."""
+    return edge.source.namespace, edge.source.service, edge.destination
+
+
+def _by_first(
+    wanted: Mapping[Edge, Mapping[str, _First]],
+) -> Iterator[tuple[tuple[Edge, ...], Given, tuple[str, ...], tuple[str, ...]]]:
+    """The edges of several versions, with the operations that the same first fault brings out, and their URLs."""
+    for edges in alike(wanted):
+        grouped: dict[
+            tuple[tuple[Edge, ...], float], tuple[Given, dict[Edge, None], dict[str, None], dict[str, None]]
+        ] = {}
+        for edge in edges:
+            for operation, (given, url) in sorted(wanted[edge].items(), key=lambda each: each[0]):
+                key = tuple(sorted(given.edges)), given.delay
+                _, on, those, urls = grouped.setdefault(key, (given, {}, {}, {}))
+                on[edge] = those[operation] = None
+                urls |= {url: None} if url else {}
+        for given, on, those, urls in grouped.values():
+            yield tuple(on), given, tuple(those), tuple(urls)

@@ -27,22 +27,32 @@ _LASTS: Final[Mapping[str, float]] = {"breaker": 30.0, "metastable": 120.0}
 
 
 class Given(msgspec.Struct, frozen=True):
-    """A fault that is in as well, in the same cell: without it the calls that the cell is about are not made."""
+    """A fault that is in as well, in the same cell: without it the calls that the cell is about are not made.
+
+    also: the same call of the caller's other versions.
+    """
 
     edge: Edge
     delay: float = 0.0
     status: int = 0
+    also: tuple[Edge, ...] = ()
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """All that it is on."""
+        return (self.edge, *self.also)
 
 
 class PlannedCell(msgspec.Struct, frozen=True):
-    """One fault on one edge, which requests with the marker of this cell meet.
+    """One fault on one call, which requests with the marker of this cell meet.
 
-    number: the marker's cell; 0 is the control's. kind: what it teaches; a delay or an abort by itself, or a stateful
-    experiment that uses one. delay: seconds, 0 for an abort. status: HTTP status, 0 for a delay. operations: what it is
-    about; others on the same edge meet the fault too, unless it is for one ALONE. urls: the fewest entry URLs whose
-    requests make all of these calls; empty where the graph names none. judged: the edge in question, where that is not
-    the faulted one. given: the first fault of a second-order cell. in_a_row: the most calls on the edge that one
-    request of its source makes.
+    edge, also: of each version of the caller one: with one of them spared, requests that are tried again above may come
+    to that. Findings are made of each version by itself. number: the marker's cell; 0 is the control's. kind: what it
+    teaches; a delay or an abort by itself, or a stateful experiment that uses one. delay: seconds, 0 for an abort.
+    status: HTTP status, 0 for a delay. operations: what it is about; others on the same edge meet the fault too, unless
+    it is for one ALONE. urls: the fewest entry URLs whose requests make all of these calls; empty where the graph names
+    none. judged: the edge in question, where that is not the faulted one. given: the first fault of a second-order
+    cell. in_a_row: the most calls on the edge that one request of its source makes.
     """
 
     number: int
@@ -56,6 +66,12 @@ class PlannedCell(msgspec.Struct, frozen=True):
     given: Given | None = None
     in_a_row: int = 1
     alone: bool = False
+    also: tuple[Edge, ...] = ()
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """All that it faults."""
+        return (self.edge, *self.also)
 
     @property
     def match(self) -> dict[str, Any]:
@@ -74,7 +90,7 @@ class PlannedCell(msgspec.Struct, frozen=True):
     @property
     def touches(self) -> tuple[Edge, ...]:
         """The edges whose callers it holds up: the faulted one, and the one in question."""
-        return (self.edge,) if self.judged is None else (self.edge, self.judged)
+        return self.edges if self.judged is None else (*self.edges, self.judged)
 
     @property
     def lasts(self) -> float:
@@ -98,7 +114,8 @@ class Wave(msgspec.Struct, frozen=True):
         """
         lasts = [cell.lasts for cell in self.cells]
         longest = max(lasts, default=0.0)
-        return SETTLE + (longest if self.stateful else max(longest, sum(lasts) * CALLS_EACH / in_flight))
+        every = sum(cell.lasts * len(cell.edges) for cell in self.cells)
+        return SETTLE + (longest if self.stateful else max(longest, every * CALLS_EACH / in_flight))
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):

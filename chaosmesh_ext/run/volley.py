@@ -7,11 +7,13 @@ was just written may not be there yet: for one that did not show it, another one
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final, Literal
 
 from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.findings.operations import operation
 from chaosmesh_ext.model import Answer, Injected, Marker, Span, Trace
 from chaosmesh_ext.observe.traces import Expected, Gathering, TraceSource
 from chaosmesh_ext.run.canary import Canary
@@ -38,9 +40,9 @@ _SLOWEST: Final = 0.25
 class Aim:
     """What one cell's requests are to show.
 
-    want: so many of them. verdict: that counts. answers: to all requests, in the order of arrival. sent: how many
-    were sent. last: when the last request began that met the fault, for a verdict that counts only afterwards; 0 where
-    it counts always.
+    want: so many of them, and of each kind. verdict: that counts. answers: to all requests, in the order of arrival.
+    sent: how many were sent. last: when the last request began that met the fault, for a verdict that counts only
+    afterwards; 0 where it counts always.
     """
 
     def __init__(
@@ -55,10 +57,12 @@ class Aim:
         verdict: Verdict = "met",
         most: int = MOST,
         arrives: bool = False,
+        kinds: Collection[tuple[str, str]] = (),
     ) -> None:
         """ERRANDS: to send in turn. SHOWS: whether a call met the fault. INJECTED: None once it is out. MOST: requests
         of those that went by the fault are not counted while none met it. ARRIVES: it shows at the callee, so that a
-        call tells nothing before its arrival is reported.
+        call tells nothing before its arrival is reported. KINDS: caller and operation of the calls of which WANT are to
+        meet the fault each: one that its caller does not make once others have met it is not waited for.
         """
         self.marker, self.watched, self.injected = marker, watched, injected
         self.want, self.verdict = want, verdict
@@ -69,6 +73,9 @@ class Aim:
         self._lasts = injected.delay if injected is not None else 0.0
         self._open: list[Future[Answer]] = []
         self._verdicts: dict[str, Verdict] = {}
+        self._kinds = {source: [said for one, said in kinds if one == source] for source, _ in kinds}
+        self._met: dict[str, frozenset[tuple[str, str]]] = {}
+        self._growing: set[str] = set()
         self.sent = 0
         self._due = 0.0
         self._pause = _TICK
@@ -86,8 +93,28 @@ class Aim:
 
     @property
     def got(self) -> int:
-        """How many count."""
-        return len(self.of(self.verdict))
+        """How many count, of the kind of which there are the fewest."""
+        every = len(self.of(self.verdict))
+        return min([every, *self._fewest.values()])
+
+    @property
+    def lacks(self) -> int:
+        """How many more requests it takes at least; each meets the calls of one caller."""
+        fewest = self._fewest
+        return sum(max(0, self.want - found) for found in fewest.values()) if fewest else max(0, self.want - self.got)
+
+    @property
+    def _fewest(self) -> dict[str, int]:
+        """By caller, how often that of its operations was met that was met most rarely, less those that are hidden."""
+        if not self._kinds:
+            return {}
+        seen = Counter(kind for kinds in self._met.values() for kind in kinds)
+        found = {}
+        for source, operations in self._kinds.items():
+            counts = [seen[source, each] for each in operations]
+            enough = max(counts) >= self.want
+            found[source] = min(count for count in counts if count or not enough)
+        return found
 
     @property
     def under_way(self) -> int:
@@ -114,13 +141,13 @@ class Aim:
 
     def sends(self, now: float, patience: float) -> bool:
         """Whether one more request should be sent at NOW, for what there is is not enough; see `late` for PATIENCE."""
-        if min(self.got, self.want - 1) + self.under_way >= self.want or self.spent or now < self._due:
+        if self.under_way >= max(1, self.lacks) or self.spent or now < self._due:
             return False
         return not self.late(now, patience)
 
     def late(self, now: float, patience: float) -> bool:
         """Whether nothing counts though PATIENCE seconds have gone since its first request: nothing will any more."""
-        return 0 < self.began <= now - patience and not self.got
+        return 0 < self.began <= now - patience and not self.of(self.verdict)
 
     def send(self, traffic: Traffic) -> None:
         """Send it."""
@@ -141,16 +168,27 @@ class Aim:
         for answer in self.answers:
             before = self._verdicts.get(answer.trace_id, "unknown")
             trace = traces.get(answer.trace_id)
+            if before == "met" and trace is not None and (self._kinds and answer.trace_id in self._growing):
+                self._kinds_in(trace, growing=answer.trace_id in waiting)
             if before == "met" or (before != "unknown" and answer.trace_id not in waiting):
                 continue
             verdict = self._verdict(trace, whole=answer.trace_id not in waiting) if trace else "unknown"
             if verdict == "unknown" and now - answer.started - answer.duration > LATEST + self._lasts:
                 verdict = "absent"  # the store has lost it, or a part of it
             self._verdicts[answer.trace_id] = verdict
-            if verdict == "met":
+            if verdict == "met" and trace is not None:
                 self.last = max(self.last, answer.started)
+                self._kinds_in(trace, growing=answer.trace_id in waiting)
             if verdict in ("met", "clean") and verdict != self.verdict and before == "unknown":
                 self._due, self._pause = now + self._pause, min(self._pause * 1.5, _SLOWEST)
+
+    def _kinds_in(self, trace: Trace, *, growing: bool) -> None:
+        """See which kinds of calls met the fault in TRACE; GROWING: more may come."""
+        if not self._kinds:
+            return
+        spans = met(self.watched, [trace], self._shows)
+        self._met[trace.trace_id] = frozenset((str(span.workload), operation(span)) for span in spans)
+        (self._growing.add if growing else self._growing.discard)(trace.trace_id)
 
     def _verdict(self, trace: Trace, *, whole: bool) -> Verdict:
         if any(met(self.watched, [trace], self._shows)):

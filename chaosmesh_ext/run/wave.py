@@ -7,6 +7,7 @@ told, and is no error. When it comes out, the requests of all its cells must be 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
@@ -15,12 +16,14 @@ import msgspec
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, NotProven
 from chaosmesh_ext.mesh import INBOUND
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Trace
-from chaosmesh_ext.observe.traces import Expected, TraceSource, gather_all
+from chaosmesh_ext.observe.traces import Expected, Gathering, TraceSource, gather_all
 from chaosmesh_ext.run.canary import Canary
 from chaosmesh_ext.run.cells import Undone
 from chaosmesh_ext.run.evidence import Watched, elsewhere
 from chaosmesh_ext.run.growing import Growing
+from chaosmesh_ext.run.proof import MOST
 from chaosmesh_ext.run.provers import shows_by
+from chaosmesh_ext.run.stimulus import Experiment, Stimulus
 from chaosmesh_ext.run.traffic import Errand, Traffic
 from chaosmesh_ext.run.volley import Aim, Volley
 from chaosmesh_ext.run.wave_plan import Part
@@ -72,7 +75,7 @@ class Wave:
         self._seen = {
             cell.id: Witnessed(
                 cell,
-                tuple(Watched.of(part.place) for part in parts[cell.id]),
+                (*(Watched.of(part.place) for part in parts[cell.id]), Watched.of(cell.place)),
                 shows_by(cell.fault, cell.place, cell.carrier) or cell.fault.shows_in,
                 tuple(errands),
             )
@@ -135,20 +138,27 @@ class Wave:
         errands: Errands | Mapping[str, Errands] | None = None,
         counts: int | Mapping[str, int] = _EACH,
         *,
+        kinds: Mapping[str, Collection[tuple[str, str]]] | None = None,
         seen: Callable[[Mapping[str, int]], None] = lambda _met: None,
     ) -> dict[str, list[Answer]]:
         """Send the requests of all cells at once, within the budget, until COUNTS of each met its fault.
 
         errands: what to send, for all cells or by cell, several in turn; by default what the wave was made with.
         counts: for all cells or by cell; cells that are not named get none. A request that went another way, or by a
-        fault that was not there yet, is made up for: 40 of a cell are the most. seen: is told again and again how many
-        of each cell met the fault.
+        fault that was not there yet, is made up for: 40 of a cell are the most. kinds: by cell, callers (as spans name
+        them) with their operations, so many of whose calls are to meet the fault each; 40 for each caller are the most.
+        seen: is told again and again how many of each cell met the fault.
 
         Returns the answers of each cell from the first one on that met its fault. Cells that none met until the proof's
         timeout are in `unmet`. Raises NotProven, rolled back, where a fault was met on a call that was not meant;
         Inconclusive where the run was stopped or the canary is harmed: then the wave is out.
         """
-        aims = {number: aim for number in self._grown if (aim := self._aim(number, errands, counts)) is not None}
+        of_each = kinds or {}
+        aims = {
+            number: aim
+            for number in self._grown
+            if (aim := self._aim(number, errands, counts, of_each.get(number, ()))) is not None
+        }
         if unknown := (set(counts) if isinstance(counts, Mapping) else set()) - set(self._grown):
             raise InvalidInput(f"no cell {', '.join(sorted(unknown))} in this wave: it has {', '.join(self._grown)}")
         harmless = next((one for one in self._errands if one.method in ("GET", "HEAD")), self._errands[0])
@@ -174,6 +184,33 @@ class Wave:
             self.canary += canary.answers
             new = {number: self._seen[number].keep(aim, volley.traces) for number, aim in aims.items()}
         return new
+
+    def drive(self, number: str, errands: Errands, experiment: Experiment) -> list[Answer]:
+        """Send the requests of the cell with this NUMBER, ERRANDS in turn, as EXPERIMENT asks, until that is over.
+
+        Returns what its control requests got. No canary goes along: EXPERIMENT does harm, and sees to it itself. Raises
+        NotProven, rolled back, as `send`; Inconclusive where the run was stopped; Unreachable.
+        """
+        aim = self._aim(number, errands, 1)
+        assert aim is not None  # noqa: S101
+        stimulus = Stimulus(
+            aim,
+            Gathering(self._store, expected=self._expected),
+            self._traffic,
+            shows=self._seen[number].shows,
+            check=lambda answers, traces: self._nowhere_else(self._seen[number], answers, traces),
+            stopped=self._stopped,
+        )
+        try:
+            stimulus.go(experiment)
+        except NotProven as error:
+            self._roll_back(list(self._grown.values()), error)
+            raise
+        finally:  # interrupted: what came until then came
+            self.canary += stimulus.others
+            aim.judge(stimulus.traces, (), time.time())
+            self._seen[number].keep(aim, stimulus.traces)
+        return stimulus.others
 
     def cells(self, *, again: bool = True) -> list[Cell]:
         """Its cells with their answers and traces, which are waited for until they are whole, all at once.
@@ -212,7 +249,11 @@ class Wave:
     # --- how it does it -----------------------------------------------------------------------------------------------
 
     def _aim(
-        self, number: str, errands: Errands | Mapping[str, Errands] | None, counts: int | Mapping[str, int]
+        self,
+        number: str,
+        errands: Errands | Mapping[str, Errands] | None,
+        counts: int | Mapping[str, int],
+        kinds: Collection[tuple[str, str]] = (),
     ) -> Aim | None:
         want = counts.get(number, 0) if isinstance(counts, Mapping) else counts
         if want < 1:
@@ -230,6 +271,8 @@ class Wave:
             injected=cell.injected,
             want=want,
             arrives=cell.carrier == INBOUND,
+            most=MOST * max(1, len({source for source, _ in kinds})),
+            kinds=kinds,
         )
 
     def _nowhere_else(self, seen: Witnessed | None, answers: Sequence[Answer], traces: Mapping[str, Trace]) -> None:

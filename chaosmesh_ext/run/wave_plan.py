@@ -24,14 +24,14 @@ from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.planning import carriers_of
 from chaosmesh_ext.settings import Settings
 
-__all__ = ["Faults", "Part", "WavePlan", "plan_wave"]
+__all__ = ["Faults", "Part", "WavePlan", "hosts_of", "plan_wave", "whole"]
 
 _PARTS: Final = 100_000
 """More than a run has cells: from here on numbers name objects for further faults of a cell."""
 
 Faults = tuple[Fault, Scope] | Sequence[tuple[Fault, Scope]]
-"""Of one cell: a fault and whose calls meet it; or several, of which the last is the one that the cell is about and
-those before it are what it takes to meet that.
+"""Of one cell: a fault and whose calls meet it; or several, of which the last is the one that the cell is about (with
+the same fault on the same call of the caller's other versions) and those before it are what it takes to meet that.
 """
 
 
@@ -177,6 +177,29 @@ def _named_apart(change: mesh.Change, place: Place, part: int) -> mesh.Change:
         return change
     name = f"chaos-{place.run}-{part * _PARTS + int(place.cell)}"
     return mesh.Create({**change.obj, "metadata": {**change.obj["metadata"], "name": name}})
+
+
+def whole(parts: Sequence[Part]) -> Place:
+    """Where the fault is that a cell of PARTS is about: with several versions of its caller, the place of all."""
+    last = parts[-1]
+    source = last.place.source
+    if source is None:
+        return last.place
+    names = {(one.namespace, one.service) for one in source.workloads}
+    same = [
+        part.place.source
+        for part in parts
+        if part.place.source is not None
+        and (part.fault, part.place.destination, part.place.match)
+        == (last.fault, last.place.destination, last.place.match)
+        and names == {(one.namespace, one.service) for one in part.place.source.workloads}
+    ]
+    if len(same) == 1:
+        return last.place
+    labels = dict(set.intersection(*(set(one.labels.items()) for one in same)))
+    workloads = tuple(sorted({workload for one in same for workload in one.workloads}))
+    every = msgspec.structs.replace(source, name=workloads[0].service, labels=labels, workloads=workloads)
+    return msgspec.structs.replace(last.place, source=every)
 
 
 @contextmanager

@@ -26,9 +26,9 @@ _CLEAN: Final = 3
 class Witnessed:
     """What requests of one CELL showed.
 
-    parts: the calls that all its faults are meant for; watched: the last of them, that of its own. errands: that were
-    sent. first: when the first request began that met the fault, 0 for none. callers: whose calls met it. sent: how
-    many requests.
+    parts: the calls that all its faults are meant for; watched: the last of them, those that the cell is about.
+    errands: that were sent. first: when the first request began that met the fault, 0 for none. callers: whose calls
+    met it. sent: how many requests.
     """
 
     def __init__(self, cell: Growing, parts: Sequence[Watched], shows: Shows, errands: tuple[Errand, ...]) -> None:

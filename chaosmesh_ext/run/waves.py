@@ -23,7 +23,7 @@ from chaosmesh_ext.run.removal import remove
 from chaosmesh_ext.run.requests import Requests
 from chaosmesh_ext.run.traffic import Errand, application
 from chaosmesh_ext.run.wave import Wave
-from chaosmesh_ext.run.wave_plan import Faults, Part, WavePlan, hosts_of, plan_wave
+from chaosmesh_ext.run.wave_plan import Faults, Part, WavePlan, hosts_of, plan_wave, whole
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["start_wave"]
@@ -60,7 +60,7 @@ def start_wave(
     opened = open_run(parts[0].place)
     for place in hosts_of(plan):
         opened.lock(client, place)
-    grown = [Growing(several[-1].place, several[-1].fault, None) for several in plan.cells.values()]
+    grown = [Growing(whole(several), several[-1].fault, None) for several in plan.cells.values()]
     for cell in grown:
         cells.add(cell)
 
@@ -185,6 +185,6 @@ def _write(
         part = plan.cells[cell.id][-1]
         cell.began, cell.carrier, cell.standing = time.time(), part.carrier, True
         cell.injected = part.fault.facts(
-            part.place.destination.service, part.place.sources, part.place.subset, part.carrier
+            part.place.destination.service, cell.place.sources, part.place.subset, part.carrier
         )
     return plan
