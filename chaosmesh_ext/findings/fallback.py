@@ -11,7 +11,7 @@ import msgspec
 
 from chaosmesh_ext.findings.calls import Call, above, group
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
-from chaosmesh_ext.findings.statistics import MIN_CALLS
+from chaosmesh_ext.findings.statistics import CHANCE, MIN_CALLS, by_chance
 from chaosmesh_ext.findings.subject import Subject, Trial
 from chaosmesh_ext.findings.words import amount, joined
 from chaosmesh_ext.model import VARIES, Answer, Condition, Skipped, Span
@@ -65,6 +65,9 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
                 undecided[found] += 1
             elif found is not None:
                 seen.append(found)
+    if reason := _by_chance(subject, seen):
+        undecided[reason] += sum(each.broken for each in seen)
+        seen = [each for each in seen if not each.broken]
     harmed = [each for each in seen if each.harmed]
     rule = "missing-fallback" if 2 * len(harmed) >= len(seen) else "fallback"
     if len(seen) < MIN_CALLS:
@@ -97,6 +100,17 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
         say=lambda tally: _words(tally, subject.edge.destination, condition, outcome, harmed=bool(harmed)),
         same=(outcome,),
     )
+
+
+def _by_chance(subject: Subject, seen: Sequence[_Seen]) -> str:
+    """Why those of SEEN that got an error may have got it without the fault, too; empty where they may not."""
+    urls = {each.call.answer.url for each in seen}
+    healthy = [answer.status for answer in subject.baseline.control.answers if answer.url in urls]
+    bad = sum(not 0 < status < 400 for status in healthy)
+    broken = sum(each.broken for each in seen)
+    if not broken or by_chance(broken, len(seen), bad, len(healthy)) <= CHANCE:
+        return ""
+    return f"{bad} of {len(healthy)} healthy requests failed too, so these may by chance"
 
 
 def _requests(trial: Trial) -> list[list[Call]]:

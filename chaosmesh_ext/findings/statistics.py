@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median, pstdev
 from typing import Final
 
-__all__ = ["CLOCK", "MIN_CALLS", "MIN_REQUESTS", "agree", "confidence", "epsilon", "gap_limit", "tolerance"]
+__all__ = [
+    "CHANCE",
+    "CLOCK",
+    "MIN_CALLS",
+    "MIN_REQUESTS",
+    "agree",
+    "by_chance",
+    "confidence",
+    "epsilon",
+    "gap_limit",
+    "tolerance",
+]
 
 MIN_CALLS: Final = 3
 MIN_REQUESTS: Final = 2
@@ -14,6 +26,10 @@ MIN_REQUESTS: Final = 2
 
 CLOCK: Final = 0.005
 """Seconds by which two spans of one proxy may be recorded out of order: rounding to µs and its event loop."""
+
+
+CHANCE: Final = 0.01
+"""What happens with at most this probability though no fault is in is the fault's work."""
 
 
 def epsilon(healthy: Sequence[float]) -> float:
@@ -40,3 +56,14 @@ def agree(samples: Sequence[float]) -> bool:
 def confidence(agreeing: int, total: int) -> float:
     """How likely the next call does as AGREEING of TOTAL did: Laplace's rule of succession, to two digits."""
     return round((agreeing + 1) / (total + 2), 2)
+
+
+def by_chance(bad: int, of: int, healthy: int, of_healthy: int) -> float:
+    """How probable it is that BAD requests OF so many fail though no fault is in, where HEALTHY ones OF_HEALTHY failed.
+
+    The rate is by Laplace's rule of succession; where no healthy one failed, none is taken to.
+    """
+    if not healthy:
+        return 0.0
+    rate = (healthy + 1) / (of_healthy + 2)
+    return math.fsum(math.comb(of, k) * rate**k * (1 - rate) ** (of - k) for k in range(bad, of + 1))

@@ -240,3 +240,18 @@ def test_a_retry_that_got_through_on_another_version_is_no_fallback(world, found
     judgement = judge(control, [world.cell("1", fault, pairs)])
     assert not found(judgement, "fallback")
     assert "several versions" in reasons(judgement, "missing-fallback")[0]
+
+
+def test_errors_that_healthy_requests_get_too_are_not_the_faults(world, found):
+    """Three of six are no wonder where five of seventeen fail anyway; six of six are."""
+    healthy = [world.healthy() for _ in range(12)] + [world.healthy(status=500, sections=("body",)) for _ in range(5)]
+    control = world.cell("0", None, healthy)
+    failing = [world.attempts(ABORTED, status=500, sections=("body",)) for _ in range(6)]
+    whole = [world.attempts(ABORTED, sections=("Book Details", "Book Reviews")) for _ in range(3)]
+    chance = judge(control, [world.cell("1", world.abort(), failing[:3] + whole)])
+    assert not found(chance, "missing-fallback")
+    assert found(chance, "fallback"), "what the others got still tells"
+    unlucky = judge(control, [world.cell("1", world.abort(), failing[:3])])
+    assert not found(unlucky, "missing-fallback")
+    assert "5 of 17 healthy requests failed too" in " ".join(one.reason for one in unlucky.coverage.skipped)
+    assert found(judge(control, [world.cell("1", world.abort(), failing)]), "missing-fallback")
