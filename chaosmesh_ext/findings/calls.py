@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 import msgspec
 
 from chaosmesh_ext.findings.operations import operation
-from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace
+from chaosmesh_ext.model import Answer, Cell, Edge, Injected, Span, Trace
 
 __all__ = ["Call", "above", "below", "caller", "calls", "group"]
 
@@ -55,11 +55,13 @@ class Call(msgspec.Struct, frozen=True):
 def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
     """Every call in CELL's traces.
 
-    known: edges that the control shows. A gateway's faulted call leaves only its SERVER span with the flags (measured:
-    istiod sets `spawn_upstream_span` there); it is a call on the edge from that gateway that KNOWN holds.
+    known: edges that the control shows. A gateway's faulted call has the flags in its SERVER span (measured: istiod
+    sets `spawn_upstream_span` there), and a CLIENT span only where a delay let it go on: together they are one call,
+    on the edge from that gateway that KNOWN holds.
     """
     injected = cell.injected
     harmless = injected is not None and 0 < injected.status < 400
+    delay = injected.delay if injected is not None and injected.kind == "delay" else 0.0
     for answer in cell.answers:
         trace = cell.traces.get(answer.trace_id)
         if trace is None:
@@ -67,21 +69,32 @@ def calls(cell: Cell, known: AbstractSet[Edge] = frozenset()) -> Iterator[Call]:
         for span in trace.spans:
             if not span.proxy:
                 continue
-            delay = injected.delay if injected is not None and injected.kind == "delay" else 0.0
             if span.kind == "CLIENT" and span.peer:
                 callees = tuple(c for c in below(trace, span) if c.kind == "SERVER")
                 edge = Edge(span.workload, span.peer)
                 request = caller(trace, span)
+                if request is not None and _at_gateway(request, injected) == edge and edge in known:
+                    continue
                 # a gateway's upstream span carries neither method nor URL (measured): its request does
                 said = operation(request if request is not None and not span.method else span)
                 yield Call(edge, said, span, request, callees, trace, answer, cell.id, delay, harmless=harmless)
-            elif injected is not None and span.kind == "SERVER" and not INJECTED.isdisjoint(span.flags):
-                edge = Edge(span.workload, injected.destination)
-                if edge in known and not any(c.kind == "CLIENT" for c in below(trace, span)):
-                    said = operation(span)
-                    yield Call(
-                        edge, said, span, None, (), trace, answer, cell.id, delay, at_gateway=True, harmless=harmless
-                    )
+            elif (at := _at_gateway(span, injected)) is not None and at in known:
+                sent = [c for c in below(trace, span) if c.kind == "CLIENT"]
+                if sent and all(c.peer != at.destination for c in sent):
+                    continue
+                callees = tuple(s for c in sent for s in below(trace, c) if s.kind == "SERVER")
+                said = operation(span)
+                yield Call(
+                    at, said, span, None, callees, trace, answer, cell.id, delay, at_gateway=True, harmless=harmless
+                )
+
+
+def _at_gateway(span: Span, injected: Injected | None) -> Edge | None:
+    """The edge on which SPAN is a call that met the fault INJECTED, if its proxy is a gateway."""
+    if injected is None or not injected.at_the_caller or span.kind != "SERVER" or INJECTED.isdisjoint(span.flags):
+        return None
+    edge = Edge(span.workload, injected.destination)
+    return edge if injected.covers(edge) else None
 
 
 def group(call: Call) -> tuple[str, str, str, str]:

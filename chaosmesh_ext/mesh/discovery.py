@@ -13,8 +13,8 @@ from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh import match as matches
 from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.entering import at_gateways, entering
-from chaosmesh_ext.mesh.gateways import gateway, routed_beside
-from chaosmesh_ext.mesh.owners import bound, delegates, http_routes, owner, visible
+from chaosmesh_ext.mesh.gateways import gateway, gateway_pods, is_gateway, routed_beside
+from chaosmesh_ext.mesh.owners import bound, delegates, http_routes, leading, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place, Source, View
 from chaosmesh_ext.model import Marker, Scope, Workload
 from chaosmesh_ext.names import check_label, is_label
@@ -33,7 +33,7 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
     """Where in the cluster SCOPE is.
 
     Raises NotFound for a caller, a host, a port or a subset that is not there, and InvalidInput for a system
-    namespace, a gateway as caller, and a match that is none.
+    namespace, a gateway that serves no Gateway of Istio's, and a match that is none.
     """
     matches.check(scope.match)
     check_label("namespace", scope.namespace)
@@ -63,12 +63,14 @@ def place(client: Client, scope: Scope, *, run: str, cell: str) -> Place:
 def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
     """What others have in the mesh for PLACE, now; KINDS: of which objects besides those that routes depend on."""
     spaces = {place.namespace, place.destination.namespace} - {""}
-    by_gateway = place.source.gateway if place.source else ""
+    gateways = place.source.gateways if place.source else ()
     services = everywhere(client, "VirtualService", spaces)
     at_gateway = place.source is not None and place.source.gateway_api
     mine = None if at_gateway else owner(services, place.destination.host, place.namespace)
     routes = routes_to(client, place)
-    drivable = next(filter(None, (mine, *routes)), None)
+    entered = bound(services, gateways)
+    led = leading(entered, place.destination.host)
+    drivable = next(filter(None, (mine, *routes, *led)), None)
     return View(
         owner=mine,
         http_route="{namespace}/{name}".format_map(routes[0]["metadata"]) if routes else "",
@@ -77,8 +79,8 @@ def view(client: Client, place: Place, kinds: Iterable[str] = ()) -> View:
         rollouts=tuple(_rollouts(client, drivable["metadata"]["namespace"])) if drivable else (),
         delegates=delegates(services, mine) if mine else (),
         others=tuple(obj for kind in kinds for obj in _others(client, kind, spaces)),
-        bound=bound(services, place.destination.host, by_gateway) if by_gateway and not at_gateway else (),
-        beside=_beside(client, place, place.source, services, routes) if place.source and at_gateway else (),
+        bound=led,
+        beside=_beside(client, place, place.source, services, routes) if place.source and at_gateway else entered,
     )
 
 
@@ -159,8 +161,9 @@ def _source(client: Client, name: str, namespace: str) -> Source:
     if name in deployments:
         template = deployments[name]["spec"]["template"].get("metadata", {})
         labels = template.get("labels", {})
+        if is_gateway(template):
+            return _gateway(client, name, namespace)
         _refuse_shared(name, labels, deployments)
-        _refuse_gateway(name, template)
         return Source(name, namespace, labels, (_workload(labels, name, namespace),))
     pods = client.list("Pod", namespace)
     for pod in pods:
@@ -172,10 +175,13 @@ def _source(client: Client, name: str, namespace: str) -> Source:
             chosen = dict((app,))
         else:
             continue
-        _refuse_gateway(name, meta)
+        if is_gateway(meta):
+            return _gateway(client, name, namespace)
         same = [other["metadata"].get("labels", {}) for other in pods]
         workloads = {_workload(labels, name, namespace) for labels in same if selects(chosen, labels)}
         return Source(name, namespace, chosen, tuple(sorted(workloads)))
+    if (found := gateway_pods(client, name, namespace)) is not None:
+        return found
     known = sorted({*deployments, *(str(_workload(pod["metadata"].get("labels", {}), "", namespace)) for pod in pods)})
     raise NotFound(f"no workload {name} in namespace {namespace}: there are {', '.join(filter(None, known)) or 'none'}")
 
@@ -190,11 +196,13 @@ def _refuse_shared(name: str, labels: Mapping[str, str], deployments: Mapping[st
             raise InvalidInput(f"the labels of {name} also select the pods of {other}: give {name} a version label")
 
 
-def _refuse_gateway(name: str, meta: Mapping[str, Any]) -> None:
-    if meta.get("annotations", {}).get("inject.istio.io/templates") == "gateway" or "istio" in meta.get("labels", {}):
+def _gateway(client: Client, name: str, namespace: str) -> Source:
+    found = gateway_pods(client, name, namespace)
+    if found is None:
         raise InvalidInput(
-            f"{name} is a gateway, whose routes are bound to its own hosts: name a workload with a sidecar as source"
+            f"{name} is a gateway, and no pod of {namespace} whose spans are called so runs: scale it up"
         )
+    return found
 
 
 def _first(meta: Mapping[str, Any], keys: Iterable[str]) -> tuple[str, str]:

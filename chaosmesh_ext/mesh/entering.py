@@ -12,7 +12,7 @@ from typing import Any
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
-from chaosmesh_ext.mesh.place import Divided, Fault, Narrowing, Place, RuleChange
+from chaosmesh_ext.mesh.place import Divided, Fault, Filtered, Narrowing, Place, RuleChange
 from chaosmesh_ext.mesh.rules import matches_of
 
 __all__ = ["at_gateways", "beside", "entering", "leads", "refuse_at_gateway", "refuse_shared"]
@@ -30,10 +30,15 @@ def refuse_at_gateway(place: Place, fault: Fault) -> None:
             raise InvalidInput(
                 f"{name} is a Gateway of Gateway API's, where rules of its HTTPRoutes are changed and nothing else"
             )
-    elif not isinstance(fault, Narrowing):
+    elif not isinstance(fault, Narrowing | Filtered):
         raise InvalidInput(
-            f"{name} is a Gateway of Istio's, where routes can be narrowed (restrict_routes) and nothing else: other "
-            "rules are changed at Gateways of Gateway API's only"
+            f"{name} is a Gateway of Istio's, where calls can be delayed and aborted, and routes narrowed "
+            "(restrict_routes), and nothing else: other rules are changed at Gateways of Gateway API's only"
+        )
+    elif isinstance(fault, Narrowing) and len(place.source.gateways) > 1:
+        raise InvalidInput(
+            f"{place.source.name} serves {', '.join(place.source.gateways)}: name the one whose routes are meant "
+            "by gateway"
         )
 
 

@@ -10,7 +10,7 @@ from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.place import Source
 from chaosmesh_ext.model import Workload
 
-__all__ = ["gateway", "routed_beside"]
+__all__ = ["gateway", "gateway_pods", "is_gateway", "routed_beside"]
 
 _KIND = "Gateway.networking.istio.io"
 _API = "Gateway"
@@ -40,7 +40,57 @@ def gateway(client: Client, name: str, namespace: str) -> Source:
         raise InvalidInput(f"no pod serves the Gateway {space}/{short} (selector {labels}): see `kubectl get pods -A`")
     workloads = tuple(sorted({_workload(pod) for pod in pods}))
     of_api = not obj.get("apiVersion", "").startswith("networking.istio.io/")
-    return Source(short, pods[0]["metadata"]["namespace"], labels, workloads, f"{space}/{short}", of_api)
+    named = f"{space}/{short}"
+    home = pods[0]["metadata"]["namespace"]
+    return Source(short, home, labels, workloads, named, of_api, () if of_api else (named,))
+
+
+def is_gateway(meta: Obj) -> bool:
+    """Whether META, of a pod or of a template of pods, is a gateway's: its routes are bound to hosts of its own."""
+    labels = meta.get("labels") or {}
+    template = (meta.get("annotations") or {}).get("inject.istio.io/templates")
+    return template == "gateway" or "istio" in labels or _DEPLOYED in labels
+
+
+def gateway_pods(client: Client, name: str, namespace: str) -> Source | None:
+    """The gateway whose pods' spans are NAME's, as a source: what comes in by any Gateway of Istio's that they serve.
+
+    NAME may have its namespace before a slash; without, those in NAMESPACE go before others. None where there is no
+    such gateway. Raises InvalidInput where pods of several namespaces are called so, or serve no Gateway of Istio's.
+    """
+    space, _, short = name.rpartition("/")
+    try:
+        every = client.list("Pod", space)
+    except Forbidden:
+        every = client.list("Pod", space or namespace)
+    pods = [pod for pod in every if is_gateway(pod["metadata"]) and _workload(pod).service == short]
+    pods = [pod for pod in pods if pod["metadata"]["namespace"] == namespace] or pods
+    homes = sorted({pod["metadata"]["namespace"] for pod in pods})
+    if not homes:
+        return None
+    if len(homes) > 1:
+        raise InvalidInput(f"gateways of {' and of '.join(homes)} are called {short}: write e.g. {homes[0]}/{short}")
+    bearing = [pod["metadata"].get("labels") or {} for pod in pods]
+    names = [
+        f"{one['metadata']['namespace']}/{one['metadata']['name']}"
+        for one in _everywhere(client, _KIND, sorted({homes[0], namespace}))
+        if any(selects(one["spec"].get("selector") or {}, its) for its in bearing)
+    ]
+    if not names:
+        raise InvalidInput(
+            f"{short} in {homes[0]} serves no Gateway of Istio's, and HTTPRoutes of Gateway API's know no delay and no "
+            "abort: name a workload with a sidecar as source"
+        )
+    common = {key: value for key, value in bearing[0].items() if all(its.get(key) == value for its in bearing)}
+    workloads = tuple(sorted({_workload(pod) for pod in pods}))
+    return Source(short, homes[0], common, workloads, names[0], gateways=tuple(sorted(names)))
+
+
+def _everywhere(client: Client, kind: str, namespaces: Iterable[str]) -> list[Obj]:
+    try:
+        return client.list(kind)
+    except Forbidden:
+        return [one for namespace in namespaces for one in client.list(kind, namespace)]
 
 
 def _served(client: Client, obj: Obj) -> tuple[str, Mapping[str, str]]:

@@ -204,17 +204,20 @@ def _placed(obj: Obj, field: Field, before: Obj, ours: list[tuple[str, Any]]) ->
 def _steps(obj: Obj, entry: Entry, ours: list[tuple[str, Any]], *, created: bool) -> list[tuple[str, int]]:
     """What decides where ENTRY's fault is met, each with its index in the list of routes (-1: the head).
 
-    First the head; then the routes for the mesh in their order, the owner's as digests without what is ours, ENTRY's
+    First the head; then the routes for the mesh (or, where ENTRY's are for a gateway, all) in their order, the owner's
+    as digests without what is ours, ENTRY's
     own with their names before an equals sign. Other cells' routes do not count: they come and go.
     """
     spec = _patches_less(obj, entry.cell)
     keys = set(spec) - {"http"} if created else set(_WHOM.get(str(obj.get("kind")), ()))
     steps = [(digest({key: spec[key] for key in sorted(keys) if key in spec}), -1)]
+    ours_are = [route for route in routes_of(obj) if route.get("name", "") in entry.routes]
+    at_gateway = any(not for_mesh(route) for route in ours_are)
     for index, route in enumerate(routes_of(obj)):
         name = str(route.get("name", ""))
         if name in entry.routes:
             steps.append((f"{name}={shape(route)}", index))
-        elif not run_of(name) and for_mesh(route):
+        elif not run_of(name) and (at_gateway or for_mesh(route)):
             steps.append((digest(bare(route, ours)), index))
     return steps
 

@@ -20,6 +20,7 @@ from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, runs_in, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction
 from chaosmesh_ext.mesh.notes import digest, run_of
+from chaosmesh_ext.mesh.owners import qualified
 from chaosmesh_ext.mesh.place import Change, Create, Edit, Narrowing, Place, View
 from chaosmesh_ext.mesh.pointer import Op
 
@@ -161,7 +162,7 @@ def _parted(
     """
     others, ours = [], []
     for match in matches:
-        named = {_qualified(one, namespace) for one in match.get("gateways") or bound or ["mesh"]}
+        named = {qualified(one, namespace) for one in match.get("gateways") or bound or ["mesh"]}
         if gateway not in named:
             others.append(match)
         elif named == {gateway}:
@@ -170,10 +171,6 @@ def _parted(
             also = ", ".join(sorted(named - {gateway}))
             raise InvalidInput(f"one match is for {gateway} and for {also}, which would lose the route too")
     return others, ours
-
-
-def _qualified(gateway: str, namespace: str) -> str:
-    return gateway if gateway == "mesh" or "/" in gateway else f"{namespace}/{gateway}"
 
 
 def _less(

@@ -16,11 +16,12 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh import narrowing
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
+from chaosmesh_ext.mesh.entrance import Entrance, refuse_overtaking
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, refuse_others, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import marked, run_of
-from chaosmesh_ext.mesh.picking import INSTEAD, NONE, free_names, narrow_to, pick, without
+from chaosmesh_ext.mesh.picking import INSTEAD, NONE, NotMet, free_names, narrow_to, pick, without
 from chaosmesh_ext.mesh.place import (
     Change,
     Create,
@@ -48,8 +49,8 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
     if isinstance(fault, Narrowing):
         return narrowing.plan(fault, place, view)
     instead = INSTEAD if isinstance(fault, Filtered) else NONE
-    if place.source and place.source.gateway:
-        raise InvalidInput("the routes of a VirtualService at a gateway are narrowed and nothing else")
+    if place.at_gateway:
+        return _at_gateway(fault, place, view)
     if view.owner is None:
         return [Create(_own(fault, place, view, instead))]
     owner = view.owner
@@ -58,6 +59,30 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
     compute = partial(_overlay, fault=fault, place=place)
     compute(owner)
     return [Edit("VirtualService", meta["namespace"], meta["name"], compute)]
+
+
+def _at_gateway(fault: Fault, place: Place, view: View) -> list[Change]:
+    """The changes of the VirtualServices by which PLACE's gateways send to its destination."""
+    if place.source and place.source.gateway_api:
+        raise InvalidInput(f"{place.source.gateway} is a Gateway of Gateway API's: VirtualServices are not bound to it")
+    if not view.bound:
+        names = ", ".join(place.source.gateways) if place.source else ""
+        raise InvalidInput(f"no VirtualService of {names} has a route that leads to {place.destination.service}")
+    changes: list[Change] = []
+    reasons: list[str] = []
+    for owner in view.bound:
+        meta = owner["metadata"]
+        _refuse_driven(f"VirtualService {meta['namespace']}/{meta['name']}", owner, view, NONE)
+        compute = partial(_overlay, fault=fault, place=place, view=view)
+        try:
+            compute(owner)
+        except NotMet as error:
+            reasons.append(str(error))
+        else:
+            changes.append(Edit("VirtualService", meta["namespace"], meta["name"], compute))
+    if not changes:
+        raise InvalidInput("; ".join(reasons))
+    return changes
 
 
 def _changed(fault: Fault, route: Obj, place: Place) -> Obj:
@@ -112,8 +137,8 @@ def _defaults(place: Place) -> dict[int, Obj]:
     }
 
 
-def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
-    """The operations that lay FAULT over OWNER as it is now, undo data included."""
+def _overlay(owner: Obj, fault: Fault, place: Place, view: View | None = None) -> list[Op]:
+    """The operations that lay FAULT over OWNER as it is now, undo data included. VIEW: of a place at a gateway."""
     what = f"VirtualService {owner['metadata']['namespace']}/{owner['metadata']['name']}"
     refuse_others(what, owner, place.run)
     if unreadable(owner):
@@ -128,10 +153,12 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
     narrow = narrow_to(place, several=several)
     routes = spec.get("http") or []
     own = [field for entry in entries(owner, place.run) for field in entry.fields]
-    picked = pick(what, routes, narrow, place, owner["metadata"]["namespace"], [field.set for field in own], fault)
-    if not narrow and isinstance(fault, Filtered):
+    entrance = Entrance(owner, place) if place.at_gateway else None
+    values = [field.set for field in own]
+    picked = pick(what, routes, narrow, place, owner["metadata"]["namespace"], values, fault, entrance)
+    if entrance is None and not narrow and isinstance(fault, Filtered):
         words = fault.for_virtual_service()
-        _refuse_alike(what, routes, picked, words, [field.set for field in own])
+        _refuse_alike(what, routes, picked, words, values)
         _refuse_twin(what, [{**routes[index], "fault": words} for index in picked], routes)
         fields = tuple(Field(f"/spec/http/{index}/fault", words) for index in picked)
         ops: list[Op] = [{"op": "add", "path": field.at, "value": field.set} for field in fields]
@@ -144,6 +171,8 @@ def _overlay(owner: Obj, fault: Fault, place: Place) -> list[Op]:
         if matches == [{}]:
             del copy["match"]  # everything: Istio refuses a match without conditions
         copies[index] = _changed(fault, copy, place)
+    if view is not None:
+        refuse_overtaking(owner, copies.values(), view)
     _refuse_idle(what, routes, copies, place)
     _refuse_caught(what, routes, narrow, place)
     # from the last one on, so that no insertion moves the place of the next

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
 
-__all__ = ["bound", "delegates", "http_routes", "owner", "visible"]
+__all__ = ["bound", "delegates", "http_routes", "leading", "owner", "qualified", "visible"]
 
 
 def visible(obj: Obj, namespace: str) -> bool:
@@ -50,16 +50,31 @@ def delegates(virtual_services: Iterable[Obj], owner: Obj) -> tuple[Obj, ...]:
     return tuple(obj for obj in virtual_services if (obj["metadata"]["namespace"], obj["metadata"]["name"]) in wanted)
 
 
-def bound(virtual_services: Iterable[Obj], host: str, gateway: str) -> tuple[Obj, ...]:
-    """The VirtualServices of GATEWAY (namespace/name) with a route that leads to HOST (whole name)."""
+def bound(virtual_services: Iterable[Obj], gateways: Collection[str]) -> tuple[Obj, ...]:
+    """The VirtualServices of one of GATEWAYS (each namespace/name)."""
     found = []
     for obj in virtual_services:
         own, spec = obj["metadata"]["namespace"], obj.get("spec", {})
-        named = {name if "/" in name else f"{own}/{name}" for name in spec.get("gateways") or []}
-        targets = [part.get("destination", {}) for route in spec.get("http") or [] for part in route.get("route", [])]
-        if gateway in named and any(fqdn(target.get("host", ""), own) == host for target in targets):
+        named = {qualified(name, own) for name in spec.get("gateways") or []}
+        if not named.isdisjoint(gateways):
             found.append(obj)
     return tuple(found)
+
+
+def leading(virtual_services: Iterable[Obj], host: str) -> tuple[Obj, ...]:
+    """Those of VIRTUAL_SERVICES with a route that leads to HOST (whole name)."""
+    found = []
+    for obj in virtual_services:
+        own, routes = obj["metadata"]["namespace"], obj.get("spec", {}).get("http") or []
+        targets = [part.get("destination", {}) for route in routes for part in route.get("route", [])]
+        if any(fqdn(target.get("host", ""), own) == host for target in targets):
+            found.append(obj)
+    return tuple(found)
+
+
+def qualified(gateway: str, namespace: str) -> str:
+    """GATEWAY, as a VirtualService of NAMESPACE names it, with its namespace before a slash; ``mesh`` has none."""
+    return gateway if gateway == "mesh" or "/" in gateway else f"{namespace}/{gateway}"
 
 
 def _closeness(obj: Obj, namespace: str) -> int:

@@ -10,14 +10,19 @@ from typing import Any, Final
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.mesh.client import Obj
+from chaosmesh_ext.mesh.entrance import Entrance
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import run_of
 from chaosmesh_ext.mesh.place import Fault, Filtered, Place
 
-__all__ = ["INSTEAD", "NONE", "authority", "free_names", "narrow_to", "pick", "without"]
+__all__ = ["INSTEAD", "NONE", "NotMet", "authority", "free_names", "narrow_to", "pick", "without"]
 
 INSTEAD: Final = "use the EnvoyFilter carrier (carrier: envoyfilter), which leaves the owner's routes alone"
 NONE: Final = "nothing but a change of these routes can do this"
+
+
+class NotMet(InvalidInput):
+    """No route of an object takes requests in scope."""
 
 
 def pick(
@@ -28,11 +33,12 @@ def pick(
     namespace: str,
     own: list[Any],
     fault: Fault,
+    entrance: Entrance | None = None,
 ) -> dict[int, list[dict[str, Any]]]:
     """The routes that take FAULT, by index, each with the matches of its copy.
 
     WHAT: the object. NARROW: the scope as a match. NAMESPACE: the object's. OWN: values of this run's faults in it.
-    Raises InvalidInput where none can, or one that would have to cannot.
+    ENTRANCE: where it is for a gateway's. Raises InvalidInput where none can, or one that would have to cannot.
     """
     filtered = isinstance(fault, Filtered)
     instead = INSTEAD if filtered else NONE
@@ -43,7 +49,7 @@ def pick(
         if run_of(str(route.get("name", ""))):
             continue
         label = f"route {route['name']!r}" if route.get("name") else f"route {index}"
-        if "delegate" in route:
+        if "delegate" in route and entrance is None:
             raise InvalidInput(
                 f"{what}: {label} delegates to another VirtualService, which no overlay can refine; {instead}"
             )
@@ -51,9 +57,14 @@ def pick(
         if "redirect" in route or "directResponse" in route:
             beside = "Istio refuses a fault beside that" if filtered else "calls nobody"
             why = f"{label} answers by itself, and {beside}"
+        elif entrance and not entrance.leads(what, label, route):
+            why = f"{label} does not go to {place.destination.service}"
         elif place.subset and not _only_subset(what, label, route, place, namespace, instead):
             why = f"{label} does not go to the subset {place.subset}"
-        matches = _matches(route, narrow, label, reasons, before, needed=not why)
+        if entrance is None:
+            matches = _matches(route, narrow, label, reasons, before, needed=not why)
+        else:
+            matches = entrance.matches(route, narrow, label, reasons, needed=not why)
         if why:
             reasons.append(why)
         elif matches:
@@ -66,7 +77,7 @@ def pick(
             picked[index] = matches
     if not picked:
         why = "; ".join(dict.fromkeys(reasons)) or "it has no HTTP route for calls inside the mesh"
-        raise InvalidInput(f"{what}: no route can take the fault {place}: {why}")
+        raise NotMet(f"{what}: no route can take the fault {place}: {why}")
     return picked
 
 
@@ -124,6 +135,8 @@ def narrow_to(place: Place, *, several: bool) -> dict[str, Any]:
     narrow: dict[str, Any] = deepcopy(dict(place.match))
     if place.marker:
         narrow["headers"] = {**narrow.get("headers", {}), place.marker.carried_by: {"regex": place.marker.pattern()}}
+    if place.at_gateway:
+        return narrow  # the host and the port that are asked for there are the gateway's
     if place.source:
         narrow["sourceLabels"] = dict(place.source.labels)
     if len(place.destination.ports) > 1:

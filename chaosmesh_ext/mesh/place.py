@@ -147,6 +147,7 @@ class Policy(Fault, Protocol):
 class Source(msgspec.Struct, frozen=True):
     """The calling workload. labels: what selects exactly its pods. workloads: as its spans name it. gateway: namespace
     and name of the Gateway that they serve, where it is not their own calls that are meant; gateway_api: not Istio's.
+    gateways: all of Istio's by which what is meant comes in; several where the pods were named, and serve them.
     """
 
     name: str
@@ -155,6 +156,7 @@ class Source(msgspec.Struct, frozen=True):
     workloads: tuple[Workload, ...]
     gateway: str = ""
     gateway_api: bool = False
+    gateways: tuple[str, ...] = ()
 
 
 class Destination(msgspec.Struct, frozen=True):
@@ -203,6 +205,11 @@ class Place(msgspec.Struct, frozen=True):
         return Marker(self.run, self.cell, self.marker.carried_by if self.marker else "tracestate")
 
     @property
+    def at_gateway(self) -> bool:
+        """Whether it is for what comes in by a gateway."""
+        return self.source is not None and bool(self.source.gateway)
+
+    @property
     def proxies_in(self) -> str:
         """The namespace of the proxies that call."""
         return self.source.namespace if self.source and self.source.gateway else self.namespace
@@ -222,6 +229,8 @@ class Place(msgspec.Struct, frozen=True):
         mine, theirs = self.destination, other.destination
         if (mine.host, mine.port, self.namespace) != (theirs.host, theirs.port, other.namespace):
             return False
+        if self.at_gateway != other.at_gateway:
+            return False
         return self.source is None or other.source is None or overlap(self.source.labels, other.source.labels)
 
     def __str__(self) -> str:
@@ -233,9 +242,9 @@ class View(msgspec.Struct, frozen=True):
 
     owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
     HTTPRoute that owns the host, or empty; http_routes: all that do. filters: EnvoyFilters of the callers' namespace.
-    beside: what else requests may be routed by at the place's Gateway, where that is of Gateway API.
+    beside: what else requests may be routed by at the place's Gateways.
     rollouts: Argo Rollouts. delegates: the VirtualServices to which the owner's routes delegate. bound: those of the
-    place's Gateway that route to the host. others: objects of the kinds that the fault asked for, in the callers' and
+    place's Gateways that route to the host. others: objects of the kinds that the fault asked for, in the callers' and
     the destination's namespaces, or wherever they may be read.
     """
 

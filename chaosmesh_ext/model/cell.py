@@ -42,7 +42,8 @@ class Injected(msgspec.Struct, frozen=True):
     abort, e.g. ``POST denied``. delay: seconds, for a delay. status: HTTP status, for an abort. grpc_status: gRPC's
     name, e.g. ``UNAVAILABLE``, for an abort. percentage: of the requests in scope. sources: the workload names in
     scope, e.g. ``productpage-v1``; empty means every caller. destination: the service's name. carrier: what carried
-    it, e.g. ``envoyfilter``.
+    it, e.g. ``envoyfilter``. timeouts: seconds that a gateway's own routes to the destination have for that, 0 for one
+    without; empty where they are not known, or it is no gateway's.
     """
 
     kind: str
@@ -55,6 +56,7 @@ class Injected(msgspec.Struct, frozen=True):
     subset: str = ""
     carrier: str = ""
     words: str = ""
+    timeouts: tuple[float, ...] = ()
 
     @property
     def at_the_caller(self) -> bool:

@@ -23,6 +23,10 @@ FLUSH = 1.0
 """Seconds that a span may take from its end to the store: sidecars flush every second or sooner."""
 
 
+_ABORTED = "FI"
+"""Envoy's flag of a request that an injected abort answered, at a gateway or where it arrived: nobody serves it."""
+
+
 class Expected(msgspec.Struct, frozen=True):
     """What a healthy request leaves in its trace.
 
@@ -91,7 +95,7 @@ def missing(
     delay = injected.delay if injected else 0.0
     calls = calls_of(trace)
     for server in trace.spans:
-        if server.kind != "SERVER" or not server.proxy:
+        if server.kind != "SERVER" or not server.proxy or _ABORTED in server.flags:
             continue
         made = calls.get(server.span_id, [])
         for edge in expected.from_workload(server.workload):
@@ -146,6 +150,8 @@ def settled(trace: Trace, injected: Injected | None, expected: Expected | None) 
         if not span.proxy:
             continue
         if span.kind == "SERVER":
+            if _ABORTED in span.flags:
+                continue
             peers = {call.peer for call in calls.get(span.span_id, [])}
             if any(edge.destination not in peers for edge in expected.from_workload(span.workload)):
                 return False

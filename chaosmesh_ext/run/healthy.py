@@ -102,8 +102,8 @@ def _instead(watched: Watched, traces: Collection[Trace]) -> str:
     if callers and all(caller.namespace != watched.namespace for caller in callers):
         who = ", ".join(sorted(f"{caller} of namespace {caller.namespace}" for caller in callers))
         return (
-            f"only {who} called {watched.destination}. What a gateway calls is not faulted, only calls of sidecars: "
-            f"choose a destination behind {watched.destination}; of callers with sidecars give the namespace"
+            f"only {who} called {watched.destination}. Of a gateway give the name as source, of callers with sidecars "
+            "the namespace"
         )
     seen = ", ".join(sorted({f"{span.workload} → {span.peer}" for span in calls})) or "no calls at all"
     return f"give a URL that leads to it; seen were {seen}"

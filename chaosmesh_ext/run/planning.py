@@ -82,10 +82,12 @@ def plans_for(client: Client, fault: Fault, place: Place, carrier: str, replaced
 
 def carriers_of(fault: Fault, place: Place, view: mesh.View) -> Sequence[str]:
     """Those of FAULT: what changes an HTTPRoute goes first where one owns the host, and is none where none does. At a
-    Gateway of Gateway API's there is no other.
+    Gateway of Gateway API's there is no other, and at Istio's no other than what changes its VirtualServices.
     """
     if place.source and place.source.gateway_api:
         return (mesh.HTTPROUTE,)
+    if place.at_gateway:
+        return (mesh.overlay.NAME,)
     if not view.http_routes:
         return [name for name in fault.carriers if name != mesh.HTTPROUTE]
     return sorted(fault.carriers, key=lambda name: name != mesh.HTTPROUTE or view.owner is not None)

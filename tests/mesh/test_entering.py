@@ -147,9 +147,9 @@ def test_a_route_for_others_than_the_gateway_is_refused():
 def test_what_there_is_no_way_to_do_at_a_gateway_is_refused():
     with pytest.raises(InvalidInput, match="a Gateway of Gateway API's, where rules of its HTTPRoutes are changed"):
         refuse_at_gateway(place(source=ENTRY), Routes())
-    with pytest.raises(InvalidInput, match="a Gateway of Istio's, where routes can be narrowed"):
+    with pytest.raises(InvalidInput, match="a Gateway of Istio's, where calls can be delayed and aborted"):
         refuse_at_gateway(place(source=OLD), Timeout(3))
-    with pytest.raises(InvalidInput, match="at a gateway are narrowed"):
+    with pytest.raises(InvalidInput, match="VirtualServices are not bound to it"):
         overlay.plan(Timeout(3), place(source=ENTRY), View())
     with pytest.raises(InvalidInput, match="no HTTPRoute of the Gateway edge/entry has a rule that leads to details"):
         plan(Timeout(3), place(source=ENTRY), View())
