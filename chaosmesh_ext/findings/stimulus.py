@@ -17,7 +17,7 @@ from chaosmesh_ext.findings.circuit_breaker import ejected, operations, series
 from chaosmesh_ext.findings.openings import Series
 from chaosmesh_ext.model import Cell, Edge
 
-__all__ = ["LONGEST", "MOST_FAILURES", "SHORTEST_PAUSE", "enough", "pause", "silent_for"]
+__all__ = ["LONGEST", "MOST_FAILURES", "SHORTEST_PAUSE", "called", "enough", "opened", "pause", "silent_for"]
 
 MOST_FAILURES: Final = 30
 """Failed calls in a row, of one pod, after which no breaker is looked for any more."""
@@ -71,6 +71,33 @@ def enough(baseline: Baseline, cell: Cell) -> bool:
             if not all(_decided(pod) for pod in series(baseline, cell, edge, said, on_edge).values()):
                 return False
     return asked
+
+
+def opened(baseline: Baseline, cell: Cell) -> dict[tuple[Edge, str], float | None]:
+    """The pods of A that CELL's requests have seen to stop calling, by edge and name, with the seconds until they called
+    again; None where that was not seen.
+    """
+    if cell.injected is None:
+        return {}
+    made = sorted(calls(cell, baseline.edges), key=lambda call: (call.span.start, call.span.span_id))
+    found: dict[tuple[Edge, str], float | None] = {}
+    for edge in baseline.edges:
+        if cell.injected.covers(edge):
+            on_edge = [call for call in made if call.edge == edge]
+            for said in operations(baseline, edge):
+                for pod, each in series(baseline, cell, edge, said, on_edge).items():
+                    if each.openings:
+                        found[edge, pod] = each.openings[-1].most or each.openings[0].most
+    return found
+
+
+def called(baseline: Baseline, cell: Cell, edge: Edge) -> dict[str, float]:
+    """By pod of EDGE's source, when the last request was sent for which it made a call that succeeded, in CELL."""
+    found: dict[str, float] = {}
+    for call in calls(cell, baseline.edges):
+        if call.edge == edge and not call.failed and not call.faulted:
+            found[call.span.pod] = max(found.get(call.span.pod, 0.0), call.answer.started)
+    return found
 
 
 def _decided(pod: Series) -> bool:

@@ -111,7 +111,9 @@ class Stimulus:
                     experiment.came(answer, marked=False)
                 if looking.done() and now >= look:
                     looking.result()
-                    looking = looks.submit(partial(self._look, experiment, tuple(self._aim.answers), tuple(self.others)))
+                    looking = looks.submit(
+                        partial(self._look, experiment, tuple(self._aim.answers), tuple(self.others))
+                    )
                     look = now + _LOOK
                 due = experiment.due(now, self._aim.flying, len(self._open))
                 for _ in range(due.cell):
