@@ -34,11 +34,12 @@ def cell_for(
     judged: Edge | None = None,
     given: Given | None = None,
     alone: bool = False,
+    times: int = 1,
 ) -> PlannedCell:
     """The cell that faults EDGES of GRAPH, the same call of several versions, for the operations that are CHOSEN.
 
     operations: fewer than the edges have; with JUDGED those of the judged edge, whose requests are sent. alone: no
-    other operation is to meet the fault.
+    other operation is to meet the fault. times: as many requests as usual.
     """
     every = (edges,) if isinstance(edges, Edge) else tuple(edges)
     on = [site for edge in every for site in graph.by_edge[edge]]
@@ -58,6 +59,7 @@ def cell_for(
         in_a_row=in_a_row(sites if alone else on),
         alone=alone,
         also=every[1:],
+        times=times,
     )
 
 

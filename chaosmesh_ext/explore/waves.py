@@ -52,7 +52,7 @@ class PlannedCell(msgspec.Struct, frozen=True):
     status: HTTP status, 0 for a delay. operations: what it is about; others on the same edge meet the fault too, unless
     it is for one ALONE. urls: the fewest entry URLs whose requests make all of these calls; empty where the graph names
     none. judged: the edge in question, where that is not the faulted one. given: the first fault of a second-order
-    cell. in_a_row: the most calls on the edge that one request of its source makes.
+    cell. in_a_row: the most calls on the edge that one request of its source makes. times: as many requests as usual.
     """
 
     number: int
@@ -67,6 +67,7 @@ class PlannedCell(msgspec.Struct, frozen=True):
     in_a_row: int = 1
     alone: bool = False
     also: tuple[Edge, ...] = ()
+    times: int = 1
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -114,7 +115,7 @@ class Wave(msgspec.Struct, frozen=True):
         """
         lasts = [cell.lasts for cell in self.cells]
         longest = max(lasts, default=0.0)
-        every = sum(cell.lasts * len(cell.edges) for cell in self.cells)
+        every = sum(cell.lasts * len(cell.edges) * cell.times for cell in self.cells)
         return SETTLE + (longest if self.stateful else max(longest, every * CALLS_EACH / in_flight))
 
 

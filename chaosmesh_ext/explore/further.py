@@ -1,0 +1,91 @@
+"""Further requests: where those of the first waves were too few to tell.
+
+How many meet a fault can be asked for, not what happens to each: one caller in four may have a caller of its own that
+leaves first, and a rule then has one call where it needs three. So what was too little is asked for once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Final
+
+from chaosmesh_ext.explore.selection import TAUGHT_BY, Selection
+from chaosmesh_ext.explore.sites import alike, cell_for
+from chaosmesh_ext.explore.waves import Kind, Wave
+from chaosmesh_ext.model import Cell, Edge, Finding, Graph, Judgement
+
+__all__ = ["TIMES", "further"]
+
+TIMES: Final = 4
+"""As many requests as at first."""
+
+_TOO_FEW: Final = "too few calls"
+"""How such a reason begins (docs/findings.md, "Coverage")."""
+
+_CONDITION: Final[dict[Kind, str]] = {"delay": "slow", "abort": "status"}
+
+_WHAT_IS_LOST: Final = ("fallback", "missing-fallback")
+"""Rules of which each call has one finding under each condition."""
+
+
+def further(
+    graph: Graph,
+    cells: Sequence[Cell],
+    judgement: Judgement,
+    *,
+    wave: int,
+    cell: int,
+    chosen: Selection | None = None,
+) -> tuple[Wave, ...]:
+    """Waves for the edges of GRAPH that CELLS faulted, and of which the JUDGEMENT says that calls were too few.
+
+    wave, cell: the first numbers that are free.
+    """
+    chosen = chosen or Selection()
+    numbers = count(cell)
+    waves: list[Wave] = []
+    for kind, condition in _CONDITION.items():
+        faults = [each.injected for each in cells if each.injected is not None and each.injected.kind == kind]
+        edges = [
+            edge
+            for edge in graph.edges
+            if any(fault.covers(edge) for fault in faults) and _lacks(graph, edge, kind, condition, judgement)
+        ]
+        if edges:
+            planned = tuple(
+                cell_for(
+                    graph,
+                    chosen,
+                    those,
+                    next(numbers),
+                    kind,
+                    delay=faults[0].delay,
+                    status=faults[0].status,
+                    times=TIMES,
+                )
+                for those in alike(edges)
+            )
+            waves.append(Wave(wave + len(waves), f"further {kind}", planned))
+    return tuple(waves)
+
+
+def _lacks(graph: Graph, edge: Edge, kind: Kind, condition: str, judgement: Judgement) -> bool:
+    """Whether more faults of this KIND may tell more of EDGE."""
+    rules = {
+        each.rule
+        for each in judgement.coverage.skipped
+        if each.edge == str(edge) and each.reason.startswith(_TOO_FEW) and kind in TAUGHT_BY.get(each.rule, ())
+    }
+    if rules - {*_WHAT_IS_LOST}:
+        return True
+    known = {
+        each.operation
+        for each in judgement.findings
+        if each.rule in _WHAT_IS_LOST and each.condition == condition and _about(each, edge)
+    }
+    return bool(rules) and not known.issuperset(graph.operations(edge))
+
+
+def _about(finding: Finding, edge: Edge) -> bool:
+    return finding.destination == edge.destination and finding.source in (str(edge.source), edge.source.service)
