@@ -79,8 +79,7 @@ def explore(environment: Mapping[str, str], asked: Sequence[str], out: Path, *, 
     """Explore the lab's application by requests to the paths ASKED; the report goes to OUT."""
     urls = [environment["APP_URL"] + path for path in asked]
     words = ["mesh", "explore", *urls, "--out", str(out), "--json", "--delay", f"{DELAY:g}", "--status", str(STATUS)]
-    if stateful:
-        words.append("--stateful")
+    words.append("--stateful" if stateful else "--no-stateful")
     began = time.perf_counter()
     try:
         done = subprocess.run(

@@ -24,7 +24,11 @@ __all__ = ["explore"]
 @click.option("--recipe", type=click.Path(path_type=Path), help="What to request, where plain URLS do not do.")
 @click.option("--delay", type=float, help="Seconds by which calls are held back.  [default: 12]")
 @click.option("--status", type=int, help="HTTP status that calls are aborted with.  [default: 507]")
-@click.option("--stateful", is_flag=True, help="Breakers, bulkheads and unsafe retries as well.")
+@click.option(
+    "--stateful/--no-stateful",
+    default=None,
+    help="Breakers, bulkheads and unsafe retries as well, which hold up others too.  [default: in a lab only]",
+)
 @click.option("--only", multiple=True, metavar="WHAT", help="edge=A:B, edge=A, operation='GET /x*' or rule=NAME.")
 @click.option("--skip", multiple=True, metavar="WHAT", help="Leave that out; * stands for anything in both.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be injected, and inject nothing.")
@@ -39,7 +43,7 @@ def explore(
     recipe: Path | None,
     delay: float | None,
     status: int | None,
-    stateful: bool,
+    stateful: bool | None,
     only: tuple[str, ...],
     skip: tuple[str, ...],
     plan_only: bool,
@@ -68,18 +72,16 @@ def explore(
             raise InvalidInput("--graph is for --plan: what is explored is found out by requests; give a URL instead")
         if urls or recipe:
             raise InvalidInput(f"{urls[0] if urls else recipe}: give what to request or --graph, not both")
-        _show(_read(graph), delay, status, stateful=stateful, only=only, skip=skip, as_json=as_json)
+        _show(_read(graph), delay, status, stateful=bool(stateful), only=only, skip=skip, as_json=as_json)
         return
-    _refuse(urls, recipe, plan_only=plan_only, stateful=stateful)
-    ctx.exit(_explore(urls, recipe, out, (delay, status, only, skip), as_json=as_json))
+    _refuse(urls, recipe, plan_only=plan_only)
+    ctx.exit(_explore(urls, recipe, out, (delay, status, only, skip), stateful=stateful, as_json=as_json))
 
 
-def _refuse(urls: tuple[str, ...], recipe: Path | None, *, plan_only: bool, stateful: bool) -> None:
+def _refuse(urls: tuple[str, ...], recipe: Path | None, *, plan_only: bool) -> None:
     """Raise InvalidInput for what makes no sense together."""
     if plan_only:
         raise InvalidInput("give --graph FILE with --plan: only plans of a given graph can be made")
-    if stateful:
-        raise InvalidInput("--stateful is for --plan: such waves are not injected yet")
     if urls and recipe is not None:
         raise InvalidInput(f"{urls[0]}: give URLs or --recipe, not both")
 
@@ -90,6 +92,7 @@ def _explore(
     out: Path | None,
     chosen: tuple[float | None, int | None, tuple[str, ...], tuple[str, ...]],
     *,
+    stateful: bool | None,
     as_json: bool,
 ) -> int:
     """Explore, and print what was found; the exit code."""
@@ -116,6 +119,7 @@ def _explore(
         only=only,
         skip=skip,
         in_flight=settings.load().request_budget if os.environ.get("CHAOSMESH_REQUEST_BUDGET") else None,
+        stateful=stateful,
     )
     found = exploring.go(asked, options, out, Console(stderr=as_json))
     if as_json:

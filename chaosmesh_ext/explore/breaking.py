@@ -1,8 +1,8 @@
 """Failures one after the other, until a breaker was seen to open and to open again, or there is none.
 
-First healthy requests, so that every pod's count of failures starts at nothing; then requests that all meet the fault;
-and where something opened, healthy ones again until every pod calls as before: what they get meanwhile is what a breaker
-does to everybody. While failures are counted no other request is sent: one that succeeds would start the count anew.
+First healthy requests, so that every pod's count of failures starts at nothing; then requests that all meet the
+fault; and where something opened, healthy ones again until every pod calls as before: what they get meanwhile is what a
+breaker does to everybody. While failures are counted nothing else is sent: a call that succeeds would end the row.
 """
 
 from __future__ import annotations

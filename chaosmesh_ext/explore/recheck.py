@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -26,11 +27,26 @@ _SLOWER: Final = 2.0
 _VISIBLE: Final = 8.0
 """Seconds that a trace may take to become visible."""
 
+_AGAIN: Final = 0.5
+"""Seconds until it is asked again."""
+
 _TRIES: Final = 3
 """Requests without a marker that must all differ from healthy ones: one alone may have met a version that is new."""
 
 
-def recheck(run: Run, found: Discovered, count: int) -> str:
+def recheck(run: Run, found: Discovered, count: int, *, patience: float = 0.0) -> str:
+    """As `_recheck`, again and again for PATIENCE seconds while something differs: breakers that a wave has opened
+    close by themselves, and what hangs comes to its end.
+    """
+    deadline = time.monotonic() + patience
+    while changed := _recheck(run, found, count):
+        if time.monotonic() >= deadline:
+            return changed
+        time.sleep(_AGAIN)
+    return ""
+
+
+def _recheck(run: Run, found: Discovered, count: int) -> str:
     """Send COUNT control requests of RUN to each URL; how they differ from those that were FOUND, empty where not.
 
     Then requests as everybody's, without a marker: a cache would give them what a faulted request got. Raises

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from itertools import count
-from typing import Final
+from typing import Any, Final
 
 from chaosmesh_ext.explore.conflicts import coloured
 from chaosmesh_ext.explore.selection import Selection
-from chaosmesh_ext.explore.sites import cell_for
+from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.waves import Kind, PlannedCell, Wave
 from chaosmesh_ext.model import Edge, Finding, Graph, Skipped
 
-__all__ = ["KINDS", "UNSAFE", "stateful_waves"]
+__all__ = ["HANG", "KINDS", "UNSAFE", "stateful_waves"]
 
 KINDS: Final[tuple[Kind, ...]] = ("breaker", "bulkhead", "unsafe-retry")
 """What is planned unless more is asked for."""
@@ -29,8 +29,13 @@ KINDS: Final[tuple[Kind, ...]] = ("breaker", "bulkhead", "unsafe-retry")
 UNSAFE: Final = ("POST", "PATCH")
 """Methods of operations that must not be done twice (RFC 9110: neither is idempotent)."""
 
+HANG: Final = 4.0
+"""Seconds by which the calls of a bulkhead's load are held back, at most: twice what the requests beside take."""
+
 _APART: Final = 1.25
 """A delay between two timeouts is this many times the lower one, and no more than the higher one by the same factor."""
+
+_NOBODY_BESIDE: Final = "every request of the control needs the call, so none can be starved by it"
 
 
 def stateful_waves(
@@ -43,37 +48,32 @@ def stateful_waves(
     wave: int,
     cell: int,
     kinds: Collection[Kind] = KINDS,
+    spared: Collection[Edge] | None = None,
+    apart: Collection[Edge] = (),
 ) -> tuple[list[Wave], list[Skipped]]:
     """The waves for what FINDINGS of the stateless waves make worth it, and what cannot be tried and why.
 
     findings: None where nothing is known yet: then all that may turn out to be worth it. delay, status: of the
-    stateless waves. wave, cell: the first numbers that are free.
+    stateless waves. wave, cell: the first numbers that are free. spared: edges that some requests of their source do
+    without; None where that is not known. apart: edges that nothing is tried on.
     """
-    known = _Known(findings)
-    numbers = count(cell)
+    planner = _Planner(graph, _Known(findings), chosen, delay, status, count(cell))
     cells: list[PlannedCell] = []
     skipped: list[Skipped] = []
-    for edge in graph.edges:
-        if edge not in graph.reachable:
-            continue
-        operations = [each for each in graph.operations(edge) if chosen.call(edge, each)]
-        wanted: dict[Kind, list[str]] = {
-            "breaker": [each for each in operations if known.met(edge, each, "status")],
-            "bulkhead": [each for each in operations if known.waited(edge, each)],
-            "metastable": [each for each in operations if known.retried(edge, each)],
-        }
-        for kind, those in wanted.items():
-            if those and kind in kinds and chosen.kind(kind):
-                fault = {"status": status} if kind == "breaker" else {"delay": delay}
-                cells.append(cell_for(graph, chosen, edge, next(numbers), kind, operations=those, **fault))
-        if "unsafe-retry" in kinds and chosen.rule("unsafe-retry"):
-            for operation in operations:
-                if operation.split(" ", 1)[0] in UNSAFE and known.retried(edge, operation, "slow"):
-                    for each in _unsafe(graph, known, chosen, edge, operation, delay, numbers):
-                        if isinstance(each, Skipped):
-                            skipped.append(each)
-                        else:
-                            cells.append(each)
+    planners = {
+        "breaker": planner.breakers,
+        "bulkhead": lambda edges: planner.bulkheads(edges, spared),
+        "metastable": planner.metastable,
+        "unsafe-retry": planner.unsafe_retries,
+    }
+    for edges in alike(edge for edge in graph.edges if edge in graph.reachable and edge not in apart):
+        for kind, plan in planners.items():
+            if kind in kinds and chosen.kind(kind):  # type: ignore[arg-type]
+                for each in plan(edges):
+                    if isinstance(each, Skipped):
+                        skipped.append(each)
+                    else:
+                        cells.append(each)
     together = coloured(graph, [each for each in cells if each.kind != "metastable"])
     groups = [*together, *((each,) for each in cells if each.kind == "metastable")]
     waves = [Wave(wave + at, _name(group), group, stateful=True) for at, group in enumerate(groups)]
@@ -84,25 +84,67 @@ def _name(cells: Sequence[PlannedCell]) -> str:
     return ", ".join(dict.fromkeys(cell.kind for cell in cells))
 
 
-def _unsafe(
-    graph: Graph, known: _Known, chosen: Selection, edge: Edge, operation: str, delay: float, numbers: Iterator[int]
-) -> Iterator[PlannedCell | Skipped]:
-    """One cell for each call of EDGE's callee: the callee must complete after its caller gave up."""
-    children = [each for each in graph.edges if each.source.service == edge.destination]
-    if not children:
-        why = (
-            f"{edge.destination} calls nobody who could be slow: whether it completes after its caller left is not seen"
-        )
-        yield Skipped(str(edge), why, "unsafe-retry")
-    for child in children:
-        held = known.between(edge, operation, child, delay)
-        if held is None:
-            why = f"{edge.destination} waits no longer for {child.destination} than its own caller for it"
-            yield Skipped(str(edge), why, "unsafe-retry")
-        else:
-            yield cell_for(
-                graph, chosen, child, next(numbers), "unsafe-retry", delay=held, operations=[operation], judged=edge
-            )
+class _Planner:
+    """Plans the cells of several versions' EDGES, which are the same call."""
+
+    def __init__(
+        self, graph: Graph, known: _Known, chosen: Selection, delay: float, status: int, numbers: Iterator[int]
+    ) -> None:
+        self._graph, self._known, self._chosen = graph, known, chosen
+        self._delay, self._status, self._numbers = delay, status, numbers
+
+    def _operations(self, edge: Edge) -> list[str]:
+        return [each for each in self._graph.operations(edge) if self._chosen.call(edge, each)]
+
+    def _cell(self, edges: Sequence[Edge], kind: Kind, operations: Collection[str], **more: Any) -> PlannedCell:
+        return cell_for(self._graph, self._chosen, edges, next(self._numbers), kind, operations=operations, **more)
+
+    def breakers(self, edges: Sequence[Edge]) -> Iterator[PlannedCell]:
+        """One for all versions: a request that met none of them, when it is tried again, would start a count anew."""
+        met = {edge: [each for each in self._operations(edge) if self._known.met(edge, each)] for edge in edges}
+        if operations := {each for those in met.values() for each in those}:
+            yield self._cell([edge for edge in edges if met[edge]], "breaker", operations, status=self._status)
+
+    def bulkheads(self, edges: Sequence[Edge], spared: Collection[Edge] | None) -> Iterator[PlannedCell | Skipped]:
+        """One for each version, whose load is then as large as can be."""
+        for edge in edges:
+            operations = [each for each in self._operations(edge) if self._known.waited(edge, each)]
+            if operations and spared is not None and edge not in spared:
+                yield Skipped(str(edge), _NOBODY_BESIDE, "bulkhead")
+            elif operations:
+                yield self._cell([edge], "bulkhead", operations, delay=min(self._delay, HANG))
+
+    def metastable(self, edges: Sequence[Edge]) -> Iterator[PlannedCell]:
+        for edge in edges:
+            if operations := [each for each in self._operations(edge) if self._known.retried(edge, each)]:
+                yield self._cell([edge], "metastable", operations, delay=self._delay)
+
+    def unsafe_retries(self, edges: Sequence[Edge]) -> Iterator[PlannedCell | Skipped]:
+        """One for each call of the callee: it must complete after its caller gave up."""
+        if not self._chosen.rule("unsafe-retry"):
+            return
+        for operation in sorted({each for edge in edges for each in self._operations(edge)}):
+            if operation.split(" ", 1)[0] not in UNSAFE:
+                continue
+            retried = [edge for edge in edges if self._known.retried(edge, operation, "slow")]
+            if retried:
+                yield from self._unsafe(retried, operation)
+
+    def _unsafe(self, edges: Sequence[Edge], operation: str) -> Iterator[PlannedCell | Skipped]:
+        callee = edges[0].destination
+        calls = alike(each for each in self._graph.edges if each.source.service == callee)
+        if not calls:
+            why = f"{callee} calls nobody who could be slow: whether it completes after its caller left is not seen"
+            yield from (Skipped(str(edge), why, "unsafe-retry") for edge in edges)
+        for children in calls:
+            held = {child: self._known.between(edges, operation, child, self._delay) for child in children}
+            slow = max((seconds for seconds in held.values() if seconds is not None), default=None)
+            if slow is None:
+                why = f"{callee} waits no longer for {children[0].destination} than its own caller for it"
+                yield from (Skipped(str(edge), why, "unsafe-retry") for edge in edges)
+                continue
+            those = [child for child in children if held[child] is not None]
+            yield self._cell(those, "unsafe-retry", [operation], delay=slow, judged=edges[0])
 
 
 class _Known:
@@ -118,9 +160,9 @@ class _Known:
             if same and finding.source in names and (not rules or finding.rule in rules):
                 yield finding
 
-    def met(self, edge: Edge, operation: str, condition: str) -> bool:
-        """A fault of this CONDITION reached the call."""
-        return self._findings is None or any(f.condition == condition for f in self._about(edge, operation))
+    def met(self, edge: Edge, operation: str) -> bool:
+        """An abort reached the call."""
+        return self._findings is None or any(f.condition == "status" for f in self._about(edge, operation))
 
     def waited(self, edge: Edge, operation: str) -> bool:
         """The caller waits for the call, with or without a limit."""
@@ -133,12 +175,13 @@ class _Known:
             for f in self._about(edge, operation, "retry")
         )
 
-    def between(self, edge: Edge, operation: str, child: Edge, delay: float) -> float | None:
-        """Seconds after which EDGE's caller has given up and its callee still waits for CHILD; None: there are none.
+    def between(self, edges: Sequence[Edge], operation: str, child: Edge, delay: float) -> float | None:
+        """Seconds after which the callers on EDGES have given up and their callee still waits for CHILD; None: there
+        are none.
 
         Without a timeout that is known, DELAY.
         """
-        timeouts = [f.value for f in self._about(edge, operation, "timeout") if f.value is not None]
+        timeouts = [f.value for edge in edges for f in self._about(edge, operation, "timeout") if f.value is not None]
         if not timeouts:
             return delay
         held = max(timeouts) * _APART

@@ -74,8 +74,8 @@ def enough(baseline: Baseline, cell: Cell) -> bool:
 
 
 def opened(baseline: Baseline, cell: Cell) -> dict[tuple[Edge, str], float | None]:
-    """The pods of A that CELL's requests have seen to stop calling, by edge and name, with the seconds until they called
-    again; None where that was not seen.
+    """The pods of A that CELL's requests have seen to stop calling, by edge and name, with the seconds until they
+    called again; None where that was not seen.
     """
     if cell.injected is None:
         return {}
