@@ -5,9 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.set-up
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# tests start hundreds of Pythons: what is compiled once is not compiled again
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak conformance fidelity catalogue check tools lab-up lab-down clean
+.PHONY: help setup demo test long soak conformance fidelity catalogue check tools lab-up lab-down clean
 
 # LAB=istiod: the same commands with the real control plane, API server and Jaeger, once `make tools` built them
 LAB ?= embedded
@@ -32,8 +34,11 @@ demo: setup ## The main job: find that productpage gives up on details after 3 s
 	@$(BIN)/python -c 'import json; found = json.load(open("reports/runs/latest/findings.json"))["findings"]; \
 	raise SystemExit(not any(f["rule"] == "timeout" and f["source"] == "productpage" and f["destination"] == "details" for f in found))'
 
-test: setup ## The whole test suite
+test: setup ## The test suite, but what takes long
 	@pytest -n 4 --dist worksteal -q
+
+long: setup ## What takes long: every experiment, every way in which an observer fails, the truth of explorations
+	@pytest -n 2 --dist worksteal -q --long -m long
 
 soak: setup ## Runners struck at 1,000 points, API errors at 1,000, and longer interleavings: an hour
 	@CHAOSMESH_EXAMPLES=10 pytest -n 0 -q -s --timeout 14400 --safety 1000 --safety-seed $${SEED:-$$(date +%s)} tests/safety tests/mesh/test_undo_properties.py

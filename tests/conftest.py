@@ -34,11 +34,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-catalogue", action="store_true", help="write what experiments answered on istiod; with --real"
     )
+    parser.addoption(
+        "--long", action="store_true", help="also what takes long: every experiment, every observer's fault"
+    )
     group = parser.getgroup("safety", "tests/safety")
     group.addoption("--safety", type=int, default=20, metavar="N", help="how many cases of struck runners are played")
     group.addoption("--safety-seed", type=int, default=5, metavar="N", help="which cases: another seed, others")
     group.addoption("--safety-case", action="append", metavar="NAME", help="these cases only, as a failure names them")
     group.addoption("--safety-factor", type=float, default=20.0, metavar="F", help="by which late requests come sooner")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is marked ``long``, unless it is asked for."""
+    if not (config.getoption("--long") or config.getoption("--real")):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="runs with --long only: make long"))
 
 
 @pytest.fixture(scope="session")

@@ -433,6 +433,7 @@ def test_no_interleaving_of_runner_owner_watchdog_and_janitor_leaves_anything_or
     )
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("strike", _STRIKES[:4])
 @pytest.mark.parametrize("cell", [-2, -1, 0, 4], ids=["filter", "created", "route", "field"])

@@ -42,8 +42,14 @@ def _when_injected(scene: Scene, what: str) -> None:
     scene.mesh.api.treat = treat
 
 
-@pytest.mark.parametrize("what", ["stopped", "slow", "nonsense", "page", "error", "half", "none"])
-@pytest.mark.parametrize("variant", ["filter", "route"])
+_LONG = pytest.mark.long
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["stopped", *(pytest.param(what, marks=_LONG) for what in ("slow", "nonsense", "page", "error", "half", "none"))],
+)
+@pytest.mark.parametrize("variant", ["filter", pytest.param("route", marks=_LONG)])
 def test_a_trace_store_that_fails_in_the_middle_of_a_run_ends_it_inconclusive_and_rolled_back(
     ground: Ground, variant: str, what: str
 ):
@@ -67,7 +73,7 @@ def test_a_trace_store_that_fails_in_the_middle_of_a_run_ends_it_inconclusive_an
         assert not scene.clean(), (scene.clean(), scene.story())
 
 
-@pytest.mark.parametrize("what", ["stopped", "slow", "nonsense"])
+@pytest.mark.parametrize("what", ["stopped", *(pytest.param(what, marks=_LONG) for what in ("slow", "nonsense"))])
 def test_a_trace_store_that_fails_before_the_undo_leaves_no_fault_but_no_verdict_either(ground: Ground, what: str):
     """The fault is out; that it is gone from the proxies nobody could show: exit 5 says so."""
     with ground.scene("filter") as scene:
@@ -111,7 +117,9 @@ _PROMETHEUS = {
 }
 
 
-@pytest.mark.parametrize("what", _PROMETHEUS)
+@pytest.mark.parametrize(
+    "what", ["stopped", *(pytest.param(what, marks=_LONG) for what in _PROMETHEUS if what != "stopped")]
+)
 def test_a_prometheus_that_fails_in_the_middle_of_a_run_ends_it_inconclusive_and_rolled_back(
     lab: LabUnderTest, tmp_path: Path, what: str
 ):
