@@ -10,12 +10,13 @@ import msgspec
 
 from chaosmesh_ext.model import Answer, Injected, Trace
 from chaosmesh_ext.observe.reach import Target
-from chaosmesh_ext.observe.wholeness import FLUSH, QUIET, Expected, calls_of, ended, missing, settled
+from chaosmesh_ext.observe.wholeness import FLUSH, QUIET, Expected, Free, calls_of, ended, missing, settled
 
 __all__ = [
     "FLUSH",
     "QUIET",
     "Expected",
+    "Free",
     "Gathered",
     "Gathering",
     "TraceSource",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 _FIRST_PAUSE: Final = 0.02
-_LAST_PAUSE: Final = 0.25
+_LAST_PAUSE: Final = 0.1
 _PATIENCE: Final = 10.0
 """Seconds that a trace may take, and twice the delay that it met: a caller may try a slow call again."""
 
@@ -82,11 +83,12 @@ class Gathering:
         quiet: float = QUIET,
         flush: float = FLUSH,
         again: bool = True,
+        free: Free | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """As `gather_all`."""
         self._source, self._quiet, self._flush, self._clock = source, quiet, flush, clock
-        self._again = again
+        self._again, self._free = again, free
         self.expected = expected
         self.traces: dict[str, Trace] = {}
         self.reasons: dict[str, str] = {}
@@ -129,7 +131,16 @@ class Gathering:
 
     def _lacking(self, trace: Trace, answer: Answer, injected: Injected | None, now: float) -> str:
         expected = self.expected.get(answer.url) if isinstance(self.expected, Mapping) else self.expected
-        reason = missing(trace, answer, now, injected=injected, expected=expected, flush=self._flush, again=self._again)
+        reason = missing(
+            trace,
+            answer,
+            now,
+            injected=injected,
+            expected=expected,
+            flush=self._flush,
+            again=self._again,
+            free=self._free,
+        )
         if reason or settled(trace, injected, expected):
             return reason
         if now - self._changed[answer.trace_id] < self._quiet:
@@ -181,14 +192,15 @@ def gather_all(
     flush: float = FLUSH,
     timeout: float | None = None,
     again: bool = True,
+    free: Free | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Gathered:
     """As `gather`, for several CELLS at once, each a fault and the answers of those that were to meet it: one question
     to the store asks for the traces of all. The longest delay among them counts for the timeout. expected: by URL,
-    where requests to several lead to other calls. AGAIN: see `wholeness.missing`.
+    where requests to several lead to other calls. AGAIN, FREE: see `wholeness.missing`.
     """
-    gathering = Gathering(source, expected=expected, quiet=quiet, flush=flush, again=again, clock=clock)
+    gathering = Gathering(source, expected=expected, quiet=quiet, flush=flush, again=again, free=free, clock=clock)
     delay = 0.0
     for injected, answers in cells:
         delay = max(delay, injected.delay if injected else 0.0)
@@ -197,9 +209,11 @@ def gather_all(
     deadline = clock() + (_PATIENCE + 2 * delay if timeout is None else timeout)
     pause = _FIRST_PAUSE
     while gathering.waiting:
+        before = clock()
         if gathering.look():
             pause = _FIRST_PAUSE
         now = clock()
+        pause = max(pause, now - before)  # a slow store is asked less often
         if not gathering.waiting or now >= deadline:
             break
         sleep(min(pause, max(deadline - now, 0.0)))

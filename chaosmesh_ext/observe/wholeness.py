@@ -8,13 +8,13 @@ and nothing new came for a while.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import msgspec
 
 from chaosmesh_ext.model import Answer, Edge, Injected, Span, Trace, Workload
 
-__all__ = ["FLUSH", "QUIET", "Expected", "calls_of", "ended", "missing", "settled"]
+__all__ = ["FLUSH", "QUIET", "Expected", "Free", "calls_of", "ended", "missing", "settled"]
 
 QUIET = 1.0
 """Seconds without a new span after which a trace is taken to be whole (rules: "one second was quiet")."""
@@ -25,6 +25,9 @@ FLUSH = 1.0
 
 _ABORTED = "FI"
 """Envoy's flag of a request that an injected abort answered, at a gateway or where it arrived: nobody serves it."""
+
+Free = Callable[[Workload, float, float], bool]
+"""Whether a workload was seen to make no call that is held back, at a moment from one time to another (epoch)."""
 
 
 class Expected(msgspec.Struct, frozen=True):
@@ -72,10 +75,12 @@ def missing(
     expected: Expected | None = None,
     flush: float = FLUSH,
     again: bool = True,
+    free: Free | None = None,
 ) -> str:
     """Why TRACE cannot be complete at NOW (seconds since the epoch), or an empty text.
 
-    AGAIN: a caller whom nobody waits for any more may be trying a failed call again, for as long as that one took.
+    AGAIN: a caller whom nobody waits for any more may be trying a failed call again, for as long as that one took; but
+    not one that is known to be FREE a while after that, when an attempt that takes as long would be under way.
 
     Times of spans are only compared with each other and placed on our clock by the request's start, so that the
     mesh's clock need not agree with ours.
@@ -105,7 +110,14 @@ def missing(
                     return f"a call {edge} may still be on its way"
             elif again and injected and server.gone and injected.covers(edge):
                 last = max(mine, key=lambda call: call.end)
-                if _failed(last) and now < last.end + offset + min(last.duration, delay) + flush:
+                left, lasts = last.end + offset, min(last.duration, delay)
+                if (
+                    _failed(last)
+                    and now < left + lasts + flush
+                    and not (
+                        free is not None and injected.at_the_caller and free(edge.source, left + flush, left + lasts)
+                    )
+                ):
                     return f"{edge.source}, which nobody waits for any more, may be calling {edge.destination} again"
     return ""
 

@@ -16,7 +16,7 @@ import msgspec
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, NotProven
 from chaosmesh_ext.mesh import INBOUND
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Trace
-from chaosmesh_ext.observe.traces import Expected, Gathering, TraceSource, gather_all
+from chaosmesh_ext.observe.traces import Expected, Free, Gathering, TraceSource, gather_all
 from chaosmesh_ext.run.canary import Canary
 from chaosmesh_ext.run.cells import Undone
 from chaosmesh_ext.run.evidence import Watched, elsewhere
@@ -59,13 +59,15 @@ class Wave:
         foreign: Collection[str],
         beside: Sequence[Watched],
         timeout: float,
+        free: Free | None = None,
         stopped: Callable[[], bool],
         undo: Callable[[Sequence[Growing]], Undone],
         roll_back: Callable[[Sequence[Growing], BaseException], None],
     ) -> None:
         """ERRANDS: that lead to the calls, where `send` is not told others. CONTROL: healthy answers to them, whose
         traces hold what is EXPECTED, by URL. FOREIGN: calls that had faults of others before. BESIDE: those on which
-        the run's requests may meet faults of its own. TIMEOUT: seconds in which a fault must be met.
+        the run's requests may meet faults of its own. TIMEOUT: seconds in which a fault must be met. FREE: see
+        `observe.wholeness.missing`.
         """
         self.run = run
         self.written = max((cell.began for cell in grown), default=0.0)
@@ -84,7 +86,7 @@ class Wave:
         self._errands, self._control, self._expected = errands, control, expected
         self._store, self._traffic, self._stopped, self._timeout = store, traffic, stopped, timeout
         self._foreign, self._beside = frozenset(foreign), tuple(beside)
-        self._undo, self._roll_back = undo, roll_back
+        self._undo, self._roll_back, self._free = undo, roll_back, free
         goner = Goner(store, traffic, expected=expected, timeout=timeout, cells=list(self._seen.values()))
         for cell in grown:
             cell.prover = goner
@@ -139,6 +141,7 @@ class Wave:
         counts: int | Mapping[str, int] = _EACH,
         *,
         kinds: Mapping[str, Collection[tuple[str, str]]] | None = None,
+        shares: Mapping[str, float] | None = None,
         seen: Callable[[Mapping[str, int]], None] = lambda _met: None,
     ) -> dict[str, list[Answer]]:
         """Send the requests of all cells at once, within the budget, until COUNTS of each met its fault.
@@ -147,13 +150,16 @@ class Wave:
         counts: for all cells or by cell; cells that are not named get none. A request that went another way, or by a
         fault that was not there yet, is made up for: 40 of a cell are the most. kinds: by cell, callers (as spans name
         them) with their operations, so many of whose calls are to meet the fault each; 40 for each caller are the most.
-        seen: is told again and again how many of each cell met the fault.
+        shares: by cell, of its requests that make its calls, as far as is known. seen: is told again and again how many
+        of each cell met the fault.
 
         Returns the answers of each cell from the first one on that met its fault. Cells that none met until the proof's
         timeout are in `unmet`. Raises NotProven, rolled back, where a fault was met on a call that was not meant;
         Inconclusive where the run was stopped or the canary is harmed: then the wave is out.
         """
         of_each = kinds or {}
+        for number, share in (shares or {}).items():
+            self._seen[number].share = share
         aims = {
             number: aim
             for number in self._grown
@@ -212,16 +218,24 @@ class Wave:
             self._seen[number].keep(aim, stimulus.traces)
         return stimulus.others
 
+    def land(self) -> None:
+        """Wait for the known ends of all calls; spans may still come then, and a caller may try again: see `cells`."""
+        wanted = [(cell.injected, cell.answers) for cell in self._grown.values() if cell.injected is not None]
+        gather_all(self._store, wanted, expected=self._expected, again=False, quiet=0.0)
+
     def cells(self, *, again: bool = True) -> list[Cell]:
         """Its cells with their answers and traces, which are waited for until they are whole, all at once.
 
         again: also for calls that a caller, whom nobody waits for any more, may make again after one that failed, for
-        as long as that one took: without, a retry on a timeout may be overlooked there, and `Run.cells` later sees it.
+        as long as that one took, or until its sidecars are seen to hold no call: without, a retry on a timeout may be
+        overlooked there, and `Run.cells` later sees it.
         Raises NotProven, rolled back, where a fault was met on a call that was not meant; Unreachable.
         """
         grown = [cell for cell in self._grown.values() if cell.injected is not None]
         wanted: list[tuple[Injected | None, Sequence[Answer]]] = [(cell.injected, cell.answers) for cell in grown]
-        traces = gather_all(self._store, [*wanted, (None, self.canary)], expected=self._expected, again=again).traces
+        traces = gather_all(
+            self._store, [*wanted, (None, self.canary)], expected=self._expected, again=again, free=self._free
+        ).traces
         try:
             for cell in grown:
                 self._nowhere_else(self._seen[cell.id], cell.answers, traces)
@@ -230,13 +244,9 @@ class Wave:
             self._roll_back(grown, error)
             raise
         return [
-            Cell(
-                cell.id,
-                cell.injected,
-                tuple(cell.answers),
-                {one.trace_id: traces[one.trace_id] for one in cell.answers if one.trace_id in traces},
-            )
+            Cell(cell.id, cell.injected, tuple(cell.answers), {one: traces[one] for one in mine if one in traces})
             for cell in grown
+            for mine in [[answer.trace_id for answer in cell.answers]]
         ]
 
     def undo(self) -> Undone:
@@ -273,6 +283,7 @@ class Wave:
             arrives=cell.carrier == INBOUND,
             most=MOST * max(1, len({source for source, _ in kinds})),
             kinds=kinds,
+            share=seen.share,
         )
 
     def _nowhere_else(self, seen: Witnessed | None, answers: Sequence[Answer], traces: Mapping[str, Trace]) -> None:
@@ -284,8 +295,9 @@ class Wave:
         if wrong:
             call, trace = next(iter(wrong.items()))
             others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            whose = (
-                f"the fault of the cell {seen.cell.id}, meant for {seen.watched}," if seen else "a fault of the wave"
-            )
-            by = "" if seen else " by control requests"
-            raise NotProven(f"{whose} was also met on {call}{others}{by} (trace {trace})")
+            if seen is None:
+                raise NotProven(
+                    f"a fault of the wave was also met on {call}{others} by control requests (trace {trace})"
+                )
+            whose = f"the fault of the cell {seen.cell.id}, meant for {seen.watched},"
+            raise NotProven(f"{whose} was also met on {call}{others} (trace {trace})")

@@ -28,13 +28,13 @@ class Witnessed:
 
     parts: the calls that all its faults are meant for; watched: the last of them, those that the cell is about.
     errands: that were sent. first: when the first request began that met the fault, 0 for none. callers: whose calls
-    met it. sent: how many requests.
+    met it. sent: how many requests. share: of them that make a watched call, as far as is known.
     """
 
     def __init__(self, cell: Growing, parts: Sequence[Watched], shows: Shows, errands: tuple[Errand, ...]) -> None:
         self.cell, self.parts, self.shows, self.errands = cell, tuple(parts), shows, errands
         self.watched = self.parts[-1]
-        self.first = 0.0
+        self.first, self.share = 0.0, 1.0
         self.callers: frozenset[str] = frozenset()
         self.sent = self._clean = 0
 
@@ -122,6 +122,7 @@ class Goner:
             injected=None,
             want=max(IN_A_ROW if inbound else _CLEAN, len(one.callers)),
             verdict="clean",
+            share=one.share,
             arrives=inbound,
         )
 

@@ -10,7 +10,10 @@ from chaosmesh_ext.errors import ChaosMeshError, Forbidden, NotFound, NotProven
 from chaosmesh_ext.mesh import Client, Place
 from chaosmesh_ext.model import CONTROL, Answer, Edge, Marker, Workload
 from chaosmesh_ext.observe.addressed import Addressed
-from chaosmesh_ext.observe.traces import Expected, gather_all
+from chaosmesh_ext.observe.held import Held
+from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.observe.reach import target
+from chaosmesh_ext.observe.traces import Expected, Free, gather_all
 from chaosmesh_ext.run.cells import Cells, Undone
 from chaosmesh_ext.run.evidence import Watched, elsewhere
 from chaosmesh_ext.run.growing import Growing, put
@@ -94,12 +97,18 @@ def start_wave(
         foreign=foreign,
         beside=beside,
         timeout=settings.proof_timeout,
+        free=_held(settings),
         stopped=stopped,
         undo=undo,
         roll_back=roll_back,
     )
     wave.replaces = plan.replaces
     return wave
+
+
+def _held(settings: Settings) -> Free | None:
+    """What knows whose calls are held back, where there are metrics."""
+    return Held(Prometheus(target(settings, "prometheus"))).free if settings.prometheus_url else None
 
 
 def _healthy(
