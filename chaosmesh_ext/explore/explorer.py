@@ -7,7 +7,7 @@ asked again after each wave: where it no longer looks as it did, the wave proves
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -15,6 +15,7 @@ import msgspec
 
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.explore.discovery import Discovered, discover
+from chaosmesh_ext.explore.gateways import Entrances, entrances
 from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.plan import DELAY, STATUS, plan, refuse
 from chaosmesh_ext.explore.propagation import measure, scope_of
@@ -49,9 +50,6 @@ _PATIENCE: Final = 30.0
 
 _AGAIN: Final = 3
 """Control requests to each URL after a wave."""
-
-
-_AT_A_GATEWAY: Final = "no fault was injected on it: a gateway's routes are everybody's"
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -115,6 +113,7 @@ class Explorer:
         self._unmet: dict[int, tuple[Skipped, ...]] = {}
         self._propagation: dict[Edge, Propagated] = {}
         self._carried: dict[Edge, CarriedBy] = {}
+        self._entrances = Entrances()
         self._seconds: dict[str, float] = {}
         refuse(options.delay, options.status)
         self._chosen = selection(options.only, options.skip)
@@ -131,6 +130,7 @@ class Explorer:
         began = time.monotonic()
         self._afford()
         found = discover(self._run, self._recipe)
+        self._entrances = entrances(self._run, found, self._options.carrier)
         made = self._planned(found)
         self._found, self._plan = found, made
         self._skipped += [*found.skipped, *made.skipped]
@@ -142,10 +142,10 @@ class Explorer:
 
     def _planned(self, found: Discovered) -> Plan:
         """The plan for what was FOUND. Raises Inconclusive where no call can be faulted, and what `plan` raises."""
-        if not set(found.graph.edges) - found.gateways:
+        if not set(found.graph.edges) - self._entrances.barred.keys():
             if any(one.orphaned for one in found.propagation):
                 return Plan((), 0)
-            raise Inconclusive(_nothing(found))
+            raise Inconclusive(_nothing(found, self._entrances.barred))
         made = _without(
             plan(
                 found.graph,
@@ -154,12 +154,11 @@ class Explorer:
                 only=self._options.only,
                 skip=self._options.skip,
             ),
-            found.gateways,
+            self._entrances.barred.keys(),
         )
         if not made.cells:
-            raise Inconclusive(
-                "--only and --skip leave only what a gateway calls, which is not faulted: name other calls"
-            )
+            why = "; ".join(dict.fromkeys(self._entrances.barred.values()))
+            raise Inconclusive(f"--only and --skip leave only what a gateway calls, and {why}")
         return made
 
     def inject(self) -> None:
@@ -242,7 +241,7 @@ class Explorer:
         errands = self._errands(wave.cells)
         by_url = {errand.url: errand for several in errands for errand in several}
         injection = self._run.inject_wave(
-            [faults(cell, self._carried) for cell in wave.cells],
+            [faults(cell, self._carried, self._entrances.scopes) for cell in wave.cells],
             carrier=self._options.carrier,
             errands=list(by_url.values()),
         )
@@ -262,7 +261,8 @@ class Explorer:
             self._unmet[cell.number] = tuple(Skipped(str(edge), f"{cell.kind}: {why}") for edge in cell.edges)
         self._proofs += self._proven(injection)
         self._notes += injection.replaces
-        return {planned[cell.id].number: cell for cell in cells if cell.answers}
+        each = ((planned[cell.id], cell) for cell in cells if cell.answers)
+        return {one.number: self._entrances.told(cell, one.edge) for one, cell in each}
 
     def _lost(self, wave: Wave, cells: Mapping[int, Cell]) -> set[int]:
         """The cells of WAVE, by number, that are worth another try: with another header, where the marker is lost.
@@ -273,7 +273,7 @@ class Explorer:
         suspects = {
             one.number: {
                 edge
-                for edge in one.edges
+                for edge in set(one.edges) - self._found.gateways
                 if one.number not in cells or (not one.alone and _went_by(cells[one.number], edge))
             }
             for one in wave.cells
@@ -326,11 +326,7 @@ class Explorer:
     def _judgement(self) -> Judgement:
         assert self._found is not None  # noqa: S101
         judgement = judge(self._found.control, self._cells, list(self._propagation.values()))
-        gateways = {str(edge) for edge in self._found.gateways}
-        skipped = [
-            msgspec.structs.replace(each, reason=_AT_A_GATEWAY) if each.edge in gateways and not each.rule else each
-            for each in judgement.coverage.skipped
-        ]
+        skipped = map(self._entrances.reasons, judgement.coverage.skipped)
         every = tuple(
             dict.fromkeys((*skipped, *self._skipped, *(one for several in self._unmet.values() for one in several)))
         )
@@ -340,14 +336,16 @@ class Explorer:
         )
 
 
-def faults(cell: PlannedCell, carried: Mapping[Edge, CarriedBy] | None = None) -> list[tuple[Fault, Scope]]:
+def faults(
+    cell: PlannedCell, carried: Mapping[Edge, CarriedBy] | None = None, scopes: Mapping[Edge, Scope] | None = None
+) -> list[tuple[Fault, Scope]]:
     """What CELL injects, the fault that it is about last.
 
-    CARRIED: by edge, the header that the marker arrives in, where it is not tracestate.
+    CARRIED: by edge, the header that the marker arrives in, where it is not tracestate. SCOPES: of what gateways call.
     """
 
     def at(edge: Edge) -> Scope:
-        return scope_of(edge, (carried or {}).get(edge, "tracestate"))
+        return (scopes or {}).get(edge) or scope_of(edge, (carried or {}).get(edge, "tracestate"))
 
     first = cell.given
     given = [(_fault(first.delay, first.status), at(edge)) for edge in first.edges] if first else []
@@ -370,14 +368,16 @@ def wanted(cell: PlannedCell) -> int:
     return (MIN_FAILURES_FOR_ZERO if cell.status else CALLS_EACH) + _SPARE
 
 
-def _nothing(found: Discovered) -> str:
+def _nothing(found: Discovered, barred: Mapping[Edge, str]) -> str:
     """Why there is nothing to fault."""
     urls = ", ".join(found.requests)
     why = "; ".join(
         dict.fromkeys(f"{one.edge}: {one.reason}" if one.edge != "*" else one.reason for one in found.skipped)
     )
     return f"no call that could be faulted was seen behind {urls}" + (
-        f": {why}" if why else ": what answers there calls nobody, and what a gateway calls is not faulted"
+        f": {why}"
+        if why
+        else "".join((": what answers there calls nobody", *(f", and {one}" for one in dict.fromkeys(barred.values()))))
     )
 
 
@@ -391,7 +391,7 @@ def _fault(delay: float, status: int) -> Fault:
     return Delay(delay) if delay else Abort(status)
 
 
-def _without(made: Plan, edges: frozenset[Edge]) -> Plan:
+def _without(made: Plan, edges: Collection[Edge]) -> Plan:
     """The plan MADE without the cells on EDGES."""
     waves = tuple(
         msgspec.structs.replace(wave, cells=tuple(cell for cell in wave.cells if cell.edge not in edges))

@@ -31,11 +31,11 @@ class Ending(Enum):
 def ending(call: Call, eps: float, *, nested: bool) -> Ending:
     """Who ended a delayed CALL. nested: the caller waits for such calls in the control."""
     c, a = call.span, call.caller
-    if call.at_gateway:
-        return Ending.GATEWAY
     if "UT" in c.flags:
         # with retries the one span covers all tries, and its length is no single timeout
         return Ending.TRIED_AGAIN if "URX" in c.flags or len(call.callees) > 1 else Ending.SIDECAR
+    if call.at_gateway:
+        return Ending.CALLER_LEFT if c.gone else Ending.GATEWAY
     if a is None:
         return Ending.NO_CALLER
     if c.gone:

@@ -32,6 +32,8 @@ _NAMES: Final = (
 _GRPC: Final = _NAMES.split()
 """The names of gRPC's statuses, in order of their numbers."""
 
+_AT_GATEWAY = "the fault acts inside the gateway, which answers with it"
+
 
 class _Answered(msgspec.Struct, frozen=True):
     """What A answered one request whose call failed.
@@ -77,6 +79,9 @@ def error_propagation(subject: Subject) -> Iterator[Draft | Skipped]:
     if not answered and not undecided:
         return
     edge = str(subject.edge)
+    if undecided.keys() == {_AT_GATEWAY} and not answered:
+        yield Skipped(edge, f"{_AT_GATEWAY} ({amount(undecided[_AT_GATEWAY], 'request')})", "error-propagation")
+        return
     outcomes = Counter(each.outcome for each in answered)
     if len(answered) < MIN_CALLS:
         details = "".join(f"; {reason} ({amount(n, 'request')})" for reason, n in sorted(undecided.items()))
@@ -120,7 +125,7 @@ def _look(baseline: Baseline, made: Sequence[Call]) -> _Answered | str | None:
         return None
     call, a = failed[-1], failed[-1].caller
     if call.at_gateway:
-        return "the fault acts inside the gateway, which answers with it"
+        return _AT_GATEWAY
     if a is None:
         return "the caller's server span is missing"
     if a.gone or not a.status:

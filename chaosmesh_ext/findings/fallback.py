@@ -97,7 +97,14 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
         agreeing=len(shown),
         total=len(seen),
         evidence=evidence([each.call for each in shown if (each.broken, each.status, each.lost) == typical]),
-        say=lambda tally: _words(tally, subject.edge.destination, condition, outcome, harmed=bool(harmed)),
+        say=lambda tally: _words(
+            tally,
+            subject.edge.destination,
+            condition,
+            outcome,
+            harmed=bool(harmed),
+            at_gateway=shown[0].call.at_gateway,
+        ),
         same=(outcome,),
     )
 
@@ -247,11 +254,15 @@ def _sections(destination: str, names: frozenset[str]) -> str:
     return f"the sections {joined([*shown, f'{len(outer) - 3} more'] if len(outer) > 3 else shown)}"
 
 
-def _words(tally: Tally, destination: str, condition: Condition, outcome: str, *, harmed: bool) -> Words:
+def _words(
+    tally: Tally, destination: str, condition: Condition, outcome: str, *, harmed: bool, at_gateway: bool
+) -> Words:
     when = f"When {destination} {'is slow' if condition == 'slow' else 'fails'}"
     share = "" if tally.agreeing == tally.total else f"{tally.agreeing} of "
     summary = f"{when}, {tally.source} {outcome} ({share}{amount(tally.total, 'request')})."
-    if harmed:
+    if harmed and at_gateway:
+        advice = f"A gateway has nothing to show in its place: run {destination} in several replicas and zones."
+    elif harmed:
         advice = f"Let {tally.source} show something in place of what {destination} gives: a cached copy or a default."
     else:
         advice = "Keep it, and watch that the stand-in does not hide a lasting failure."

@@ -18,13 +18,18 @@ def missing_timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     """State that A has no first-byte or total timeout up to the longest delay; never that it has none.
 
     All cells of the edge are judged together: where one call was given up, in whatever cell, there is a timeout, and
-    a shorter delay that was waited for says nothing against it.
+    a shorter delay that was waited for says nothing against it. A delay inside a gateway comes before the timeout of
+    its route: there it takes that the routes are known to have none.
     """
     endings = [(call, ending(call, subject.eps, nested=subject.nested)) for call in subject.slow()]
     if not endings or any(call.span.gone or "UT" in call.span.flags for call, _ in endings):
         return
     edge = str(subject.edge)
-    for end in (Ending.GATEWAY, Ending.NOT_AWAITED, Ending.CUT_SHORT, Ending.NO_CALLER):
+    at_gateway = sum(end is Ending.GATEWAY for _, end in endings)
+    if at_gateway and (why := _unknown_at_gateway(subject)):
+        yield Skipped(edge, f"{why} ({calls(at_gateway)})", "missing-timeout")
+        return
+    for end in (Ending.NOT_AWAITED, Ending.CUT_SHORT, Ending.NO_CALLER):
         count = sum(1 for _, e in endings if e is end)
         if count:
             yield Skipped(edge, f"{end.value} ({calls(count)})", "missing-timeout")
@@ -51,15 +56,34 @@ def missing_timeout(subject: Subject) -> Iterator[Draft | Skipped]:
         agreeing=len(waited),
         total=len(waited),
         evidence=evidence(waited, near=lambda call: abs(call.span.duration - longest)),
-        say=lambda tally: _words(tally, subject.edge.destination),
-        who="application",
+        say=lambda tally: _words(tally, subject.edge.destination, at_gateway=bool(at_gateway)),
+        who=None if at_gateway else "application",
+        kind="gateway" if at_gateway else None,
         close=CLOCK,
     )
 
 
-def _words(tally: Tally, destination: str) -> Words:
+def _unknown_at_gateway(subject: Subject) -> str:
+    """Why a delay inside the gateway says nothing of its timeout; empty where its routes are known to have none."""
+    every = [trial.injected.timeouts for trial in subject.of("slow")]
+    limits = sorted({limit for timeouts in every for limit in timeouts if limit})
+    if limits:
+        listed = " and ".join(map(seconds, limits))
+        return f"its routes have a timeout of {listed}, which a delay inside the gateway comes before"
+    return "" if every and all(every) else Ending.GATEWAY.value
+
+
+def _words(tally: Tally, destination: str, *, at_gateway: bool) -> Words:
     delay = seconds(tally.value or 0.0)
     clause = f"waits for {destination} for {delay} and more"
+    if at_gateway:
+        return Words(
+            summary=f"{tally.source} {clause}: none of its routes there has a timeout, which is Istio's default, and"
+            f" nothing else at this gateway ended requests that were held back so long ({calls(tally.agreeing)}).",
+            advice=f"Give the routes to {destination} in the gateway's VirtualService a `timeout` shorter than what"
+            " users wait.",
+            clause=clause,
+        )
     return Words(
         summary=f"{tally.source} {clause}: it has no first-byte or total timeout of {delay} or less"
         f" ({calls(tally.agreeing)}).",

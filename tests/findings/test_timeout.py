@@ -1,6 +1,7 @@
 import pytest
 
 from chaosmesh_ext.findings import judge
+from chaosmesh_ext.model import Injected
 
 
 @pytest.mark.parametrize("flags", ["DI,DC", "DI,DR"])
@@ -113,20 +114,45 @@ def test_a_sidecars_timeout_is_seen_with_the_delay_at_the_callees_side(world, fo
     assert (finding.who, finding.value) == ("sidecar", pytest.approx(1.001, abs=0.001))
 
 
-def test_a_delay_inside_a_gateway_is_no_proof_about_its_timeout(world, reasons):
-    """Envoy's fault filter runs before the router: its own timeout never sees the delay."""
+def held_at_the_gateway(world, *, went_on, flags="DI", duration=7.04, **facts):
+    """Three requests that a delay of 7 s held back inside the gateway; those that WENT_ON have its CLIENT span, too."""
     pairs = []
     for _ in range(3):
         r = world.request()
-        r.server("gateway-latest", 0, 7.04, url="http://gateway/productpage", flags="DI")
+        gateway = r.server("gateway-latest", 0, duration, url="http://gateway/productpage", flags=flags)
+        if went_on:
+            out = r.call("gateway-latest", "productpage", 7.0, 0.038, gateway, url="http://gateway/productpage")
+            r.server("productpage-v1", 7.001, 0.036, out)
         pairs.append((r, world.answer(r, 7.05)))
-    from chaosmesh_ext.model import Injected
+    fault = Injected("delay", "productpage", ("gateway-latest",), delay=7.0, **facts)
+    return judge(world.control(), [world.cell("1", fault, pairs)])
 
-    fault = Injected("delay", "productpage", ("gateway-latest",), delay=7.0)
-    judgement = judge(world.control(), [world.cell("1", fault, pairs)])
+
+@pytest.mark.parametrize("went_on", [False, True])
+def test_a_delay_inside_a_gateway_is_no_proof_about_its_timeout(world, reasons, went_on):
+    """Envoy's fault filter runs before the router: its own timeout never sees the delay."""
+    judgement = held_at_the_gateway(world, went_on=went_on)
     assert not judgement.findings
     assert judgement.coverage.tested == 1
     assert "inside the gateway" in reasons(judgement, "missing-timeout")[0]
+
+
+def test_a_gateway_whose_routes_have_no_timeout_waits(world, found):
+    [finding] = found(held_at_the_gateway(world, went_on=True, timeouts=(0.0,)), "missing-timeout")
+    assert (finding.source, finding.destination, finding.value) == ("gateway", "productpage", 7.0)
+    assert (finding.kind, finding.fix, finding.severity) == ("gateway", None, "warning")
+    assert "none of its routes there has a timeout" in finding.summary
+
+
+def test_a_gateway_whose_routes_have_a_timeout_is_no_finding(world, reasons):
+    judgement = held_at_the_gateway(world, went_on=True, timeouts=(0.0, 5.0))
+    assert not judgement.findings
+    assert "its routes have a timeout of 5.0 s" in reasons(judgement, "missing-timeout")[0]
+
+
+def test_a_request_that_its_own_client_gave_up_at_the_gateway_says_nothing(world, found):
+    judgement = held_at_the_gateway(world, went_on=False, flags="DI,DC", duration=2.0, timeouts=(0.0,))
+    assert found(judgement, "timeout") == found(judgement, "missing-timeout") == []
 
 
 def test_a_caller_whose_server_span_is_missing_says_nothing(world, found, reasons):
