@@ -1,14 +1,15 @@
 """Calls that hang, as many as may be at once, and beside them requests that do without the call.
 
-First the same requests while nothing hangs. Then the load, kept up until all requests beside are sent: a caller that
-gives up makes room for others otherwise.
+The load is kept up until all requests beside are sent: a caller that gives up makes room for others otherwise. Then,
+when nothing hangs any more, the very same requests at the same pace, none of them faulted: what a busy machine does to
+those beside is not laid at the door of what hung.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, Literal
 
 from chaosmesh_ext.findings.bulkhead import MIN_BESIDE
 from chaosmesh_ext.model import Answer, Cell
@@ -26,29 +27,42 @@ _EVERY: Final = 0.05
 _SETTLE: Final = 1.0
 """Seconds from the first request that is to hang to the first one beside."""
 
+_AFTER: Final = 0.5
+"""Seconds from the last call's end, however long it may take, to the first of the same requests again."""
+
 _CANARY: Final = 0.5
 """Seconds from one request that needs the call, and is not held up, to the next (rules, 10)."""
 
-_LONGEST: Final = 90.0
+_LONGEST: Final = 120.0
 """Seconds for everything."""
 
 
 class Hanging:
-    """An `Experiment`. healthy: what requests beside got while nothing hung; beside: what they got meanwhile. others:
-    what those got that need the call and are not held up by the fault.
+    """An `Experiment`. beside: what requests beside got while calls hung; healthy: what they got afterwards. others:
+    what those got meanwhile that need the call and are not held up by the fault.
     """
 
     def __init__(
-        self, beside: Errand, canary: Errand | None, load: int, *, clock: Callable[[], float] = time.time
+        self,
+        beside: Errand,
+        needing: Sequence[Errand],
+        load: int,
+        delay: float,
+        *,
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """BESIDE: does without the call. CANARY: needs it; None where that is no GET. LOAD: requests at once, and as
-        many beside.
+        """BESIDE: does without the call. NEEDING: make it. LOAD: requests at once, and as many beside. DELAY: seconds
+        by which the fault holds a call up.
         """
-        self._errand, self._canary, self._load = beside, canary, load
+        self._errand, self._needing, self._load, self._delay = beside, tuple(needing), load, delay
+        self._canary = next((one for one in needing if one.method in ("GET", "HEAD") and one.url != beside.url), None)
         self._began = clock()
-        self._hangs_from = self._next = self._look = 0.0
-        self._usual = self._meanwhile = 0
-        self._over = False
+        self._phase: Literal["hanging", "ending", "again", "over"] = "hanging"
+        self._ends = 0.0
+        self._look = self._began + _SETTLE
+        self._loads: list[float] = []
+        self._besides: list[float] = []
+        self._later = 0.0
         self.healthy: list[Answer] = []
         self.beside: list[Answer] = []
         self.others: list[Answer] = []
@@ -56,49 +70,58 @@ class Hanging:
     @property
     def over(self) -> bool:
         """See `Experiment`."""
-        return self._over
+        return self._phase == "over"
 
     def due(self, now: float, cell: int, others: int) -> Due:
         """See `Experiment`."""
         if now > self._began + _LONGEST:
-            self._over = True
-        elif self._usual < _BESIDE or (not self._hangs_from and others):
-            return self._usually(now, others)
-        elif not self._hangs_from:
-            self._hangs_from, self._next, self._look = now, now + _SETTLE, now + _SETTLE
-            return Due(cell=self._load)
-        elif self._meanwhile < _BESIDE:
-            return self._hangs(now, cell, others)
-        elif not cell and not others:
-            self._over = True
+            self._phase = "over"
+        if self._phase == "hanging":
+            if len(self._besides) < _BESIDE:
+                return self._hangs(now, cell, others)
+            if not cell and not others:
+                self._phase, self._ends = "ending", max(now, self._loads[-1] + self._delay) + _AFTER
+        if self._phase == "ending" and now >= self._ends:
+            self._phase, self._later = "again", now - self._loads[0]
+        if self._phase == "again":
+            return self._again(now, others)
         return Due()
 
     def came(self, answer: Answer, *, marked: bool) -> None:
         """See `Experiment`."""
         if marked:
             return
-        if answer.url != self._errand.url:
-            self.others.append(answer)
-        elif self._hangs_from and answer.started >= self._hangs_from:
+        beside = answer.url == self._errand.url
+        if self._phase == "again":
+            self.healthy += [answer] if beside else []
+        elif beside:
             self.beside.append(answer)
         else:
-            self.healthy.append(answer)
+            self.others.append(answer)
 
     def seen(self, cell: Cell, others: Cell) -> None:
         """See `Experiment`: what traces say is judged afterwards."""
 
-    def _usually(self, now: float, others: int) -> Due:
-        if self._usual >= _BESIDE or now < self._next or others >= self._load:
-            return Due()
-        self._usual, self._next = self._usual + 1, now + _EVERY
-        return Due(others=(self._errand,))
-
     def _hangs(self, now: float, cell: int, others: int) -> Due:
+        more = max(0, self._load - cell)
+        self._loads += [now] * more
         send: list[Errand] = []
         if self._canary is not None and now >= self._look and others < self._load:
             self._look = now + _CANARY
             send.append(self._canary)
-        if now >= self._next and others + len(send) < self._load:
-            self._meanwhile, self._next = self._meanwhile + 1, now + _EVERY
+        due = (self._besides[-1] + _EVERY) if self._besides else self._loads[0] + _SETTLE
+        if now >= due and others + len(send) < self._load:
+            self._besides.append(now)
             send.append(self._errand)
-        return Due(cell=max(0, self._load - cell), others=tuple(send))
+        return Due(cell=more, others=tuple(send))
+
+    def _again(self, now: float, others: int) -> Due:
+        """The same once more, at the same times."""
+        if not self._loads and not self._besides and not others:
+            self._phase = "over"
+        send: list[Errand] = []
+        for times, errands in ((self._loads, self._needing), (self._besides, (self._errand,))):
+            while times and times[0] + self._later <= now and others + len(send) < self._load:
+                times.pop(0)
+                send.append(errands[len(times) % len(errands)])
+        return Due(others=tuple(send))

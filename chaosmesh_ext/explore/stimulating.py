@@ -103,8 +103,7 @@ class Stimulating:
     def _hang(self, injection: Injection, number: str, cell: PlannedCell, errands: Sequence[Errand]) -> list[Answer]:
         beside = self._spare(cell.edge)
         assert beside is not None  # noqa: S101
-        canary = next((one for one in errands if one.method in ("GET", "HEAD") and one.url != beside.url), None)
-        hanging = Hanging(beside, canary, self._run.settings.request_budget)
+        hanging = Hanging(beside, errands, self._run.settings.request_budget, cell.delay)
         try:
             injection.drive(number, errands, hanging)
         finally:
