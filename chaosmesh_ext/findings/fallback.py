@@ -24,13 +24,23 @@ _NULL = hashlib.sha256(b"null").hexdigest()[:12]
 _ERROR = re.compile(r"err(or)?|fail|exception|unavailable", re.IGNORECASE)
 
 
+_MIXED = "the request tried several versions, of which another one may have answered so"
+
+
 class _Seen(msgspec.Struct, frozen=True):
-    """What one request's user got. lost, replaced: names of sections. broken: an error instead of an answer."""
+    """What one request's user got. lost, replaced: names of sections. broken: an error instead of an answer. mixed: it
+    tried several versions of A.
+    """
 
     call: Call
     lost: frozenset[str]
     replaced: frozenset[str]
     broken: bool
+
+    @property
+    def mixed(self) -> bool:
+        source = self.call.edge.source
+        return len(self.call.trace.versions.get((source.namespace, source.service), ())) > 1
 
     @property
     def status(self) -> int:
@@ -68,6 +78,12 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
     if reason := _by_chance(subject, seen):
         undecided[reason] += sum(each.broken for each in seen)
         seen = [each for each in seen if not each.broken]
+    pure = [each for each in seen if not each.mixed]
+    if len(pure) >= MIN_CALLS:
+        seen = pure
+    elif len({each.harmed for each in seen}) > 1:  # one version may lose what another one replaces
+        undecided[_MIXED] += len(seen) - len(pure)
+        seen = pure
     harmed = [each for each in seen if each.harmed]
     rule = "missing-fallback" if 2 * len(harmed) >= len(seen) else "fallback"
     if len(seen) < MIN_CALLS:

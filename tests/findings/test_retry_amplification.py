@@ -1,7 +1,7 @@
 import pytest
 
 from chaosmesh_ext.findings import judge
-from chaosmesh_ext.model import Injected
+from chaosmesh_ext.model import Edge, Injected, Propagated, Workload
 
 RULE = "retry-amplification"
 
@@ -159,3 +159,20 @@ def test_hedges_are_no_retries(world, found):
         pairs.append((r, world.answer(r, 8.1)))
     cell = world.cell("1", Injected("delay", "ratings", delay=7.0), pairs)
     assert not found(judge(healthy(world), [cell]), RULE)
+
+
+def test_versions_of_the_caller_that_try_unequally_often_are_judged_by_requests_that_met_one_alone(world, found):
+    """The fault is on all versions; reviews-v1 tries twice, reviews-v2 once: a request that met both says nothing."""
+    control = world.cell("0", None, [page(world, flags="", status=200, versions=(v,)) for v in ("v1", "v2") * 2])
+    pure = [page(world, 2, 2) for _ in range(3)] + [page(world, 2, 1, versions=("v2",)) for _ in range(3)]
+    mixed = [page(world, 2, n, versions=("v1", "v2")) for n in (1, 2) * 3]
+    both = abort(sources=("reviews-v1", "reviews-v2"))
+    [finding] = found(judge(control, [world.cell("1", both, pure + mixed)]), RULE)
+    assert (finding.source, finding.value) == ("reviews-v1", 4.0)
+    assert not found(judge(control, [world.cell("1", both, mixed)]), RULE)
+
+
+def test_who_calls_others_without_our_trace_is_no_leaf(world, found):
+    cell = world.cell("1", abort(), [page(world, 2, 3) for _ in range(3)])
+    lost = Propagated(Edge(Workload("ratings", "v1"), "stock"), counted=9, traced=0)
+    assert not found(judge(healthy(world), [cell], [lost]), RULE)
