@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from chaosmesh_ext.explore.conflicts import conflict
 from chaosmesh_ext.explore.plan import plan, stateful_waves
 from chaosmesh_ext.explore.selection import selection
+from chaosmesh_ext.explore.stateful import HANG
 from chaosmesh_ext.model import Finding, Graph
 
 
@@ -70,12 +71,16 @@ def test_what_no_fault_reached_is_not_tried_again():
 def test_a_breaker_is_looked_for_where_an_abort_reached_the_caller():
     findings = [found("retry", "reviews", "ratings", "GET /ratings/{id}", 0.0, "status")]
     cells, _ = worth(bookinfo(), findings)
-    assert cells == [("breaker", "reviews-v2 → ratings", 0.0), ("breaker", "reviews-v3 → ratings", 0.0)]
+    assert cells == [("breaker", "reviews-v2 → ratings", 0.0)]
+    [wave], _ = stateful_waves(bookinfo(), findings, selection(), delay=12.0, status=507, wave=3, cell=11)
+    assert [str(each) for each in wave.cells[0].edges] == ["reviews-v2 → ratings", "reviews-v3 → ratings"]
 
 
 def test_a_bulkhead_is_looked_for_where_the_caller_waits():
     findings = [found("missing-timeout", "reviews-v3", "ratings", "GET /ratings/{id}", 12.0)]
-    assert worth(bookinfo(), findings)[0] == [("bulkhead", "reviews-v3 → ratings", 12.0)]
+    assert worth(bookinfo(), findings)[0] == [("bulkhead", "reviews-v3 → ratings", HANG)]
+    cells, skipped = worth(bookinfo(), findings, spared=[edge("productpage-v1 → details")])
+    assert (cells, [(each.edge, each.rule) for each in skipped]) == ([], [("reviews-v3 → ratings", "bulkhead")])
 
 
 def test_an_unsafe_retry_is_looked_for_below_a_post_that_is_tried_again_when_slow():
