@@ -9,20 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
 from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.explore.bystanders import Effect
 from chaosmesh_ext.explore.discovery import Discovered, discover
+from chaosmesh_ext.explore.further import further
 from chaosmesh_ext.explore.gateways import Entrances, entrances
 from chaosmesh_ext.explore.hidden import hidden
+from chaosmesh_ext.explore.likely import likely
 from chaosmesh_ext.explore.plan import DELAY, STATUS, plan, refuse
 from chaosmesh_ext.explore.propagation import measure, scope_of
 from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.second_order import second_order
 from chaosmesh_ext.explore.selection import selection
+from chaosmesh_ext.explore.stimulating import Stimulating
 from chaosmesh_ext.explore.waves import CALLS_EACH, Plan, PlannedCell, Wave
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.findings import judge
@@ -52,9 +56,14 @@ _AGAIN: Final = 3
 """Control requests to each URL after a wave."""
 
 
+_PATIENT: Final = 15.0
+"""Seconds that a wave may take to leave everything as it was: breakers close by themselves, after 5 s most often."""
+
+
 class Options(msgspec.Struct, frozen=True):
     """What is injected; see `plan`. carrier: auto, or one of mesh.CARRIERS. in_flight: marked requests at once; None
-    where nobody said: `LAB_BUDGET` in a lab, else the setting request_budget.
+    where nobody said: `LAB_BUDGET` in a lab, else the setting request_budget. stateful: None where nobody said: in a
+    lab.
     """
 
     delay: float = DELAY
@@ -63,6 +72,7 @@ class Options(msgspec.Struct, frozen=True):
     skip: tuple[str, ...] = ()
     carrier: str = ""
     in_flight: int | None = None
+    stateful: bool | None = None
 
 
 class Watcher(Protocol):
@@ -85,7 +95,7 @@ class Explored(msgspec.Struct, frozen=True):
     """What an exploration came to.
 
     cells: the control first. proofs: one for each cell that was met. problems: what makes it inconclusive. notes: what
-    else is to be said. seconds: by part, how long it took.
+    else is to be said. seconds: by part, how long it took. effects: of stateful waves on others.
     """
 
     found: Discovered
@@ -96,6 +106,7 @@ class Explored(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
+    effects: tuple[Effect, ...] = ()
 
 
 class Explorer:
@@ -115,6 +126,7 @@ class Explorer:
         self._carried: dict[Edge, CarriedBy] = {}
         self._entrances = Entrances()
         self._seconds: dict[str, float] = {}
+        self._stimulating: Stimulating | None = None
         refuse(options.delay, options.status)
         self._chosen = selection(options.only, options.skip)
 
@@ -151,6 +163,8 @@ class Explorer:
                 found.graph,
                 delay=self._options.delay,
                 status=self._options.status,
+                stateful=self._stateful,
+                findings=(),
                 only=self._options.only,
                 skip=self._options.skip,
             ),
@@ -162,20 +176,52 @@ class Explorer:
         return made
 
     def inject(self) -> None:
-        """Every wave of the plan, then what these bring up: operations that none of them met, and new calls.
+        """Every wave of the plan, then what these bring up: operations that none of them met, new calls, and what more
+        requests may tell.
 
         Raises InvalidInput for what cannot be written, and LeftBehind; what makes a wave inconclusive is a problem.
         """
         assert self._found is not None  # noqa: S101
-        waves = [wave for wave in self._plan.waves if wave.cells]
-        for wave in waves:
-            self._wave(wave)
+        self._one_by_one([wave for wave in self._plan.waves if wave.cells])
         delays, statuses = self._options.delay, self._options.status
         for more in (
             partial(hidden, self._found.graph, self._cells),
             partial(second_order, self._found.graph, self._found.control, self._cells, delay=delays, status=statuses),
         ):
             self._follow(more)
+        self._follow(partial(further, self._found.graph, self._cells, self._judgement()))
+        if self._stateful:
+            self._stimulating = Stimulating(self._run, self._found)
+            self._follow(self._stateful_waves)
+
+    def _stateful_waves(self, **more: Any) -> tuple[Wave, ...]:
+        """Those that what is known by now makes worth it."""
+        assert self._found is not None and self._stimulating is not None  # noqa: S101, PT018
+        delays, statuses = self._options.delay, self._options.status
+        waves, skipped = self._stimulating.waves(self._judgement().findings, delay=delays, status=statuses, **more)
+        self._skipped += skipped
+        return waves
+
+    def _one_by_one(self, waves: Sequence[Wave]) -> None:
+        """Inject WAVES. While spans of one are still coming in, the next one goes on; but not where calls went by its
+        faults: what becomes of the marker is found out first.
+        """
+        before: _Sent | None = None
+        try:
+            for wave in waves:
+                sent = self._over(wave)
+                learnt, before = before, sent
+                if learnt is not None:
+                    self._learn(learnt)
+                if sent is not None and sent.injection.went_by:
+                    before = None
+                    self._learn(sent)
+        except BaseException:  # what is there is judged
+            if before is not None and not self._run.stopped:
+                self._learn(before, again=False)
+            raise
+        if before is not None:
+            self._learn(before)
 
     def _follow(self, more: Callable[..., tuple[Wave, ...]]) -> None:
         """Inject what MORE the waves until now have brought up."""
@@ -192,13 +238,25 @@ class Explorer:
         return Explored(
             found=self._found,
             plan=self._plan,
-            cells=(self._found.control, *self._cells),
+            cells=(self._control, *self._cells),
             judgement=self._judgement(),
             proofs=tuple(self._proofs),
             problems=tuple(self._problems),
             notes=tuple(dict.fromkeys(self._notes)),
             seconds=dict(self._seconds),
+            effects=tuple(self._stimulating.effects) if self._stimulating is not None else (),
         )
+
+    @property
+    def _control(self) -> Cell:
+        assert self._found is not None  # noqa: S101
+        return self._stimulating.control if self._stimulating is not None else self._found.control
+
+    @property
+    def _stateful(self) -> bool:
+        """Whether workloads may be held up for everybody."""
+        asked = self._options.stateful
+        return bool(asked)
 
     # --- how it does it -----------------------------------------------------------------------------------------------
 
@@ -211,32 +269,57 @@ class Explorer:
             self._run.settings = msgspec.structs.replace(self._run.settings, request_budget=in_flight)
 
     def _wave(self, wave: Wave) -> None:
+        if sent := self._over(wave):
+            self._learn(sent)
+
+    def _over(self, wave: Wave) -> _Sent | None:
+        """Inject WAVE, and wait until its faults are out, its calls over and the control as it was; nothing where that
+        failed.
+        """
         assert self._found is not None  # noqa: S101
         began = time.monotonic()
         self._watcher.wave(wave)
         try:
-            cells = self._injected(wave)
-            if again := self._lost(wave, cells):
-                cells = {number: cell for number, cell in cells.items() if number not in again}
-                cells |= self._injected(
-                    msgspec.structs.replace(wave, cells=tuple(one for one in wave.cells if one.number in again))
-                )
+            sent = self._injected(wave)
+            sent.injection.land()
+            changed = recheck(self._run, self._found, _AGAIN, patience=_PATIENT)
+            return msgspec.structs.replace(sent, changed=changed)
         except Inconclusive as error:
-            if self._run.stopped:
-                raise
-            self._problems.append(f"wave {wave.number}, {wave.name}: {error}")
-            return
+            self._failed(wave, error)
+            return None
         finally:
             self._seconds[f"wave {wave.number}"] = time.monotonic() - began
-        changed = recheck(self._run, self._found, _AGAIN)
+
+    def _learn(self, sent: _Sent, *, again: bool = True) -> None:
+        """Wait for the traces of what was SENT, and judge it; AGAIN: see `run.wave.Wave.cells`."""
+        assert self._found is not None  # noqa: S101
+        began, wave, changed = time.monotonic(), sent.wave, sent.changed
+        try:
+            cells = self._gathered(sent, again=again)
+            if lost := set() if wave.stateful or not again else self._lost(wave, cells):
+                cells = {number: cell for number, cell in cells.items() if number not in lost}
+                second = tuple(one for one in wave.cells if one.number in lost)
+                cells |= self._gathered(self._injected(msgspec.structs.replace(wave, cells=second)))
+                changed = changed or recheck(self._run, self._found, _AGAIN, patience=_PATIENT)
+        except Inconclusive as error:
+            self._failed(wave, error)
+            return
+        finally:
+            self._seconds["traces"] = self._seconds.get("traces", 0.0) + time.monotonic() - began
         if changed:
             self._problems.append(f"wave {wave.number}, {wave.name}: {changed}: what it taught is left out")
             return
         self._cells += cells.values()
         self._watcher.judged(wave, self._judgement())
 
-    def _injected(self, wave: Wave) -> dict[int, Cell]:
-        """The cells of WAVE that were met, by their number in the plan, once its faults are out again."""
+    def _failed(self, wave: Wave, error: Inconclusive) -> None:
+        """WAVE proves nothing because of ERROR, which is raised where the run is over."""
+        if self._run.stopped:
+            raise error
+        self._problems.append(f"wave {wave.number}, {wave.name}: {error}")
+
+    def _injected(self, wave: Wave) -> _Sent:
+        """What was sent for WAVE, once its faults are out again."""
         assert self._found is not None  # noqa: S101
         errands = self._errands(wave.cells)
         by_url = {errand.url: errand for several in errands for errand in several}
@@ -246,21 +329,35 @@ class Explorer:
             errands=list(by_url.values()),
         )
         planned = dict(zip(injection.numbers, wave.cells, strict=True))
+        asked = dict(zip(injection.numbers, errands, strict=True))
+        stimulating = self._stimulating if wave.stateful else None
         try:
-            injection.send(
-                dict(zip(injection.numbers, errands, strict=True)),
-                {number: wanted(cell) for number, cell in planned.items()},
-                kinds={number: kinds(self._found.graph, cell) for number, cell in planned.items()},
-                seen=lambda met: self._watcher.met(wave, met),
-            )
+            if stimulating is not None:
+                stimulating.go(wave, injection, planned, asked)
+            else:
+                injection.send(
+                    asked,
+                    {number: wanted(cell) for number, cell in planned.items()},
+                    kinds={number: kinds(self._found.graph, cell) for number, cell in planned.items()},
+                    shares={number: likely(self._found.control, cell) for number, cell in planned.items()},
+                    seen=lambda met: self._watcher.met(wave, met),
+                )
         finally:
             injection.undo()
-        cells = injection.cells()
+        return _Sent(wave, injection, planned)
+
+    def _gathered(self, sent: _Sent, *, again: bool = True) -> dict[int, Cell]:
+        """The cells of what was SENT that were met, by their number in the plan."""
+        injection, planned = sent.injection, sent.planned
+        stimulating = self._stimulating if sent.wave.stateful else None
+        cells = injection.cells(again=again)
         for number, why in injection.unmet.items():
             cell = planned[number]
             self._unmet[cell.number] = tuple(Skipped(str(edge), f"{cell.kind}: {why}") for edge in cell.edges)
         self._proofs += self._proven(injection)
         self._notes += injection.replaces
+        if stimulating is not None:
+            cells = [stimulating.finished(planned[cell.id], cell) for cell in cells]
         each = ((planned[cell.id], cell) for cell in cells if cell.answers)
         return {one.number: self._entrances.told(cell, one.edge) for one, cell in each}
 
@@ -325,7 +422,7 @@ class Explorer:
 
     def _judgement(self) -> Judgement:
         assert self._found is not None  # noqa: S101
-        judgement = judge(self._found.control, self._cells, list(self._propagation.values()))
+        judgement = judge(self._control, self._cells, list(self._propagation.values()))
         skipped = map(self._entrances.reasons, judgement.coverage.skipped)
         every = tuple(
             dict.fromkeys((*skipped, *self._skipped, *(one for several in self._unmet.values() for one in several)))
@@ -334,6 +431,15 @@ class Explorer:
             tuple(each for each in judgement.findings if self._chosen.rule(each.rule)),
             msgspec.structs.replace(judgement.coverage, skipped=every),
         )
+
+
+class _Sent(msgspec.Struct, frozen=True):
+    """A wave whose faults are out again. planned: by the number of the run's cell. changed: what it left changed."""
+
+    wave: Wave
+    injection: Injection
+    planned: Mapping[str, PlannedCell]
+    changed: str = ""
 
 
 def faults(
@@ -365,7 +471,7 @@ def kinds(graph: Graph, cell: PlannedCell) -> frozenset[tuple[str, str]]:
 
 def wanted(cell: PlannedCell) -> int:
     """How many calls of each kind must meet the fault of CELL before every rule that reads it can speak."""
-    return (MIN_FAILURES_FOR_ZERO if cell.status else CALLS_EACH) + _SPARE
+    return ((MIN_FAILURES_FOR_ZERO if cell.status else CALLS_EACH) + _SPARE) * cell.times
 
 
 def _nothing(found: Discovered, barred: Mapping[Edge, str]) -> str:

@@ -19,6 +19,8 @@ from chaosmesh_ext.observe.prometheus import Prometheus
 __all__ = ["Held"]
 
 _GAUGE: Final = "envoy_http_(.+_)?fault_active_faults"
+_SCRAPED: Final = 60.0
+"""Seconds within which all sidecars have been scraped, if they ever are."""
 _PAUSE: Final = 0.25
 """Seconds between two questions about one workload, at least."""
 
@@ -47,9 +49,12 @@ class Held:
             pod = re.escape(str(workload)).replace("\\", "\\\\") + "-.+"
             gauge = f'{{__name__=~"{_GAUGE}", namespace="{workload.namespace}", pod=~"{pod}"}}'
             try:
-                age = self._prometheus.scalar(f"time() - min(timestamp({gauge}))")
-                if age is not None and self._prometheus.scalar(f"max({gauge})") == 0:
-                    self._seen[workload] = now - age, self._clock()
+                theirs = self._prometheus.scalar("time()")
+                last = [each[-1] for each in self._prometheus.recent(gauge, _SCRAPED) if each]
             except ChaosMeshError:
                 self._next[workload] = now + 10 * _PAUSE
+            else:
+                if theirs is not None and last and not any(value for _, value in last):
+                    times = [at - theirs for at, _ in last]  # their clock need not be ours
+                    self._seen[workload] = now + min(times), self._clock() + max(times)
         return self._seen.get(workload, (0.0, 0.0))

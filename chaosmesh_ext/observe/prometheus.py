@@ -156,6 +156,16 @@ class Prometheus:
         except (msgspec.MsgspecError, ValueError) as error:
             raise Unreachable(f"{self.url} is not what Prometheus answers ({error}): check the base path") from error
 
+    def recent(self, selector: str, seconds: float) -> list[list[tuple[float, float]]]:
+        """What was scraped of each series of SELECTOR in the last SECONDS: when (epoch), and the value."""
+        promql = f"{selector}[{max(1, round(seconds * 1000))}ms]"
+        data = self._get("/api/v1/query", {"query": promql}, promql)
+        try:
+            found = msgspec.json.decode(data.result, type=list[_Range])
+            return [[(at, float(value)) for at, value in one.values] for one in found]
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise Unreachable(f"{self.url} is not what Prometheus answers ({error}): check the base path") from error
+
     def compare(self, promql: str, before: float, after: float | None = None) -> Change:
         """PROMQL, one number, at two instants, seconds since the epoch; AFTER None means now."""
         return Change(self.scalar(promql, before), self.scalar(promql, after))

@@ -133,6 +133,11 @@ class Wave:
         """By cell that was sent requests, of which none met its fault, what they showed instead."""
         return {number: seen.instead for number, seen in self._seen.items() if seen.sent and not seen.first}
 
+    @property
+    def went_by(self) -> bool:
+        """Whether calls of its requests went by a fault, or none was made."""
+        return bool(self.unmet) or any(seen.went_by for seen in self._seen.values())
+
     # --- what is done with it -----------------------------------------------------------------------------------------
 
     def send(

@@ -36,7 +36,12 @@ class Witnessed:
         self.watched = self.parts[-1]
         self.first, self.share = 0.0, 1.0
         self.callers: frozenset[str] = frozenset()
-        self.sent = self._clean = 0
+        self.sent = self._clean = self._late = 0
+
+    @property
+    def went_by(self) -> bool:
+        """Whether calls went by the fault since it was met first."""
+        return self._late > 0
 
     @property
     def instead(self) -> str:
@@ -54,6 +59,7 @@ class Witnessed:
         if not starts:
             return []
         self.first, self.cell.proven = min(starts), True
+        self._late += sum(answer.started > self.first for answer in aim.of("clean"))
         self.callers |= {str(span.workload) for span in aim.met_calls(traces)}
         kept = sorted((one for one in aim.answers if one.started >= self.first), key=lambda one: one.started)
         self.cell.answers += kept
