@@ -18,7 +18,10 @@ __all__ = ["mesh"]
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check": ("chaosmesh_ext.cli.check:check", "What may I do here, what would I see, what would be refused?"),
     "diff": ("chaosmesh_ext.cli.diff:diff", "What changed between two runs' findings; 1 on a regression."),
-    "explore": ("chaosmesh_ext.cli.explore:explore", "Plan which faults teach how each call of a graph fails."),
+    "explore": (
+        "chaosmesh_ext.cli.explore:explore",
+        "Find how every call behind a URL fails, prove it, say what to change.",
+    ),
     "fix": ("chaosmesh_ext.cli.fix:fix", "Print what would mend the findings; --verify tries it out on a lab."),
     "halt": ("chaosmesh_ext.cli.halt:halt", "Stop every run of the cluster, and refuse new ones."),
     "janitor": ("chaosmesh_ext.cli.janitor:janitor", "Undo what runs left that are over, once or for ever."),

@@ -13,6 +13,8 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.visible import visible_lines
 
 if TYPE_CHECKING:
+    from chaosmesh_ext.explore.explorer import Options
+    from chaosmesh_ext.explore.recipe import Recipe
     from chaosmesh_ext.model import Graph
 
 __all__ = ["explore"]
@@ -55,9 +57,9 @@ def explore(
     Healthy requests show what calls what; then every call is delayed, and then aborted, for requests of our own only.
     Writes report.md and findings.json below reports/runs/<run>/; reports/runs/latest points to the newest.
 
-    With --plan nothing is injected. A graph file is JSON: {"schema": "chaosmesh-ext/graph/v1", "entries": ["shop"],
-    "calls": [{"source": "shop", "version": "v1", "destination": "cart", "operation": "GET /cart"}]}; neither traces nor
-    a cluster are needed then.
+    With --plan nothing is injected: healthy requests are sent; or, without traces and a cluster, a graph is given in
+    JSON: {"schema": "chaosmesh-ext/graph/v1", "entries": ["shop"], "calls": [{"source": "shop", "version": "v1",
+    "destination": "cart", "operation": "GET /cart"}]}.
 
     \b
     Exit codes: 0 no weakness, 1 weakness found, 2 wrong usage or input,
@@ -74,46 +76,102 @@ def explore(
             raise InvalidInput(f"{urls[0] if urls else recipe}: give what to request or --graph, not both")
         _show(_read(graph), delay, status, stateful=bool(stateful), only=only, skip=skip, as_json=as_json)
         return
-    _refuse(urls, recipe, plan_only=plan_only)
-    ctx.exit(_explore(urls, recipe, out, (delay, status, only, skip), stateful=stateful, as_json=as_json))
-
-
-def _refuse(urls: tuple[str, ...], recipe: Path | None, *, plan_only: bool) -> None:
-    """Raise InvalidInput for what makes no sense together."""
-    if plan_only:
-        raise InvalidInput("give --graph FILE with --plan: only plans of a given graph can be made")
     if urls and recipe is not None:
         raise InvalidInput(f"{urls[0]}: give URLs or --recipe, not both")
+    if plan_only and out is not None:
+        raise InvalidInput(f"--out {out}: with --plan nothing is written; leave one of them out")
+    chosen = (delay, status, only, skip)
+    if plan_only:
+        _look(urls, recipe, chosen, stateful=bool(stateful), as_json=as_json)
+        return
+    ctx.exit(_explore(urls, recipe, out, chosen, stateful=stateful, as_json=as_json))
+
+
+_Chosen = tuple[float | None, int | None, tuple[str, ...], tuple[str, ...]]
+"""--delay, --status, --only, --skip."""
 
 
 def _explore(
     urls: tuple[str, ...],
     recipe: Path | None,
     out: Path | None,
-    chosen: tuple[float | None, int | None, tuple[str, ...], tuple[str, ...]],
+    chosen: _Chosen,
     *,
     stateful: bool | None,
     as_json: bool,
 ) -> int:
     """Explore, and print what was found; the exit code."""
-    import logging
-    import os
+    from contextlib import suppress
 
     from rich.console import Console
 
-    from chaosmesh_ext import settings
     from chaosmesh_ext.cli import exploring, reports
+
+    asked, options = _asked(urls, recipe), _options(chosen, stateful=stateful)
+    fresh = out is not None and not out.exists()
+    if out is not None:
+        reports.directory(out)
+    try:
+        found = exploring.go(asked, options, out, Console(stderr=as_json))
+    finally:
+        if fresh and out is not None:
+            with suppress(OSError):  # what was written stays
+                out.rmdir()
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False))
+    code: int = found["exit_code"]
+    return code
+
+
+def _look(urls: tuple[str, ...], recipe: Path | None, chosen: _Chosen, *, stateful: bool, as_json: bool) -> None:
+    """Discover, and print the plan. STATEFUL: what may turn out to be worth it as well."""
+    import msgspec
+    from rich.console import Console
+
+    from chaosmesh_ext.cli import exploring, planned
+    from chaosmesh_ext.explore.plan import plan
+
+    options = _options(chosen, stateful=False)
+    found, made, in_flight = exploring.look(_asked(urls, recipe), options, Console(stderr=True))
+    if stateful:
+        every = plan(
+            found.graph,
+            delay=options.delay,
+            status=options.status,
+            stateful=True,
+            only=options.only,
+            skip=options.skip,
+        )
+        made = planned.on(every, {cell.edge for cell in made.cells})
+    made = msgspec.structs.replace(made, skipped=tuple(dict.fromkeys((*found.skipped, *made.skipped))))
+    if as_json:
+        click.echo(json.dumps({**planned.as_json(found.graph, made, in_flight), "notes": list(found.notes)}))
+        return
+    notes = [f"note: {note}" for note in found.notes]
+    click.echo(visible_lines("\n".join((*planned.lines(found.graph, made, in_flight), *notes))))
+
+
+def _asked(urls: tuple[str, ...], recipe: Path | None) -> Recipe:
+    """What is requested; raises InvalidInput."""
+    import logging
+
     from chaosmesh_ext.cli.progress import quiet
-    from chaosmesh_ext.explore.explorer import Options
-    from chaosmesh_ext.explore.plan import DELAY, STATUS
     from chaosmesh_ext.explore.recipe import Recipe, load_recipe
 
     quiet(logging.getLogger("chaostoolkit"))
-    asked = load_recipe(recipe) if recipe is not None else Recipe.of_urls(urls)
-    if out is not None:
-        reports.directory(out)
+    return load_recipe(recipe) if recipe is not None else Recipe.of_urls(urls)
+
+
+def _options(chosen: _Chosen, *, stateful: bool | None) -> Options:
+    """What is injected."""
+    import os
+
+    from chaosmesh_ext import settings
+    from chaosmesh_ext.explore.explorer import Options
+    from chaosmesh_ext.explore.plan import DELAY, STATUS
+
     delay, status, only, skip = chosen
-    options = Options(
+    return Options(
         delay=DELAY if delay is None else delay,
         status=STATUS if status is None else status,
         only=only,
@@ -121,11 +179,6 @@ def _explore(
         in_flight=settings.load().request_budget if os.environ.get("CHAOSMESH_REQUEST_BUDGET") else None,
         stateful=stateful,
     )
-    found = exploring.go(asked, options, out, Console(stderr=as_json))
-    if as_json:
-        click.echo(json.dumps(found, ensure_ascii=False))
-    code: int = found["exit_code"]
-    return code
 
 
 def _show(

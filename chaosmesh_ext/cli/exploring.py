@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from chaosmesh_ext.cli import reports
 from chaosmesh_ext.controls.interrupts import Interrupts
-from chaosmesh_ext.errors import ChaosMeshError, InvalidInput
+from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, InvalidInput
 from chaosmesh_ext.explore.explorer import Explored, Explorer, Options, wanted
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.model import Judgement, Verdict
+from chaosmesh_ext.redaction import words
 from chaosmesh_ext.run import Run
 from chaosmesh_ext.visible import visible
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from chaosmesh_ext.explore.plan import Plan
     from chaosmesh_ext.explore.waves import Wave
 
-__all__ = ["Told", "go"]
+__all__ = ["Told", "go", "look"]
+
+_logger = logging.getLogger("chaostoolkit")
 
 
 class Told:
@@ -90,21 +94,81 @@ def go(recipe: Recipe, options: Options, out: Path | None, console: Console) -> 
     from chaosmesh_ext import report
     from chaosmesh_ext.observe.reach import without_password
 
+    told = Told(console)
+    run = _run()
+    explorer = Explorer(run, recipe, options, told)
+    error = _through(run, told, explorer.discover, explorer.inject)
+    if not explorer.has_begun:
+        raise error or InvalidInput("nothing was explored")
+    explored = explorer.explored()
+    if isinstance(error, InvalidInput) and len(explored.cells) == 1 and not run.problems:
+        raise error  # refused before the first write: there is nothing to report of
+    problems = [*explored.problems]
+    if error is not None:
+        run.failed(error)
+    if not (problems or run.problems or explored.judgement.findings or explored.judgement.coverage.tested):
+        problems.append("no call met a fault that was injected, so nothing could be judged; see what coverage says")
+    url, _ = without_password(next(iter(explored.found.requests)))
+    document = report.document(
+        run,
+        report.Target(url, mesh=run.client.host),
+        explored.judgement,
+        explored.cells,
+        proofs=explored.proofs,
+        problems=problems,
+        others=explored.effects,
+        verdict=Verdict.ABORTED if any(one.exit_code == Aborted.exit_code for one in run.problems) else None,
+    )
+    return _written(document, explored, run, out, told)
+
+
+def look(recipe: Recipe, options: Options, console: Console) -> tuple[Discovered, Plan, int]:
+    """What healthy requests show, and what would be injected with so many requests in flight; nothing is injected."""
+    kept = _Kept(console)
+    run = _run()
+    explorer = Explorer(run, recipe, options, kept)
+    if error := _through(run, kept, explorer.discover):
+        raise error
+    assert kept.seen is not None  # noqa: S101
+    return kept.seen
+
+
+class _Kept(Told):
+    """Keeps what is discovered. seen: that, the plan, and how many requests may be in flight."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self.seen: tuple[Discovered, Plan, int] | None = None
+
+    def discovered(self, found: Discovered, plan: Plan, in_flight: int) -> None:
+        """See `Watcher`."""
+        self.seen = found, plan, in_flight
+
+
+def _run() -> Run:
     run = Run()
     run.experiment = "chaos mesh explore"
     run.controlled = True
+    return run
+
+
+def _through(run: Run, told: Told, *steps: Callable[[], object]) -> ChaosMeshError | None:
+    """Take STEPS one after the other, as far as it goes, and close RUN; the reason where it went no further."""
     interrupts = Interrupts()
-    told = Told(console)
-    explorer = Explorer(run, recipe, options, told)
-    error: BaseException | None = None
+    error: ChaosMeshError | None = None
     run.interrupt = lambda _error: interrupts.stop()
     interrupts.install()
     try:
         interrupts.allow()
-        explorer.discover()
-        explorer.inject()
-    except (ChaosMeshError, KeyboardInterrupt, SystemExit) as caught:
+        for step in steps:
+            step()
+    except ChaosMeshError as caught:
         error = caught
+    except (KeyboardInterrupt, SystemExit):  # without a signal, the run was stopped, and knows why
+        error = Aborted(f"{interrupts.first} ended it early") if interrupts.first else _stopped(run)
+    except Exception as caught:
+        _logger.debug("explore", exc_info=caught)
+        error = Inconclusive(f"{words(caught)}; chaostoolkit.log shows where; report it")
     finally:
         interrupts.defer()
         told.stop()
@@ -114,28 +178,14 @@ def go(recipe: Recipe, options: Options, out: Path | None, console: Console) -> 
         run.failed(left)
     finally:
         interrupts.restore()
-    if not explorer.has_begun:
-        raise error or InvalidInput("nothing was explored")
-    explored = explorer.explored()
-    problems = [*explored.problems]
-    verdict = None
-    if isinstance(error, ChaosMeshError):
-        run.failed(error)
-    elif error is not None:
-        problems.append(f"{interrupts.first or 'a signal'} ended it early")
-    if error is not None:
-        verdict = Verdict.ABORTED if not isinstance(error, ChaosMeshError) else None
-    url, _ = without_password(next(iter(explored.found.requests)))
-    document = report.document(
-        run,
-        report.Target(url, mesh=run.client.host),
-        explored.judgement,
-        explored.cells,
-        proofs=explored.proofs,
-        problems=problems,
-        verdict=verdict,
-    )
-    return _written(document, explored, run, out, told)
+    return error
+
+
+def _stopped(run: Run) -> ChaosMeshError:
+    """Why RUN was stopped."""
+    last = run.problems[-1] if run.problems else "the run was stopped"
+    aborted = run.problems and run.problems[-1].exit_code == Aborted.exit_code
+    return Aborted(last) if aborted else Inconclusive(last)
 
 
 def _written(document: dict[str, Any], explored: Explored, run: Run, out: Path | None, told: Told) -> dict[str, Any]:
@@ -143,19 +193,29 @@ def _written(document: dict[str, Any], explored: Explored, run: Run, out: Path |
     document["notes"] = list(dict.fromkeys([*document["notes"], *explored.notes]))
     code = Verdict(document["verdict"]).exit_code
     code = max([code, *(problem.exit_code for problem in run.problems)]) if run.problems else code
-    folder = reports.directory(out if out is not None else reports.RUNS / (run.token or secrets.token_hex(4)))
-    written = reports.write_reports(document, folder)
+    files: dict[str, str] = {}
+    lost = ""
+    try:
+        folder = reports.directory(out if out is not None else reports.RUNS / (run.token or secrets.token_hex(4)))
+        written = reports.write_reports(document, folder)
+        if out is None:
+            reports.move_latest(folder)
+        files = {path.name: str(path) for path in written}
+    except (OSError, InvalidInput) as error:  # what is printed is all that is left then
+        lost = f"the reports could not be written: {error}"
+        code = max(code, Inconclusive.exit_code)
     for headline in document["headlines"]:
         told.line(f"found: {headline['text']}")
-    for problem in document["problems"]:
+    for problem in [*document["problems"], *filter(None, [lost])]:
         told.line(f"problem: {problem}")
+    for effect in explored.effects:
+        told.line(f"others: {effect}")
     for note in document["notes"]:
         told.line(f"note: {note}")
     told.line(f"verdict: {document['verdict']}")
-    if out is None:
-        reports.move_latest(folder)
-    shown = folder if out is not None else reports.LATEST
-    told.line(f"written: {', '.join(str(shown / path.name) for path in written)}")
+    if files:
+        shown = out if out is not None else reports.LATEST
+        told.line(f"written: {', '.join(str(shown / name) for name in files)}")
     return {
         "run": run.token,
         "verdict": document["verdict"],
@@ -163,7 +223,8 @@ def _written(document: dict[str, Any], explored: Explored, run: Run, out: Path |
         "cells": len(explored.cells) - 1,
         "seconds": {part: round(took, 3) for part, took in explored.seconds.items()},
         "findings": document["findings"],
-        "problems": document["problems"],
+        "problems": [*document["problems"], *filter(None, [lost])],
+        "others": document.get("others", []),
         "notes": document["notes"],
-        "files": {path.name: str(path) for path in written},
+        "files": files,
     }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
+
+import msgspec
 
 from chaosmesh_ext.explore.plan import EVERYWHERE
 from chaosmesh_ext.explore.waves import Plan, PlannedCell, Wave
 from chaosmesh_ext.model import Edge, Graph, Skipped
 
-__all__ = ["as_json", "lines"]
+__all__ = ["as_json", "lines", "on"]
 
 _SHOWN: Final = 40
 """Cells of a wave, and edges left out, that a person is shown; JSON has them all."""
@@ -41,6 +43,15 @@ def lines(graph: Graph, plan: Plan, in_flight: int) -> Iterator[str]:
         yield from (f"  {_skipped(each)}" for each in plan.skipped[:_SHOWN])
         if len(plan.skipped) > _SHOWN:
             yield f"  … and {len(plan.skipped) - _SHOWN:,} more; --json has them all"
+
+
+def on(made: Plan, edges: Collection[Edge]) -> Plan:
+    """The plan MADE with its cells on EDGES alone."""
+    waves = (
+        msgspec.structs.replace(wave, cells=tuple(cell for cell in wave.cells if cell.edge in edges))
+        for wave in made.waves
+    )
+    return msgspec.structs.replace(made, waves=tuple(wave for wave in waves if wave.cells or not wave.number))
 
 
 def as_json(graph: Graph, plan: Plan, in_flight: int) -> dict[str, Any]:
@@ -75,6 +86,8 @@ def _cell_json(cell: PlannedCell) -> dict[str, Any]:
     found: dict[str, Any] = {"number": cell.number, **_edge_json(cell.edge), "kind": cell.kind}
     found |= {"delay": cell.delay} if cell.delay else {"status": cell.status}
     found |= {"operations": list(cell.operations)}
+    if cell.also:
+        found["sources"] = [str(edge.source) for edge in cell.edges]
     if cell.urls:
         found["urls"] = list(cell.urls)
     if cell.judged is not None:
@@ -101,8 +114,10 @@ def _fault(cell: PlannedCell) -> str:
 def _cell(cell: PlannedCell) -> str:
     about = f", for {cell.judged}" if cell.judged is not None else ""
     alone = cell.kind in ("delay", "abort")
-    return f"{cell.number:>4}  {cell.edge}{about}  {'' if alone else f'{cell.kind}, {_fault(cell)}  '}" + ", ".join(
-        cell.operations
+    callers = ", ".join(str(edge.source) for edge in cell.edges)
+    return (
+        f"{cell.number:>4}  {callers} → {cell.edge.destination}{about}  {'' if alone else f'{cell.kind}, {_fault(cell)}  '}"
+        + ", ".join(cell.operations)
     )
 
 

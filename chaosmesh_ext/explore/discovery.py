@@ -158,11 +158,11 @@ class _Search:
     def _drop_failing(self) -> None:
         """Leave out the URLs that fail already. Raises Inconclusive where all do."""
         for url, answers in list(self._answers.items()):
-            bad = [answer for answer in answers if not 0 < answer.status < 400]
+            bad = [answer for answer in answers if not 0 < answer.status < 400 or answer.error]
             if 2 * len(bad) < len(answers):
                 continue
-            status, _ = Counter(answer.status for answer in bad).most_common(1)[0]
-            said = str(status) if status else f"not at all ({bad[0].error})"
+            (status, error), _ = Counter((answer.status, answer.error) for answer in bad).most_common(1)[0]
+            said = f"{status or 'not at all'} ({error})" if error else str(status)
             next_ = {401: "give credentials in a recipe", 403: "give credentials in a recipe", 404: "is the URL right?"}
             reason = (
                 f"{url} fails already: {len(bad)} of {len(answers)} healthy requests were answered {said}; "

@@ -160,6 +160,8 @@ def refusals(looks: Sequence[Look]) -> dict[str, str]:
             reason = f"does not answer: {answer.error}; is it right, and the application up?"
         elif one.location and (one_for_all or _LOGIN.search(urlsplit(one.location).path)):
             reason = f"redirects to {one.location}, a login page: give a recipe with a login, or a cookie"
+        elif one.location and one.location == _shown(one.url):
+            reason = "redirects to itself: it may want a cookie or a header; give a recipe that says it"
         elif 300 <= answer.status < 400:
             where = f"redirects to {one.location}: give that URL" if one.location else "redirects to nowhere"
             reason = f"{where}; redirects are not followed"

@@ -78,7 +78,7 @@ def kept(found: Discovered, answer: Answer) -> str:
     empty where it does not. Pure.
     """
     asked = [one for one in found.control.answers if one.url == answer.url]
-    known = [one for one in asked if 0 < one.status < 400]
+    known = [one for one in asked if 0 < one.status < 400 and not one.error]
     if not known:
         return ""
     what = f"afterwards a request to {answer.url} without a marker"

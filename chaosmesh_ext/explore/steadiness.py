@@ -26,7 +26,7 @@ class Steadiness(msgspec.Struct, frozen=True):
         """What the answers of CONTROL differ in, as far as their traces tell what they passed."""
         alike: dict[str, dict[object, list[Answer]]] = defaultdict(lambda: defaultdict(list))
         for answer in control.answers:
-            if answer.trace_id in control.traces and 0 < answer.status < 400:
+            if answer.trace_id in control.traces and 0 < answer.status < 400 and not answer.error:
                 passed = frozenset(control.traces[answer.trace_id].versions.items())
                 alike[answer.url][passed].append(answer)
         aside: dict[str, frozenset[str]] = {}

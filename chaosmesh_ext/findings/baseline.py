@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from statistics import fmean, pstdev
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,9 @@ from chaosmesh_ext.findings.statistics import CLOCK, epsilon
 from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace, Workload
 
 __all__ = ["Baseline"]
+
+_MANY: Final = 0.1
+"""Of healthy requests that fail. Three of a faulted cell that all do so by chance are less than one case in 1,000."""
 
 Passed = dict[tuple[str, str], frozenset[str]]
 
@@ -58,9 +62,13 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def failing(self) -> frozenset[Workload]:
-        """Workloads that answer errors in the control already."""
-        spans = (span for trace in self.control.traces.values() for span in trace.spans)
-        return frozenset(span.workload for span in spans if span.kind == "SERVER" and span.proxy and span.broken)
+        """Workloads that answer errors in the control already: more than one request in ten. Less explains nothing."""
+        every, bad = Counter[Workload](), Counter[Workload]()
+        for span in (span for trace in self.control.traces.values() for span in trace.spans):
+            if span.kind == "SERVER" and span.proxy:
+                every[span.workload] += 1
+                bad[span.workload] += span.broken
+        return frozenset(workload for workload, count in bad.items() if count > _MANY * every[workload])
 
     @cached_property
     def _by_operation(self) -> dict[tuple[Edge, str], list[Call]]:
@@ -183,7 +191,7 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
         return tuple(
             (self.control.traces[answer.trace_id].versions, answer)
             for answer in self.control.answers
-            if answer.trace_id in self.control.traces and 0 < answer.status < 400
+            if answer.trace_id in self.control.traces and 0 < answer.status < 400 and not answer.error
         )
 
     def answers(self, trace: Trace, url: str, *, exactly: bool) -> list[Answer]:

@@ -95,6 +95,7 @@ PAGES: dict[str, tuple[int, dict[str, str], str | Callable[[BaseHTTPRequestHandl
     "/login-refused": (403, {}, ""),
     "/no-cookie": (200, {}, ""),
     "/moved": (301, {"location": "/elsewhere?token=hunter2"}, ""),
+    "/itself": (302, {"location": "/itself?again"}, ""),
     "/private": (302, {"location": "/auth/start?next=/private"}, ""),
     "/a": (302, {"location": "/gate"}, ""),
     "/b": (302, {"location": "/gate"}, ""),
@@ -147,6 +148,7 @@ def test_a_login_that_fails_is_said(site: Site, url: str, said: str) -> None:
     ("url", "said"),
     [
         ("/moved", "redirects to {url}/elsewhere: give that URL; redirects are not followed"),
+        ("/itself", "redirects to itself: it may want a cookie or a header; give a recipe that says it"),
         ("/private", "redirects to {url}/auth/start, a login page: give a recipe with a login, or a cookie"),
         ("/sign-in", "is a login page: give a recipe with a login, or a cookie"),
     ],
