@@ -109,7 +109,7 @@ class Goner:
 
         volley.fly(
             [aim for aim, _ in aims.values()],
-            patience=self._timeout,
+            patience=self._timeout + max(map(_lingers, out)),
             enough=lambda aim: aim.got >= aim.want and not unseen(aim),
         )
         left = [words for aim, one in aims.values() if (words := self._left(aim, one, unseen(aim), volley))]
@@ -119,6 +119,7 @@ class Goner:
         return max(max(aim.last - began, 0.0) for aim, _ in aims.values())
 
     def _aim(self, one: Witnessed) -> Aim:
+        # each warm connection has one more request meet what was before: as many at once as there may be connections
         inbound = one.cell.carrier == INBOUND
         return Aim(
             one.cell.place.sent,
@@ -126,7 +127,7 @@ class Goner:
             watched=one.watched,
             shows=one.shows,
             injected=None,
-            want=max(IN_A_ROW if inbound else _CLEAN, len(one.callers)),
+            want=max(IN_A_ROW if inbound else _CLEAN, len(one.callers), self._traffic.budget - 1 if inbound else 0),
             verdict="clean",
             share=one.share,
             arrives=inbound,
@@ -147,3 +148,8 @@ class Goner:
             f"the fault on {one.watched} was removed, but could not be shown to be gone: {why} seen in "
             f"{len(aim.answers)} requests, too few to tell"
         )
+
+
+def _lingers(one: Witnessed) -> float:
+    """Seconds for which requests that still meet what is out hold back their answers: each may make two such calls."""
+    return 2 * one.cell.fault.patience if one.cell.carrier == INBOUND else 0.0
