@@ -17,12 +17,16 @@ __all__ = [
     "confidence",
     "epsilon",
     "gap_limit",
+    "mostly_agree",
     "tolerance",
 ]
 
 MIN_CALLS: Final = 3
 MIN_REQUESTS: Final = 2
 """A number is stated from at least three calls over at least two requests."""
+
+_MOSTLY: Final = 0.8
+"""Of measurements of one clock, how many must agree at least."""
 
 CLOCK: Final = 0.005
 """Seconds by which two spans of one proxy may be recorded out of order: rounding to µs and its event loop."""
@@ -51,6 +55,16 @@ def agree(samples: Sequence[float]) -> bool:
     """Whether SAMPLES, in seconds, show one clock: none lies further than `tolerance` from their median."""
     middle = median(samples)
     return all(abs(sample - middle) <= tolerance(middle) for sample in samples)
+
+
+def mostly_agree(samples: Sequence[float]) -> list[float]:
+    """Those of SAMPLES that show one clock, where that are four in five and `MIN_CALLS` at least; else none.
+
+    A busy machine looks late at a clock now and then.
+    """
+    middle = median(samples)
+    near = [sample for sample in samples if abs(sample - middle) <= tolerance(middle)]
+    return near if len(near) >= max(MIN_CALLS, _MOSTLY * len(samples)) else []
 
 
 def confidence(agreeing: int, total: int) -> float:

@@ -8,7 +8,7 @@ from statistics import median
 from chaosmesh_ext.findings.calls import Call, group
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
 from chaosmesh_ext.findings.endings import Ending, ending
-from chaosmesh_ext.findings.statistics import MIN_CALLS, MIN_REQUESTS, agree, tolerance
+from chaosmesh_ext.findings.statistics import MIN_CALLS, MIN_REQUESTS, agree, mostly_agree, tolerance
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.words import amount, calls, seconds
 from chaosmesh_ext.model import Skipped
@@ -19,8 +19,8 @@ __all__ = ["timeout"]
 def timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     """State after how long a call on a slow callee is given up, and by whom.
 
-    Fires on at least three such calls over two requests whose times agree within max(5 %, 25 ms). Calls that ended
-    because the caller's own caller left say nothing.
+    Fires on at least three such calls over two requests whose times agree within max(5 %, 25 ms), four in five of them
+    at least. Calls that ended because the caller's own caller left say nothing.
     """
     endings = [(call, ending(call, subject.eps, nested=subject.nested)) for call in subject.slow()]
     own = [call for call, end in endings if end is Ending.OWN_CLOCK]
@@ -47,6 +47,7 @@ def timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     value = median(map(measure, ended))
     # a call that could have been given up by then and was not speaks against it
     others = [c for c, end in endings if end is Ending.WAITED and c.delay - subject.eps > value + tolerance(value)]
+    near = [call for call in ended if abs(measure(call) - value) <= tolerance(value)]
     single = len({group(call) for call in ended}) == len(ended)
     yield Draft(
         rule="timeout",
@@ -57,7 +58,7 @@ def timeout(subject: Subject) -> Iterator[Draft | Skipped]:
         operation=subject.operation,
         value=value,
         unit="s",
-        agreeing=len(ended),
+        agreeing=len(near),
         total=len(ended) + len(others),
         evidence=evidence(ended, near=lambda call: abs(measure(call) - value)),
         say=lambda tally: _words(tally, subject.edge.destination, who, kind, single=single),
@@ -96,7 +97,7 @@ def _kind(subject: Subject, own: Sequence[Call]) -> tuple[str | None, Callable[[
     ends = [_since_request(call) for call in everywhere]
     if not agree(durations) and agree(ends):
         return "request deadline", _since_request
-    return ("call" if agree([_patience(call) for call in own]) else None), _patience
+    return ("call" if mostly_agree([_patience(call) for call in own]) else None), _patience
 
 
 def _enough(ended: Sequence[Call]) -> bool:

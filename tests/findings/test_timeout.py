@@ -65,6 +65,14 @@ def test_times_that_do_not_agree_are_no_timeout(world, found, reasons):
     ]
 
 
+def test_one_call_in_five_may_be_ended_late(world, found):
+    """A busy machine looks at its clock when it gets to it."""
+    late = [world.gives_up(d) for d in (1.0, 1.001, 1.002, 1.003, 1.2)]
+    [finding] = found(judge(world.control(), [world.cell("1", world.delay(), late)]), "timeout")
+    assert (finding.value, finding.confidence) == (1.002, 0.71)
+    assert not found(judge(world.control(), [world.cell("1", world.delay(), late[1:])]), "timeout")
+
+
 def test_a_call_given_up_at_the_injected_delay_itself_asks_for_a_longer_one(world, reasons):
     cell = world.cell("1", world.delay(3.0), [world.gives_up(2.99) for _ in range(3)])
     assert "inject a longer one" in reasons(judge(world.control(), [cell]), "timeout")[0]
