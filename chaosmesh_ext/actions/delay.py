@@ -36,8 +36,9 @@ def inject_delay(
     by `fixed_delay` (seconds, or a text such as `250ms`) in the caller's
     sidecar, and prove that it is live there and nowhere else.
 
-    `source` is the calling workload, e.g. `productpage-v1`, by default every
-    caller in `namespace`. `subset` faults only what goes to that subset of a
+    `source` is the calling workload, e.g. `productpage-v1`, or an ingress
+    gateway, e.g. `istio-ingressgateway` (also with its namespace before a slash),
+    for what comes in by it; by default every caller in `namespace`. `subset` faults only what goes to that subset of a
     DestinationRule. `match` is an Istio HTTPMatchRequest (uri, method, headers,
     withoutHeaders, queryParams, authority). `percentage` is of the requests in
     scope: 100 by default, and 0 affects nobody. `requests` is `marked` for this
