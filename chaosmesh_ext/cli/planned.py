@@ -113,12 +113,9 @@ def _fault(cell: PlannedCell) -> str:
 
 def _cell(cell: PlannedCell) -> str:
     about = f", for {cell.judged}" if cell.judged is not None else ""
-    alone = cell.kind in ("delay", "abort")
     callers = ", ".join(str(edge.source) for edge in cell.edges)
-    return (
-        f"{cell.number:>4}  {callers} → {cell.edge.destination}{about}  {'' if alone else f'{cell.kind}, {_fault(cell)}  '}"
-        + ", ".join(cell.operations)
-    )
+    kind = "" if cell.kind in ("delay", "abort") else f"{cell.kind}, {_fault(cell)}  "
+    return f"{cell.number:>4}  {callers} → {cell.edge.destination}{about}  {kind}" + ", ".join(cell.operations)
 
 
 def _skipped(each: Skipped) -> str:
