@@ -1,7 +1,8 @@
 """The document: everything that a report needs, as plain JSON that a journal can hold.
 
 It is findings.json (schema `chaosmesh-ext/findings/v1`) with more keys: `cells` with answers and the traces that prove
-something, `proofs` that the faults were live, `problems`, `notes`, `headlines` and the `verdict`.
+something, `proofs` that the faults were live, `others` (what stateful waves did to requests that they did not fault),
+`problems`, `notes`, `headlines` and the `verdict`.
 """
 
 from __future__ import annotations
@@ -60,14 +61,16 @@ def document(
     proofs: Iterable[Any] = (),
     problems: Sequence[str] = (),
     unmet: Sequence[str] = (),
+    others: Iterable[Any] = (),
     verdict: Verdict | None = None,
 ) -> dict[str, Any]:
     """The journal document of a run.
 
     run: its facts, or the open run itself: then it spans the requests in CELLS, and its problems count. target: a
     mapping may stand for it. cells: the control first, as `Run.cells` gives them. proofs: what the injecting actions
-    returned, structs or dictionaries. problems, unmet: one line each. verdict: by default what findings, problems and
-    unmet come to; a run whose faults met no call is inconclusive.
+    returned, structs or dictionaries. problems, unmet: one line each. others: what stateful waves did to those whom
+    they did not fault. verdict: by default what findings, problems and unmet come to; a run whose faults met no call is
+    inconclusive.
 
     Of the traces only those are kept that are evidence, and one of the control for comparison; each cell says how many
     were left out.
@@ -96,6 +99,7 @@ def document(
         "coverage": _coverage(judgement.coverage),
         "cells": [_cell(cell, wanted) for cell in cells],
         "proofs": [_plain(proof) for proof in proofs],
+        **({"others": seen} if (seen := [_plain(each) for each in others]) else {}),
         "problems": trouble,
         "notes": [str(note) for note in told],
     }

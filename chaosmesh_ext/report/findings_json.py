@@ -1,6 +1,7 @@
 """findings.json: the findings for other programs, in schema `chaosmesh-ext/findings/v1` and nothing besides.
 
-Beside findings and coverage it has `notes`, lines for people, where the run had any to tell.
+Beside findings and coverage it has `others`, what stateful waves did to requests that they did not fault, and `notes`,
+lines for people, where the run had any to tell.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ _TARGET = ("url", "mesh", "mode")
 _BEFORE = ("id", "rule")
 _AFTER = ("severity", "source", "destination", "operation", "value", "unit", "summary", "advice", "fix", "confidence")
 _OPTIONAL = ("who", "kind")
+_OTHERS = ("wave", "name", "requests", "failed", "incomplete", "p95_s", "healthy_p95_s")
 
 
 def render(document: Mapping[str, Any]) -> str:
@@ -40,6 +42,8 @@ def render(document: Mapping[str, Any]) -> str:
             ],
         },
     }
+    if document.get("others"):
+        built["others"] = [{key: each[key] for key in _OTHERS} for each in document["others"]]
     if document.get("notes"):
         built["notes"] = list(document["notes"])
     return json.dumps(built, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
