@@ -18,10 +18,13 @@ def missing_timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     """State that A has no first-byte or total timeout up to the longest delay; never that it has none.
 
     All cells of the edge are judged together: where one call was given up, in whatever cell, there is a timeout, and
-    a shorter delay that was waited for says nothing against it. A delay inside a gateway comes before the timeout of
+    a shorter delay that was waited for says nothing against it. Calls that ended because the caller's own caller left
+    say nothing, as long as others were waited for. A delay inside a gateway comes before the timeout of
     its route: there it takes that the routes are known to have none.
     """
-    endings = [(call, ending(call, subject.eps, nested=subject.nested)) for call in subject.slow()]
+    every = [(call, ending(call, subject.eps, nested=subject.nested)) for call in subject.slow()]
+    # whoever stops since its own caller left may have waited on, and others show whether it does
+    endings = [(call, end) for call, end in every if end is not Ending.CALLER_LEFT]
     if not endings or any(call.span.gone or "UT" in call.span.flags for call, _ in endings):
         return
     edge = str(subject.edge)
@@ -29,13 +32,14 @@ def missing_timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     if at_gateway and (why := _unknown_at_gateway(subject)):
         yield Skipped(edge, f"{why} ({calls(at_gateway)})", "missing-timeout")
         return
-    for end in (Ending.NOT_AWAITED, Ending.CUT_SHORT, Ending.NO_CALLER):
+    longest = max(call.delay for call, _ in endings)
+    waited = [call for call, end in endings if call.delay >= longest - CLOCK and end is not Ending.NO_CALLER]
+    lacking = (Ending.NO_CALLER,) if len(waited) < MIN_CALLS else ()
+    for end in (Ending.NOT_AWAITED, Ending.CUT_SHORT, *lacking):
         count = sum(1 for _, e in endings if e is end)
         if count:
             yield Skipped(edge, f"{end.value} ({calls(count)})", "missing-timeout")
             return
-    longest = max(call.delay for call, _ in endings)
-    waited = [call for call, _ in endings if call.delay >= longest - CLOCK]
     if len(waited) < MIN_CALLS or len(subject.answers(waited)) < MIN_REQUESTS:
         reason = (
             f"too few calls: {len(waited)} met the longest delay, {MIN_CALLS} over {MIN_REQUESTS} requests are needed"

@@ -52,6 +52,15 @@ def test_a_caller_that_left_and_still_waits_is_seen_by_the_call_that_stays(world
     assert found(judge(world.control(), [cell]), "missing-timeout")
 
 
+def test_calls_that_stop_since_the_callers_caller_left_say_nothing_beside_those_that_wait(world, found):
+    """One page's user leaves after 3 s, and the page stops; another one's waits, and so does the page."""
+    left = [world.gives_up(page_end=3.008, page_flags="DC") for _ in range(3)]
+    cell = world.cell("1", world.delay(), [*left, *(waits(world) for _ in range(3))])
+    [finding] = found(judge(world.control(), [cell]), "missing-timeout")
+    assert (finding.value, finding.confidence) == (7.0, 0.8)
+    assert not found(judge(world.control(), [world.cell("1", world.delay(), left)]), "missing-timeout")
+
+
 def test_two_calls_are_too_few_to_miss_a_timeout(world, found, reasons):
     cell = world.cell("1", world.delay(), [waits(world) for _ in range(2)])
     judgement = judge(world.control(), [cell])
