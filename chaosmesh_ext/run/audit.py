@@ -39,14 +39,17 @@ class Audit:
         self._prometheus = prometheus
         self._before = self._counts()
 
-    def strangers(self, most: Mapping[str, float], namespace: str, *, hurry: bool = False) -> list[tuple[str, str]]:
+    def strangers(
+        self, most: Mapping[str, float], namespace: str, *, over: float | None = None, hurry: bool = False
+    ) -> list[tuple[str, str]]:
         """Called services that met more faults than they may, each with a line that says so.
 
         MOST: by called service, how many faulted calls from NAMESPACE there may be. Other services are not looked at:
         other runs may be at work there, and the proof of each fault looks at what the run's own requests met. Waits
-        until every proxy was scraped once more; with HURRY only for a moment. Raises what `Prometheus` does.
+        until every proxy was scraped since all was OVER (epoch; None: now); with HURRY only for a moment. Raises what
+        `Prometheus` does.
         """
-        self._wait(_SOON if hurry else _LATE)
+        self._wait(_SOON if hurry else _LATE, 0.0 if over is None else max(0.0, time.time() - over))
         grown: dict[str, Counter[str]] = {}
         for edge, count in self._counts().items():
             workload, where, service = edge
@@ -73,9 +76,11 @@ class Audit:
             if (labels := [sample.labels.get(name, "") for name in names])
         }
 
-    def _wait(self, seconds: float) -> None:
-        """Until Prometheus has looked at every proxy that answers, by its own clock; SECONDS at most."""
-        now = self._prometheus.scalar("time()") or 0.0
+    def _wait(self, seconds: float, ago: float) -> None:
+        """Until Prometheus, by its own clock, has looked at every proxy that answers since so long AGO; SECONDS at
+        most.
+        """
+        now = (self._prometheus.scalar("time()") or 0.0) - ago
         end = time.monotonic() + seconds
         while (self._prometheus.scalar("min(timestamp(up == 1))") or 0.0) < now and time.monotonic() < end:
             time.sleep(_PAUSE)
@@ -123,10 +128,11 @@ def strangers(
     everybody = [cell.place.destination.service for cell in grown if cell.place.marker is None]
     try:
         most = allowed(sent(), everybody)
+        over = max((cell.ended for cell in grown), default=0.0) or None
         found = [
             (service, line)
             for namespace in sorted({cell.place.namespace for cell in grown})
-            for service, line in audit.strangers(most, namespace, hurry=hurry)
+            for service, line in audit.strangers(most, namespace, over=over, hurry=hurry)
         ]
         others = beside() if found else {}
     except ChaosMeshError as error:

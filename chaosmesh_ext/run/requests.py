@@ -51,13 +51,15 @@ class Requests:
     """A run's requests.
 
     traces: where their traces are; by default the settings' Jaeger, from the first time that it is asked. control:
-    what those got that no fault was meant for. expected: by URL, what traces of those hold, as far as is known.
+    what those got that no fault was meant for. expected: by URL, what traces of those hold, as far as is known. whole:
+    traces that were waited for already, by id.
     """
 
     def __init__(self, settings: Callable[[], Settings], traces: TraceSource | None) -> None:
         self.traces = traces
         self.control: list[Answer] = []
         self.expected: dict[str, Expected] = {}
+        self.whole: dict[str, Trace] = {}
         self._settings = settings
         self._traffic: Traffic | None = None
         self._begun: dict[str, list[Begun]] = {}
@@ -144,11 +146,13 @@ class Requests:
             gather(store, control, timeout=_at_most(_PATIENCE, end)).traces.values() if control else ()
         )
         looked_at = [(fault, _young(self._begun.get(cell.id, []), cell)) for cell in grown for fault in [_facts(cell)]]
+        unknown = [(fault, [one for one in several if one.trace_id not in self.whole]) for fault, several in looked_at]
         patience = _PATIENCE + 2 * max((fault.delay for fault, _ in looked_at), default=0.0)
-        seen = gather_all(store, looked_at, expected=expected, timeout=_at_most(patience, end))
+        seen = gather_all(store, unknown, expected=expected, timeout=_at_most(patience, end))
+        known = {**self.whole, **seen.traces}
         found = []
         for cell, (_, answers) in zip(grown, looked_at, strict=True):
-            traces = _those(seen.traces, answers)
+            traces = _those(known, answers)
             whole = tuple(trace for one, trace in traces.items() if one not in seen.incomplete)
             partly = tuple(trace for one, trace in traces.items() if one in seen.incomplete)
             found.append(Sent(cell.place.destination.service, len(self._begun.get(cell.id, [])), whole, partly))

@@ -42,7 +42,7 @@ class Wave:
 
     run: its token. written: when the last write was answered, in seconds since the epoch. replaces: carriers that were
     preferred and not used, and why. answers: by cell, of its requests from the first one on that met the fault.
-    canary: the control requests that were sent meanwhile.
+    canary: the control requests that were sent meanwhile. whole: by id, traces that `cells` has waited for.
     """
 
     def __init__(
@@ -72,6 +72,7 @@ class Wave:
         self.run = run
         self.written = max((cell.began for cell in grown), default=0.0)
         self.replaces: tuple[str, ...] = ()
+        self.whole: dict[str, Trace] = {}
         self.canary: list[Answer] = []
         self._grown = {cell.id: cell for cell in grown}
         self._seen = {
@@ -238,9 +239,11 @@ class Wave:
         """
         grown = [cell for cell in self._grown.values() if cell.injected is not None]
         wanted: list[tuple[Injected | None, Sequence[Answer]]] = [(cell.injected, cell.answers) for cell in grown]
-        traces = gather_all(
+        seen = gather_all(
             self._store, [*wanted, (None, self.canary)], expected=self._expected, again=again, free=self._free
-        ).traces
+        )
+        traces = seen.traces
+        self.whole.update({one: trace for one, trace in traces.items() if again and one not in seen.incomplete})
         try:
             for cell in grown:
                 self._nowhere_else(self._seen[cell.id], cell.answers, traces)

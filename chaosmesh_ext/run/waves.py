@@ -102,7 +102,7 @@ def start_wave(
         undo=undo,
         roll_back=roll_back,
     )
-    wave.replaces = plan.replaces
+    wave.replaces, wave.whole = plan.replaces, requests.whole
     return wave
 
 
