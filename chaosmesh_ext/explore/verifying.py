@@ -15,13 +15,15 @@ from chaosmesh_ext.errors import InvalidInput, NotProven
 from chaosmesh_ext.explore.discovery import Discovered, discover
 from chaosmesh_ext.explore.mending import Mend, Verified, Weak, callers, outcome, timeout_of, untried
 from chaosmesh_ext.explore.plan import DELAY
-from chaosmesh_ext.explore.recheck import recheck
+from chaosmesh_ext.explore.recheck import difference, recheck
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.waves import CALLS_EACH
 from chaosmesh_ext.faults import Delay, Timeout
 from chaosmesh_ext.findings import judge
 from chaosmesh_ext.findings.calls import calls
 from chaosmesh_ext.model import Cell, Edge, Judgement, Scope
+from chaosmesh_ext.observe.addressed import Addressed
+from chaosmesh_ext.observe.traces import Expected, gather
 from chaosmesh_ext.run.traffic import Errand, application
 
 if TYPE_CHECKING:
@@ -37,6 +39,15 @@ _MOST: Final = 16
 
 _TURNS: Final = 3
 """How often more are sent where a version of the caller got too few."""
+
+_VISIBLE: Final = 8.0
+"""Seconds that a trace may take to become visible."""
+
+_TRIES: Final = 2
+"""Rounds of healthy requests that must suffer before a fix is said to do harm: a busy machine is late now and then."""
+
+_SETTLES: Final = 2.0
+"""Seconds after which the control must look as before."""
 
 _AGAIN: Final = 3
 """Control requests to each URL afterwards, and requests that meet the fix and no fault."""
@@ -83,7 +94,7 @@ class Verifier:
             self._compare(mended, self._judged(before), self._judged({**context, **after}))
         self._told("everything is taken out again")
         self._run.undo()
-        if changed := recheck(self._run, self._found, _AGAIN):
+        if changed := recheck(self._run, self._found, _AGAIN, patience=_SETTLES):
             self.problems.append(changed)
 
     # --- what is tried ------------------------------------------------------------------------------------------------
@@ -209,14 +220,27 @@ class Verifier:
         except (InvalidInput, NotProven) as error:
             self._give_up(mend, f"the fix could not be put in: {error}")
             return False
-        asked = self._found.requests[errand.url]
-        answers = self._run.send(errand.url, _AGAIN, headers=asked.sent, method=asked.method, body=asked.body)
-        healthy = {answer.status for answer in self._found.control.answers if answer.url == errand.url}
-        if bad := [answer for answer in answers if answer.status not in healthy]:
-            said = bad[0].status or f"not at all ({bad[0].error})"
-            self._give_up(mend, f"with the fix {len(bad)} of {len(answers)} healthy requests were answered {said}")
-            return False
-        return True
+        if harm := self._harm(errand.url, service):
+            self._give_up(mend, f"the fix does harm: {harm}")
+        return not harm
+
+    def _harm(self, url: str, service: str) -> str:
+        """How healthy requests to URL, whose calls to SERVICE meet the fix, differ from those without; mostly empty."""
+        assert self._found is not None  # noqa: S101
+        found, asked, said = self._found, self._found.requests[url], ""
+        store = Addressed(self._run.requests.store(), {edge.destination for edge in found.graph.edges})
+        expected = Expected.of(found.control.traces.values())
+        for _ in range(_TRIES):
+            answers = self._run.send(url, _AGAIN, headers=asked.sent, method=asked.method, body=asked.body)
+            traces = gather(store, answers, expected=expected, timeout=_VISIBLE).traces
+            ended = [
+                span for one in traces.values() for span in one.calls() if "UT" in span.flags and span.peer == service
+            ]
+            said = f"it ends healthy calls to {service} (trace {ended[0].trace_id})" if ended else ""
+            said = said or difference(found, answers, traces).replace("afterwards control", "with it healthy", 1)
+            if not said:
+                return ""
+        return said
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
