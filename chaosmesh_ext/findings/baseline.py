@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import pairwise
 from statistics import fmean, pstdev
-from typing import Final
 
 import msgspec
 
@@ -16,9 +15,6 @@ from chaosmesh_ext.findings.statistics import CLOCK, epsilon
 from chaosmesh_ext.model import Answer, Cell, Edge, Span, Trace, Workload
 
 __all__ = ["Baseline"]
-
-_MANY: Final = 0.1
-"""Of healthy requests that fail. Three of a faulted cell that all do so by chance are less than one case in 1,000."""
 
 Passed = dict[tuple[str, str], frozenset[str]]
 
@@ -62,13 +58,13 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def failing(self) -> frozenset[Workload]:
-        """Workloads that answer errors in the control already: more than one request in ten. Less explains nothing."""
-        every, bad = Counter[Workload](), Counter[Workload]()
-        for span in (span for trace in self.control.traces.values() for span in trace.spans):
-            if span.kind == "SERVER" and span.proxy:
-                every[span.workload] += 1
-                bad[span.workload] += span.broken
-        return frozenset(workload for workload, count in bad.items() if count > _MANY * every[workload])
+        """Workloads that answer errors in the control already."""
+        return frozenset(workload for workload in self.served if self.errors(workload)[0])
+
+    def errors(self, workload: Workload) -> tuple[int, int]:
+        """How many requests WORKLOAD answered with an error in the control, and of how many."""
+        spans = self.served.get(workload, ())
+        return sum(span.broken for span in spans), len(spans)
 
     @cached_property
     def _by_operation(self) -> dict[tuple[Edge, str], list[Call]]:

@@ -11,7 +11,7 @@ import msgspec
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import Call, above, below, caller, group
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
-from chaosmesh_ext.findings.statistics import MIN_CALLS
+from chaosmesh_ext.findings.statistics import CHANCE, MIN_CALLS, by_chance
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.words import amount, joined
 from chaosmesh_ext.model import Skipped, Span, Trace
@@ -97,6 +97,11 @@ def error_propagation(subject: Subject) -> Iterator[Draft | Skipped]:
         yield Skipped(edge, "not awaited: the caller answered without waiting for the call", "error-propagation")
         return
     typical = answered[0]
+    bad, healthy = subject.baseline.errors(subject.edge.source)
+    if typical.kind == "translated" and by_chance(len(answered), len(answered), bad, healthy) > CHANCE:
+        reason = f"inconclusive: the caller answers errors in the control too ({bad} of {amount(healthy, 'request')})"
+        yield Skipped(edge, reason, "error-propagation")
+        return
     injected = joined(sorted({_status(each.call.span) for each in answered}))
     yield Draft(
         rule="error-propagation",
@@ -130,8 +135,6 @@ def _look(baseline: Baseline, made: Sequence[Call]) -> _Answered | str | None:
         return "the caller's server span is missing"
     if a.gone or not a.status:
         return "the caller's own caller left"
-    if a.workload in baseline.failing:
-        return "the caller answers errors in the control too"
     status = _status(a)
     if _good(a):
         bug = _bug(baseline, call.trace, a)
