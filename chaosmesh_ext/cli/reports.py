@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -57,8 +58,13 @@ def write_reports(document: dict[str, Any], folder: Path) -> list[Path]:
 def _write(path: Path, text: str) -> None:
     """Write the file at once: whoever reads it meanwhile, or after this process was killed, finds it whole or not."""
     fresh = path.with_name(f".{path.name}-{os.getpid()}")
-    fresh.write_text(text, encoding="utf-8")
-    fresh.replace(path)
+    try:
+        fresh.write_text(text, encoding="utf-8")
+        fresh.replace(path)
+    except OSError:
+        with suppress(OSError):
+            fresh.unlink()
+        raise
 
 
 def documents(journal: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -43,6 +43,8 @@ class Steadiness(msgspec.Struct, frozen=True):
                 unsteady[url] = f"healthy answers differ from each other in all they hold: {_listed(changing)}"
             elif changing:
                 aside[url] = changing
+            elif names <= {"body"} and not any(answer.size for answers in groups.values() for answer in answers):
+                unsteady[url] = "healthy answers are empty: nothing in them could be lost"
         return cls(aside, unsteady)
 
     def control(self, control: Cell) -> Cell:

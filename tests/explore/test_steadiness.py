@@ -51,3 +51,9 @@ def test_an_answer_of_which_nothing_is_steady_is_incomparable() -> None:
     """One text that is never the same says nothing."""
     cell = control(("v1", {"body": "1"}), ("v1", {"body": "2"}), ("v1", {"body": "3"}))
     assert "in all they hold" in Steadiness.of(cell).unsteady[URL]
+
+
+def test_answers_without_a_word_are_incomparable() -> None:
+    """Those to HEAD, for one: that every section is still there would be said of nothing."""
+    found = Steadiness.of(control(("v1", {"body": "e3b0c44298fc"}), ("v1", {"body": "e3b0c44298fc"})))
+    assert "are empty" in found.unsteady[URL]
