@@ -9,14 +9,17 @@ import pytest
 import yaml
 from end_watchdogs import end_watchdogs
 from small_mesh import Background, SmallMesh
+from spans import span, trace
 from watched import until
 
 from chaosmesh_ext import errors
 from chaosmesh_ext.faults import Abort, Delay, Timeout
 from chaosmesh_ext.mesh import Client, connect
-from chaosmesh_ext.model import Edge, Scope, Workload
+from chaosmesh_ext.model import Answer, Edge, Marker, Scope, Workload
 from chaosmesh_ext.observe.traces import Gathering, gather_all
 from chaosmesh_ext.run import Run, runs
+from chaosmesh_ext.run.aim import Aim
+from chaosmesh_ext.run.evidence import Watched, on_arrival
 from chaosmesh_ext.run.traffic import Errand
 from chaosmesh_ext.settings import Settings
 
@@ -190,6 +193,40 @@ def test_a_fault_that_stays_is_left_behind_and_the_proxies_are_named(run, mesh, 
     with pytest.raises(errors.LeftBehind, match=r"productpage-v1 → details .* still inject it .*: productpage-v1"):
         wave.undo()
     assert ours(mesh) == []
+
+
+def test_at_the_callees_side_a_wave_stands_beside_what_the_callers_sidecars_do(run, mesh):
+    """So a timeout of the mesh meets a slow callee; in the caller's sidecar a fault would take its place."""
+    before = mesh.everything()
+    run.inject(Timeout(1.0), Scope("reviews", requests="run"), prove=False)
+    for carrier in ("envoyfilter", "virtualservice"):
+        with pytest.raises(errors.InvalidInput, match=r"cell 2 .*: the cell 1 has a fault on these calls"):
+            run.inject_wave([(Delay(0.05), REVIEWS)], carrier=carrier)
+    every = [(Delay(0.05), Scope("reviews")), (Delay(0.06), Scope("details"))]
+    wave = run.inject_wave(every, carrier="inbound")
+    assert wave.carriers == {"2": "inbound", "3": "inbound"}
+    assert [one.partition("/")[0] for one in wave.objects] == ["EnvoyFilter default"] * 2, "its own for each callee"
+    with pytest.raises(errors.InvalidInput, match=r"cell 4 .*: the cell 2 has a fault on these calls"):
+        run.inject_wave(every[:1], carrier="inbound")
+    with pytest.raises(errors.InvalidInput, match=r"cannot tell productpage-v1 from other callers"):
+        run.inject_wave([(Delay(0.05), Scope("ratings", source="productpage-v1"))], carrier="inbound")
+    wave.undo()
+    run.close()
+    assert mesh.everything() == before
+
+
+def test_at_the_callees_side_a_call_tells_nothing_before_its_arrival_is_reported():
+    """Else it is taken for one that went by the fault, and a fault that stays for one that is gone."""
+    shows = on_arrival(Delay(1).shows_in)
+    watched = Watched((), "details", "default")
+    aim = Aim(Marker("0a1b2c3d", "1"), (), watched=watched, shows=shows, injected=None, want=1, arrives=True)
+    answer = Answer("1" * 32, "http://x/", time.time(), 0.0, 200)
+    aim.answers.append(answer)
+    call = span(2, 1, "CLIENT", "productpage-v1 → details", 0.0, 1.0)
+    for arrival, waiting, verdict in (((), True, "unknown"), (("DI",), True, "met"), (("DI",), False, "met")):
+        found = trace(call, *(span(3, 2, "SERVER", "details-v1", 0.0, 1.0, flags=flag) for flag in arrival))
+        aim.judge({answer.trace_id: found}, {answer.trace_id} if waiting else (), time.time())
+        assert [one.trace_id for one in aim.of(verdict)] == [answer.trace_id]
 
 
 def test_one_cell_comes_out_alone_and_the_others_stay_undisturbed(run, mesh):
