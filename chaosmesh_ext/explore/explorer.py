@@ -7,7 +7,7 @@ asked again after each wave: where it no longer looks as it did, the wave proves
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -158,17 +158,15 @@ class Explorer:
             if any(one.orphaned for one in found.propagation):
                 return Plan((), 0)
             raise Inconclusive(_nothing(found, self._entrances.barred))
-        made = _without(
-            plan(
-                found.graph,
-                delay=self._options.delay,
-                status=self._options.status,
-                stateful=self._stateful,
-                findings=(),
-                only=self._options.only,
-                skip=self._options.skip,
-            ),
-            self._entrances.barred.keys(),
+        made = plan(
+            found.graph,
+            delay=self._options.delay,
+            status=self._options.status,
+            stateful=self._stateful,
+            findings=(),
+            only=self._options.only,
+            skip=self._options.skip,
+            barred=self._entrances.barred.keys(),
         )
         if not made.cells:
             why = "; ".join(dict.fromkeys(self._entrances.barred.values()))
@@ -198,7 +196,8 @@ class Explorer:
         """Those that what is known by now makes worth it."""
         assert self._found is not None and self._stimulating is not None  # noqa: S101, PT018
         delays, statuses = self._options.delay, self._options.status
-        waves, skipped = self._stimulating.waves(self._judgement().findings, delay=delays, status=statuses, **more)
+        findings = judge(self._control, self._cells, list(self._propagation.values())).findings
+        waves, skipped = self._stimulating.waves(findings, delay=delays, status=statuses, **more)
         self._skipped += skipped
         return waves
 
@@ -256,7 +255,7 @@ class Explorer:
     def _stateful(self) -> bool:
         """Whether workloads may be held up for everybody."""
         asked = self._options.stateful
-        return bool(asked)
+        return bool(Surroundings(self._run.client).lab) if asked is None else asked
 
     # --- how it does it -----------------------------------------------------------------------------------------------
 
@@ -495,12 +494,3 @@ def _went_by(cell: Cell, edge: Edge) -> bool:
 
 def _fault(delay: float, status: int) -> Fault:
     return Delay(delay) if delay else Abort(status)
-
-
-def _without(made: Plan, edges: Collection[Edge]) -> Plan:
-    """The plan MADE without the cells on EDGES."""
-    waves = tuple(
-        msgspec.structs.replace(wave, cells=tuple(cell for cell in wave.cells if cell.edge not in edges))
-        for wave in made.waves
-    )
-    return msgspec.structs.replace(made, waves=waves)
