@@ -196,8 +196,7 @@ class Explorer:
         """Those that what is known by now makes worth it."""
         assert self._found is not None and self._stimulating is not None  # noqa: S101, PT018
         delays, statuses = self._options.delay, self._options.status
-        findings = judge(self._control, self._cells, list(self._propagation.values())).findings
-        waves, skipped = self._stimulating.waves(findings, delay=delays, status=statuses, **more)
+        waves, skipped = self._stimulating.waves(self._judgement().findings, delay=delays, status=statuses, **more)
         self._skipped += skipped
         return waves
 
@@ -255,7 +254,7 @@ class Explorer:
     def _stateful(self) -> bool:
         """Whether workloads may be held up for everybody."""
         asked = self._options.stateful
-        return bool(Surroundings(self._run.client).lab) if asked is None else asked
+        return bool(asked)
 
     # --- how it does it -----------------------------------------------------------------------------------------------
 

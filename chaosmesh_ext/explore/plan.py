@@ -11,7 +11,7 @@ and those for hidden operations, are planned once the first waves show that such
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Final
 
@@ -22,7 +22,7 @@ from chaosmesh_ext.explore.selection import STATEFUL, TAUGHT_BY, Selection, sele
 from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.stateful import stateful_waves
 from chaosmesh_ext.explore.waves import Given, Plan, PlannedCell, Wave
-from chaosmesh_ext.model import CallSite, Finding, Graph, Skipped
+from chaosmesh_ext.model import CallSite, Edge, Finding, Graph, Skipped
 
 __all__ = [
     "DELAY",
@@ -64,13 +64,14 @@ def plan(
     only: Iterable[str] = (),
     skip: Iterable[str] = (),
     findings: Sequence[Finding] | None = None,
+    barred: Collection[Edge] = (),
 ) -> Plan:
     """The smallest plan for GRAPH.
 
     delay: seconds, 0.1–600. status: HTTP status, 400–599. stateful: breakers, bulkheads and unsafe retries as well.
     findings: of the stateless waves; only those stateful cells are planned that they make worth it. None: not known
-    yet, so all that may turn out to be. only, skip: see `selection`. Raises InvalidInput for a pattern that fits
-    nothing, and for numbers that cannot be.
+    yet, so all that may turn out to be. only, skip: see `selection`. barred: edges on which no fault can be put. Raises
+    InvalidInput for a pattern that fits nothing, and for numbers that cannot be.
     """
     refuse(delay, status)
     chosen = selection(only, skip)
@@ -78,6 +79,7 @@ def plan(
     wanted = [edge for edge in graph.edges if edge in graph.reachable and any(map(chosen.site, graph.by_edge[edge]))]
     if not wanted:
         raise InvalidInput(f"no request from {_entries(graph)} reaches a call that is to be faulted; look at entries")
+    wanted = [edge for edge in wanted if edge not in barred]
     numbers, together = count(1), alike(wanted)
     waves = [Wave(0, "healthy")]
     if chosen.kind("delay"):
@@ -90,7 +92,7 @@ def plan(
     skipped = [*_rules_left_out(chosen, stateful=stateful), *_left_out(graph, chosen)]
     if stateful:
         more, undecided = stateful_waves(
-            graph, findings, chosen, delay=delay, status=status, wave=len(waves), cell=next(numbers)
+            graph, findings, chosen, delay=delay, status=status, wave=len(waves), cell=next(numbers), apart=barred
         )
         waves += more
         skipped += undecided

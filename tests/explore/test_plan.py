@@ -133,3 +133,12 @@ def test_rules_that_are_not_looked_for_are_named():
         ("*", "unsafe-retry", "needs stateful waves"),
     }
     assert {each.rule for each in plan(bookinfo(), stateful=True).skipped} == {"metastable"}
+
+
+def test_where_no_fault_can_be_put_none_is_planned_and_none_counted():
+    graph = bookinfo()
+    whole, barred = plan(graph), plan(graph, barred=[edge for edge in graph.edges if edge.destination == "details"])
+    assert {cell.edge.destination for cell in barred.cells} == {cell.edge.destination for cell in whole.cells} - {
+        "details"
+    }
+    assert whole.one_by_one - barred.one_by_one == 2
