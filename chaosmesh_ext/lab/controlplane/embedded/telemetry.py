@@ -12,6 +12,9 @@ __all__ = ["OTLP_CLUSTER", "Tracing", "tracing"]
 
 OTLP_CLUSTER = "opentelemetry-collector"
 
+_EXPORT = "10s"
+"""That a store may take for a batch of spans, which are lost else: on a busy machine it comes to them late."""
+
 
 class Tracing(msgspec.Struct, frozen=True):
     """Where spans go (an address and port that take OTLP over HTTP) and what share of requests, 0–100, is traced.
@@ -52,7 +55,7 @@ def tracing(pod: Workload, settings: Tracing | None) -> dict[str, Any]:
                     "http_uri": {
                         "uri": f"http://{address}:{port}/v1/traces",
                         "cluster": OTLP_CLUSTER,
-                        "timeout": "1s",
+                        "timeout": _EXPORT,
                     }
                 },
                 "service_name": f"{node.canonical}.{node.namespace}",
