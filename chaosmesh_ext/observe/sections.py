@@ -15,9 +15,9 @@ import msgspec
 
 __all__ = ["DEEPEST", "normalised", "sections"]
 
-DEEPEST: Final = 8
+DEEPEST: Final = 12
 """Levels of JSON that get sections of their own; what is below belongs to its ancestor's. An answer that is put
-together from the answers of five callees in a row has seven."""
+together from the answers of five callees in a row has eleven."""
 
 _MOST_ITEMS = 50
 _SKIPPED = frozenset({"script", "style", "template", "noscript"})
