@@ -6,8 +6,6 @@ A fault in the caller's sidecar acts before that sidecar's own timeout, so the c
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -20,7 +18,6 @@ from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.waves import CALLS_EACH
 from chaosmesh_ext.faults import Delay, Timeout
 from chaosmesh_ext.findings import judge
-from chaosmesh_ext.findings.calls import calls
 from chaosmesh_ext.model import Cell, Edge, Judgement, Scope
 from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.traces import Expected, gather
@@ -33,12 +30,6 @@ __all__ = ["Verifier"]
 
 _SPARE: Final = 1
 """Requests beyond those that a rule needs: one trace may come too late."""
-
-_MOST: Final = 16
-"""Requests to one host at once: with one caller in five reached by a request, each still gets its calls."""
-
-_TURNS: Final = 3
-"""How often more are sent where a version of the caller got too few."""
 
 _VISIBLE: Final = 8.0
 """Seconds that a trace may take to become visible."""
@@ -162,17 +153,21 @@ class Verifier:
         )
         by_number = dict(zip(wave.numbers, hosts, strict=True))
         try:
-            counts = {number: self._requests(host) for number, host in by_number.items()}
-            for _ in range(_TURNS):
-                wave.send({number: errands[host] for number, host in by_number.items()}, counts)
-                cells = wave.cells()
-                counts = {cell.id: CALLS_EACH for cell in cells if self._lacks(cell, by_number[cell.id])}
-                counts = {number: count for number, count in counts.items() if number not in wave.unmet}
-                if not counts:
-                    break
+            wave.send(
+                {number: errands[host] for number, host in by_number.items()},
+                CALLS_EACH + _SPARE,
+                kinds={number: self._kinds(host) for number, host in by_number.items()},
+            )
+            cells = wave.cells()
         finally:
             wave.undo()
         return {by_number[cell.id]: cell for cell in cells}
+
+    def _kinds(self, host: Host) -> frozenset[tuple[str, str]]:
+        """Who calls HOST, and what: each must meet the delay often enough."""
+        assert self._found is not None  # noqa: S101
+        sites = (site for site in self._found.graph.sites if _is(site.edge, host))
+        return frozenset((str(site.edge.source), site.operation) for site in sites)
 
     def _errands(self, host: Host) -> list[Errand]:
         """What leads there."""
@@ -183,25 +178,6 @@ class Verifier:
             one = self._found.requests[url]
             made.append(Errand.to(application(self._run.settings, url), one.sent, one.method, body=one.body))
         return made
-
-    def _requests(self, host: Host) -> int:
-        """How many must meet the delay of HOST for every version of its callers to make enough calls."""
-        assert self._found is not None  # noqa: S101
-        through: Counter[Edge] = Counter()
-        requests = 0
-        for trace in self._found.control.traces.values():
-            edges = {Edge(span.workload, span.peer) for span in trace.calls() if span.proxy}
-            edges = {edge for edge in edges if _is(edge, host)}
-            through.update(edges)
-            requests += bool(edges)
-        rarest = min(through.values(), default=0)
-        return min(math.ceil((CALLS_EACH + _SPARE) * requests / rarest) if rarest else CALLS_EACH + _SPARE, _MOST)
-
-    def _lacks(self, cell: Cell, host: Host) -> bool:
-        """Whether a version of HOST's callers made too few calls in CELL."""
-        assert self._found is not None  # noqa: S101
-        met = Counter(call.edge for call in calls(cell) if call.faulted)
-        return any(met[edge] < CALLS_EACH for edge in self._found.graph.edges if _is(edge, host))
 
     def _fixed(self, mend: Mend) -> bool:
         """Put the fix of MEND in; whether it is, and healthy requests do not mind."""
