@@ -1,25 +1,55 @@
 """How fast an exploration is. Prints one JSON object; everything else goes to standard error.
 
+Bookinfo on a lab of its own, the whole matrix of the stateless waves:
+
+wall_s: from the first request of wave 0 to the findings, the run closed. bound_s: what no exploration can do without:
+    the measured push of each wave (from the write to the first request that met one of its faults), for each wave the
+    last span's end as exploring/bookinfo.yaml has it (predicted by the topologies' simulator, see exploring/predict.py:
+    13 s for the delays, where a reviews-v2 that productpage has left twice gives up on ratings), and 0.2 s.
+    ratio: of the two. Goal: at most 1.25. requests: that were sent with a marker.
+serial_s: the same cells one after another by plain `chaos run` with chaostoolkit-istio (exploring/serial.py says what
+    is in it, and what is spared it). speedup: how many times the exploration is faster. Goal: at least 6.
+stateful: the waves that hold up workloads for everybody, of a second exploration. wall_s: from the first of them to the
+    findings. bound_s: their pushes, for each wave the last span's end as predicted for one request under its faults,
+    and 0.2 s. null where there were none.
 plan: `chaos mesh explore --plan` of 1,000 services and 5,000 edges, with several versions, operations and entry
     URLs, some calls made several times a request. seconds: from the file's bytes to the plan, the best of three.
     command_s: the whole command, Python's start and the printing of all cells included. cells, one_by_one: what is
-    injected, and how many experiments a fault on each call alone would have been.
+    injected, and how many experiments a fault on each call alone would have been. Goal: at most 2 s.
+
+`--without-serial` leaves out what takes minutes.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chaosmesh_ext.explore.plan import plan
-from chaosmesh_ext.model import CallSite, Edge, Graph, Workload
+from exploring import serial
+from exploring.measure import Measured, measure
+from exploring.predict import READ, bound, ends
+from truths.story import Abort, Delay, Fault
 
+from chaosmesh_ext.explore.explorer import wanted
+from chaosmesh_ext.explore.plan import DELAY, STATUS, plan
+from chaosmesh_ext.explore.waves import PlannedCell
+from chaosmesh_ext.mesh import connect
+from chaosmesh_ext.model import CallSite, Edge, Graph, Workload
+from chaosmesh_ext.model.topology import Topology, parse_topology
+
+CHAOS = str(Path(sys.executable).with_name("chaos"))
+PATH = "/productpage"
 SERVICES, EDGES = 1_000, 5_000
 SEED = 7
 
@@ -54,7 +84,7 @@ def planning(text: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "graph.json"
         file.write_text(text, encoding="utf-8")
-        command = [str(Path(sys.executable).with_name("chaos")), "mesh", "explore", "--plan", "--graph", str(file)]
+        command = [CHAOS, "mesh", "explore", "--plan", "--graph", str(file)]
         began = time.perf_counter()
         printed = subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE, cwd=folder).stdout
         whole = time.perf_counter() - began
@@ -71,9 +101,106 @@ def planning(text: str) -> dict[str, Any]:
     }
 
 
+def bookinfo() -> Topology:
+    """As the topology file has it."""
+    file = Path(__file__).parent / "exploring" / "bookinfo.yaml"
+    return parse_topology(file.read_text(encoding="utf-8"), str(file))
+
+
+@contextmanager
+def lab(folder: Path) -> Iterator[str]:
+    """Bookinfo on a lab of its own, which this process' environment leads to; the application's origin."""
+    home = {**os.environ, "XDG_STATE_HOME": str(folder)}
+    name = f"speed-{os.getpid()}"
+    try:
+        up = [CHAOS, "mesh", "lab", "up", "--name", name, "--json"]
+        done = subprocess.run(up, env=home, check=True, stdout=subprocess.PIPE, text=True)
+        os.environ |= {"XDG_STATE_HOME": str(folder), **json.loads(done.stdout)["env"]}
+        yield os.environ["APP_URL"]
+    finally:
+        subprocess.run([CHAOS, "mesh", "lab", "down", "--name", name], env=home, check=True, stdout=sys.stderr)
+
+
+def fault_of(cell: PlannedCell) -> Fault:
+    """In the simulator's words."""
+    return Delay(cell.delay) if cell.delay else Abort(cell.status)
+
+
+def questions(topology: Topology, cells: Sequence[PlannedCell]) -> list[serial.Question]:
+    """An experiment for each of CELLS."""
+    found = []
+    for cell in cells:
+        service = cell.edge.source.service
+        end = ends(topology, (service, cell.edge.destination), fault_of(cell), PATH)
+        versions = len(topology.service(service).versions)
+        question = serial.Question(
+            host=cell.edge.destination,
+            at_the_gateway=service == topology.entry,
+            requests=serial.count(wanted(cell), [1 / versions] * len(cell.edges)),
+            after=end.last - end.answer,
+            delay=cell.delay,
+            status=cell.status,
+        )
+        found.append(question)
+    return found
+
+
+def one_by_one(topology: Topology, found: Measured, origin: str, folder: Path) -> float:
+    """Seconds that the cells of what was FOUND take by plain experiments."""
+    asked = questions(topology, [c for wave in found.explored.plan.waves if not wave.stateful for c in wave.cells])
+    hosts = sorted({each.host for each in asked if not each.at_the_gateway})
+    folder.mkdir()
+    with serial.virtual_services(connect(), hosts):
+        took = serial.run(asked, origin + PATH, os.environ, folder)
+    for question, seconds in zip(asked, took, strict=True):
+        what = f"delay {question.delay:g} s" if question.delay else f"abort {question.status}"
+        print(f"{question.host}, {what}: {question.requests} requests, {seconds:.1f} s", file=sys.stderr, flush=True)
+    return sum(took)
+
+
+def stateful(topology: Topology, found: Measured) -> dict[str, float | None]:
+    """Of the exploration FOUND."""
+    waves = [wave for wave in found.explored.plan.waves if wave.stateful and wave.cells]
+    if not waves or found.stateful is None:
+        print("no stateful wave was injected", file=sys.stderr)
+        return {"wall_s": None, "bound_s": None}
+    least = READ
+    for wave in waves:
+        pairs = [(cell, (cell.edge.source.service, cell.edge.destination)) for cell in wave.cells]
+        least += max(ends(topology, pair, fault_of(cell), PATH).last for cell, pair in pairs)
+        least += found.pushes.get("delay" if wave.cells[0].delay else "abort", 0.0)
+    return {"wall_s": round(found.stateful, 2), "bound_s": round(least, 2)}
+
+
+def speed(*, with_serial: bool) -> dict[str, Any]:
+    """Everything about Bookinfo."""
+    topology = bookinfo()
+    with tempfile.TemporaryDirectory(prefix="speed-") as scratch, lab(Path(scratch)) as origin:
+        print(f"load {os.getloadavg()[0]:.1f}", file=sys.stderr)
+        found = measure(origin + PATH, stateful=False)
+        least = bound(topology, [Delay(DELAY), Abort(STATUS)], found.pushes, PATH)
+        whole = one_by_one(topology, found, origin, Path(scratch) / "serial") if with_serial else None
+        others = stateful(topology, measure(origin + PATH, stateful=True))
+    return {
+        "wall_s": round(found.wall, 2),
+        "bound_s": round(least, 2),
+        "ratio": round(found.wall / least, 3),
+        "serial_s": None if whole is None else round(whole, 1),
+        "speedup": None if whole is None else round(whole / found.wall, 1),
+        "requests": found.requests,
+        "stateful": others,
+    }
+
+
 def main() -> None:
     """Measure everything."""
-    print(json.dumps({"plan": planning(graph(SERVICES, EDGES, SEED).to_json())}))
+    parser = argparse.ArgumentParser(description="How fast an exploration is.")
+    parser.add_argument("--without-serial", action="store_true", help="without the experiments one after another")
+    asked = parser.parse_args()
+    # whoever ends this ends its lab too
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
+    measured = speed(with_serial=not asked.without_serial)
+    print(json.dumps({**measured, "plan": planning(graph(SERVICES, EDGES, SEED).to_json())}))
 
 
 if __name__ == "__main__":

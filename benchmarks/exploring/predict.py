@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 import msgspec
-
-from chaosmesh_ext.model.topology import Topology
 from truths.simulate import simulate
 from truths.story import Abort, Delay, Fault, Story
+
+from chaosmesh_ext.model.topology import Topology
 
 __all__ = ["Ends", "bound", "ends", "healthy", "pairs"]
 

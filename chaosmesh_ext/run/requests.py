@@ -71,6 +71,11 @@ class Requests:
             self._traffic = Traffic(self._settings().request_budget, self.begin)
         return self._traffic
 
+    @property
+    def count(self) -> int:
+        """How many requests with a marker were sent."""
+        return sum(map(len, self._begun.values()))
+
     def begin(self, marker: Marker) -> str:
         """The trace id of a request with MARKER that is about to be sent.
 
