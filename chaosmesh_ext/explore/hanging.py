@@ -19,10 +19,10 @@ from chaosmesh_ext.run.traffic import Errand
 __all__ = ["Hanging"]
 
 _BESIDE: Final = MIN_BESIDE + 12
-"""Requests beside: some come before half of the calls hang, or their traces too late."""
+"""Requests beside for each workload: some come before half of the calls hang, go elsewhere, or have no trace."""
 
 _EVERY: Final = 0.05
-"""Seconds from one of them to the next."""
+"""Seconds from one of them to the next, for each workload."""
 
 _SETTLE: Final = 1.0
 """Seconds from the first request that is to hang to the first one beside."""
@@ -49,12 +49,14 @@ class Hanging:
         load: int,
         delay: float,
         *,
+        workloads: int = 1,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """BESIDE: does without the call. NEEDING: make it. LOAD: requests at once, and as many beside. DELAY: seconds
-        by which the fault holds a call up.
+        """BESIDE: does without the call. NEEDING: make it. LOAD: requests at once, and as many beside, for each of so
+        many WORKLOADS that share them. DELAY: seconds by which the fault holds a call up.
         """
-        self._errand, self._needing, self._load, self._delay = beside, tuple(needing), load, delay
+        self._errand, self._needing, self._load, self._delay = beside, tuple(needing), load * workloads, delay
+        self._count, self._every = _BESIDE * workloads, _EVERY / workloads
         self._canary = next((one for one in needing if one.method in ("GET", "HEAD") and one.url != beside.url), None)
         self._began = clock()
         self._phase: Literal["hanging", "ending", "again", "over"] = "hanging"
@@ -77,7 +79,7 @@ class Hanging:
         if now > self._began + _LONGEST:
             self._phase = "over"
         if self._phase == "hanging":
-            if len(self._besides) < _BESIDE:
+            if len(self._besides) < self._count:
                 return self._hangs(now, cell, others)
             if not cell and not others:
                 self._phase, self._ends = "ending", max(now, self._loads[-1] + self._delay) + _AFTER
@@ -109,7 +111,7 @@ class Hanging:
         if self._canary is not None and now >= self._look and others < self._load:
             self._look = now + _CANARY
             send.append(self._canary)
-        due = (self._besides[-1] + _EVERY) if self._besides else self._loads[0] + _SETTLE
+        due = (self._besides[-1] + self._every) if self._besides else self._loads[0] + _SETTLE
         if now >= due and others + len(send) < self._load:
             self._besides.append(now)
             send.append(self._errand)

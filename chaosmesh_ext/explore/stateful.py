@@ -106,13 +106,14 @@ class _Planner:
             yield self._cell([edge for edge in edges if met[edge]], "breaker", operations, status=self._status)
 
     def bulkheads(self, edges: Sequence[Edge], spared: Collection[Edge] | None) -> Iterator[PlannedCell | Skipped]:
-        """One for each version, whose load is then as large as can be."""
-        for edge in edges:
-            operations = [each for each in self._operations(edge) if self._known.waited(edge, each)]
-            if operations and spared is not None and edge not in spared:
-                yield Skipped(str(edge), _NOBODY_BESIDE, "bulkhead")
-            elif operations:
-                yield self._cell([edge], "bulkhead", operations, delay=min(self._delay, HANG))
+        """One for all versions: with one of them spared, requests beside would go there."""
+        waited = {edge: [each for each in self._operations(edge) if self._known.waited(edge, each)] for edge in edges}
+        those = [edge for edge in edges if waited[edge] and (spared is None or edge in spared)]
+        yield from (
+            Skipped(str(edge), _NOBODY_BESIDE, "bulkhead") for edge in edges if waited[edge] and edge not in those
+        )
+        if operations := {each for edge in those for each in waited[edge]}:
+            yield self._cell(those, "bulkhead", operations, delay=min(self._delay, HANG))
 
     def metastable(self, edges: Sequence[Edge]) -> Iterator[PlannedCell]:
         for edge in edges:

@@ -101,11 +101,11 @@ class Stimulating:
             self.effects.append(effect(wave.number, wave.name, self.control, others))
 
     def _hang(self, injection: Injection, number: str, cell: PlannedCell, errands: Sequence[Errand]) -> list[Answer]:
-        beside = self._spare(cell.edge)
+        beside, count = self._spare(cell.edge), len(cell.edges)
         assert beside is not None  # noqa: S101
-        hanging = Hanging(beside, errands, self._run.settings.request_budget, cell.delay)
+        hanging = Hanging(beside, errands, self._run.settings.request_budget, cell.delay, workloads=count)
         try:
-            injection.drive(number, errands, hanging)
+            injection.drive(number, errands, hanging, workloads=count)
         finally:
             self._beside[cell.number] = tuple(hanging.beside)
             if hanging.healthy:

@@ -70,17 +70,17 @@ class Stimulus:
         aim: Aim,
         gathering: Gathering,
         traffic: Traffic,
+        beside: Traffic,
         *,
         shows: Shows,
         check: Callable[[Sequence[Answer], Mapping[str, Trace]], None],
         stopped: Callable[[], bool],
     ) -> None:
-        """AIM: at what the cell's requests are sent. TRAFFIC: sends them; as many control requests may be on their way
-        besides. SHOWS: whether a call met the fault. CHECK: raises where the traces of some of the cell's requests show
-        what must not be.
+        """AIM: at what the cell's requests are sent. TRAFFIC: sends them, and BESIDE control requests; both are closed
+        at the end. SHOWS: whether a call met the fault. CHECK: raises where the traces of some of the cell's requests
+        show what must not be.
         """
-        self._aim, self._gathering, self._traffic = aim, gathering, traffic
-        self._beside = traffic.another()
+        self._aim, self._gathering, self._traffic, self._beside = aim, gathering, traffic, beside
         self._shows, self._check, self._stopped = shows, check, stopped
         self._control = Marker(aim.marker.run, CONTROL)
         self._open: list[Future[Answer]] = []
@@ -123,12 +123,10 @@ class Stimulus:
             looking.result()
         finally:
             wait([looking], _PATIENCE)  # from here on nobody else looks at traces
-            looks.close()
-            self._beside.close()
-            if self._aim.flying or self._open:  # interrupted: what came until then came
-                self._traffic.abandon()
-                self._aim.collect()
-                self._came()
+            for pool in (looks, self._traffic, self._beside):
+                pool.close()
+            self._aim.collect()  # interrupted: what came until then came
+            self._came()
 
     def _came(self) -> list[Answer]:
         done = [future for future in self._open if future.done()]

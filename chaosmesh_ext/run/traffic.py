@@ -97,9 +97,9 @@ class Traffic:
         """The answer, when it comes; an Answer without a status says in `error` why there is none."""
         return self._pool.submit(partial(self._request, errand, marker))
 
-    def another(self) -> Traffic:
-        """One with a budget of its own, as large, for the same run."""
-        return Traffic(self.budget, self._begin)
+    def another(self, times: int = 1) -> Traffic:
+        """One with a budget of its own, so many TIMES as large, for the same run."""
+        return Traffic(times * self.budget, self._begin)
 
     def abandon(self) -> None:
         """Drop what waits, and leave what is under way to itself: what is sent from now on has the whole budget."""

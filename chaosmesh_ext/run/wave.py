@@ -197,8 +197,10 @@ class Wave:
             new = {number: self._seen[number].keep(aim, volley.traces) for number, aim in aims.items()}
         return new
 
-    def drive(self, number: str, errands: Errands, experiment: Experiment) -> list[Answer]:
+    def drive(self, number: str, errands: Errands, experiment: Experiment, *, workloads: int = 1) -> list[Answer]:
         """Send the requests of the cell with this NUMBER, ERRANDS in turn, as EXPERIMENT asks, until that is over.
+
+        WORKLOADS: share them, so that as many times the budget may be in flight.
 
         Returns what its control requests got. No canary goes along: EXPERIMENT does harm, and sees to it itself. Raises
         NotProven, rolled back, as `send`; Inconclusive where the run was stopped; Unreachable.
@@ -208,7 +210,8 @@ class Wave:
         stimulus = Stimulus(
             aim,
             Gathering(self._store, expected=self._expected),
-            self._traffic,
+            self._traffic.another(workloads),
+            self._traffic.another(workloads),
             shows=self._seen[number].shows,
             check=lambda answers, traces: self._nowhere_else(self._seen[number], answers, traces),
             stopped=self._stopped,
