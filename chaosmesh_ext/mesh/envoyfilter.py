@@ -35,8 +35,8 @@ def plan(fault: Fault, place: Place, view: View) -> list[Change]:
         raise InvalidInput(f"{type(fault).__name__} is none of the fault filter's: leave out carrier: {NAME}")
     if place.at_gateway:
         raise InvalidInput(
-            f"{place.source.name if place.source else 'a gateway'} has its host's routes of several VirtualServices, "
-            "which are faulted one by one: use carrier: virtualservice, or leave out carrier"
+            f"an EnvoyFilter for what comes in by a gateway would be its own namespace's ({place.proxies_in}), and for "
+            "all that comes in: use carrier: virtualservice, or leave out carrier"
         )
     name = vhost(place.destination.host, place.destination.port)
     _refuse_hidden(place, view)

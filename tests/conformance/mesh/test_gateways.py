@@ -8,6 +8,7 @@ from refused import refused
 
 SERVER = {"port": {"number": 8080, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
 GATEWAY = {"selector": {"istio": "ingressgateway"}, "servers": [SERVER]}
+MARKED = {"headers": {"tracestate": {"regex": "(.*,)?[ ]*chaosmesh=c1([,; ].*)?"}}}
 FQDN = "reviews.default.svc.cluster.local"
 
 
@@ -134,6 +135,30 @@ def test_catch_alls_come_last(mesh, seen, enter):
     found = [call(path).status for path in ("/special", "/")]
     assert found == [502, 501]
     seen(f"/special {found[0]}, / {found[1]}")
+
+
+def test_a_marked_copy(mesh, seen, enter):
+    """A copy of a route, for marked requests of the gateway alone, in a VirtualService for both"""
+    copy = {"name": "chaos-1", "match": [{**MARKED, "gateways": ["entry"]}], "fault": abort(507)}
+    call = enter(copy, {}, hosts=["reviews"], gateways=["entry", "mesh"])
+    entering = [call(host=FQDN, headers=headers).status for headers in (marked("c1"), marked("c2"), {})]
+    inside = mesh.call("sleep-v1", "reviews:9080", headers=marked("c1")).status
+    assert (entering, inside) == ([507, 200, 200], 200)
+    seen(f"through the gateway marked {entering[0]}, others {entering[1]}, {entering[2]}; marked in the mesh {inside}")
+
+
+def test_a_copy_with_conditions_overtakes(mesh, seen, enter):
+    """A copy with conditions of the older VirtualService's route for everything, beside a younger one's"""
+    call = enter({"match": [{**MARKED, "gateways": ["entry"]}], "fault": abort(501)}, {})
+    special = {
+        "match": [{"uri": {"prefix": "/special"}}],
+        "fault": abort(502),
+        "route": [{"destination": {"host": FQDN}}],
+    }
+    mesh.apply("VirtualService", "younger", {"hosts": ["*"], "gateways": ["entry"], "http": [special]})
+    found = [call("/special", headers=headers).status for headers in (marked("c1"), {})]
+    assert found == [501, 502]
+    seen(f"/special marked {found[0]}, others {found[1]}")
 
 
 def test_the_only_port(seen, enter):
