@@ -22,10 +22,13 @@ READ = 0.2
 
 
 class Ends(msgspec.Struct, frozen=True):
-    """Seconds from the request's start. answer: its answer. last: the last span, whoever still waits for it."""
+    """Seconds from the request's start. answer: its answer. last: the last span, whoever still waits for it. met: how
+    many of its calls meet the fault, at least.
+    """
 
     answer: float
     last: float
+    met: int = 0
 
 
 def pairs(topology: Topology) -> list[tuple[str, str]]:
@@ -95,8 +98,10 @@ def _ends(story: Story) -> Ends:
     """A server span ends when its caller leaves, or with its work; a client span with the call."""
     spans = [attempt.end for attempt in story.attempts] + [each.end for each in story.served if each.gone is None]
     answer = max(visit.end for visit in story.visits)
-    return Ends(answer, max([answer, *spans]))
+    return Ends(answer, max([answer, *spans]), sum(attempt.faulted for attempt in story.attempts))
 
 
 def _longest(several: Sequence[Ends]) -> Ends:
-    return Ends(max(each.answer for each in several), max(each.last for each in several))
+    return Ends(
+        max(each.answer for each in several), max(each.last for each in several), min(each.met for each in several)
+    )
