@@ -192,6 +192,7 @@ class Verifier:
                 Scope(service, namespace=namespace, requests="run"),
                 url=errand.url,
                 request_headers=errand.headers,
+                carrier="auto",  # whatever the setting says of faults
             )
         except (InvalidInput, NotProven) as error:
             self._give_up(mend, f"the fix could not be put in: {error}")
