@@ -70,7 +70,7 @@ def test_bookinfo_is_explored_and_every_known_answer_found(command, tmp_path):
     assert found(tmp_path, "slow") == SLOW
     assert found(tmp_path, "status") == FAILING
     told = json.loads(done.stdout)
-    assert (told["verdict"], told["problems"], told["cells"]) == ("weakness found", [], 8)
+    assert (told["verdict"], told["problems"], told["cells"]) == ("weakness found", [], 11)
     assert len(told["findings"]) == len(SLOW) + len(FAILING)
     assert "gives up on details after 3.0 s" in (tmp_path / "report.md").read_text()
 
