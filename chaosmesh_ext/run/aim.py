@@ -147,7 +147,7 @@ class Aim:
     @property
     def _hoped_for(self) -> int:
         """How many of those under way should come to count: a few more where it takes several callers."""
-        return self.lacks and self.lacks + 2 * max(0, sum(found < self.want for found in self._fewest.values()) - 1)
+        return self.lacks and self.lacks + 3 * max(0, sum(found < self.want for found in self._fewest.values()) - 1)
 
     def _likely(self, now: float) -> float:
         """How many of those under way will come to count. One that takes long is held by the fault already; of others

@@ -147,9 +147,12 @@ class Requests:
         end = math.inf if patience is None else time.monotonic() + patience
         store, grown = self.store(), list(grown)
         control = self.control[-_LOOKED_AT:]
-        expected = Expected.of(
-            gather(store, control, timeout=_at_most(_PATIENCE, end)).traces.values() if control else ()
-        )
+        expected = Expected()
+        if control and all(one.url in self.expected for one in control):
+            for url in {one.url for one in control}:
+                expected |= self.expected[url]
+        elif control:
+            expected = Expected.of(gather(store, control, timeout=_at_most(_PATIENCE, end)).traces.values())
         looked_at = [(fault, _young(self._begun.get(cell.id, []), cell)) for cell in grown for fault in [_facts(cell)]]
         unknown = [(fault, [one for one in several if one.trace_id not in self.whole]) for fault, several in looked_at]
         patience = _PATIENCE + 2 * max((fault.delay for fault, _ in looked_at), default=0.0)
