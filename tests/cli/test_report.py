@@ -110,3 +110,12 @@ def test_a_run_id_cannot_lead_out_of_the_folder(journal, tmp_path):
     done = report(str(odd), journal("0000000b"), "--out", str(tmp_path / "deep" / "er" / "out"))
     assert done.exit_code == 2, done.output
     assert not (tmp_path / "deep" / "escaped").exists()
+
+
+def test_a_report_that_cannot_be_written_leaves_no_half_of_it(tmp_path):
+    from chaosmesh_ext.cli.reports import write_journal
+
+    (tmp_path / "journal.json").mkdir()
+    with pytest.raises(OSError, match="directory"):
+        write_journal({}, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.json"]
