@@ -128,6 +128,7 @@ def _look(urls: tuple[str, ...], recipe: Path | None, chosen: _Chosen, *, statef
     import msgspec
     from rich.console import Console
 
+    from chaosmesh_ext import settings
     from chaosmesh_ext.cli import exploring, planned
     from chaosmesh_ext.explore.plan import plan
 
@@ -141,6 +142,7 @@ def _look(urls: tuple[str, ...], recipe: Path | None, chosen: _Chosen, *, statef
             stateful=True,
             only=options.only,
             skip=options.skip,
+            hosts=settings.load().max_hosts,
         )
         made = planned.on(every, {cell.edge for cell in made.cells})
     made = msgspec.structs.replace(made, skipped=tuple(dict.fromkeys((*found.skipped, *made.skipped))))
@@ -203,6 +205,7 @@ def _show(
         stateful=stateful,
         only=only,
         skip=skip,
+        hosts=settings.load().max_hosts,
     )
     in_flight = settings.load().request_budget
     if as_json:

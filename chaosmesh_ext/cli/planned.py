@@ -31,6 +31,8 @@ def lines(graph: Graph, plan: Plan, in_flight: int) -> Iterator[str]:
         f"One by one it would be {_count(plan.one_by_one, 'experiment')}, "
         f"about {_time(plan.seconds_one_by_one(in_flight))}."
     )
+    if plan.note:
+        yield f"{plan.note[0].upper()}{plan.note[1:]}."
     for wave in plan.waves:
         yield ""
         yield f"Wave {wave.number}, {wave.name}: {_about(wave)}, about {_time(wave.seconds(in_flight))}"
@@ -65,6 +67,7 @@ def as_json(graph: Graph, plan: Plan, in_flight: int) -> dict[str, Any]:
         "in_flight": in_flight,
         "seconds": round(plan.seconds(in_flight), 1),
         "seconds_one_by_one": round(plan.seconds_one_by_one(in_flight), 1),
+        **({"hosts_at_once": plan.hosts} if plan.hosts else {}),
         "waves": [
             {
                 "number": wave.number,

@@ -26,6 +26,7 @@ from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.second_order import second_order
 from chaosmesh_ext.explore.selection import selection
+from chaosmesh_ext.explore.splitting import split
 from chaosmesh_ext.explore.stimulating import Stimulating
 from chaosmesh_ext.explore.waves import CALLS_EACH, Plan, PlannedCell, Wave
 from chaosmesh_ext.faults import Abort, Delay
@@ -146,7 +147,7 @@ class Explorer:
         made = self._planned(found)
         self._found, self._plan = found, made
         self._skipped += [*found.skipped, *made.skipped]
-        self._notes += found.notes
+        self._notes += (*found.notes, *filter(None, [made.note]))
         self._propagation = {one.edge: one for one in found.propagation}
         self._seconds["discovery"] = time.monotonic() - began
         self._watcher.discovered(found, self._plan, self._run.settings.request_budget)
@@ -167,6 +168,7 @@ class Explorer:
             only=self._options.only,
             skip=self._options.skip,
             barred=self._entrances.barred.keys(),
+            hosts=self._run.settings.max_hosts,
         )
         if not made.cells:
             why = "; ".join(dict.fromkeys(self._entrances.barred.values()))
@@ -196,7 +198,8 @@ class Explorer:
         """Those that what is known by now makes worth it."""
         assert self._found is not None and self._stimulating is not None  # noqa: S101, PT018
         delays, statuses = self._options.delay, self._options.status
-        waves, skipped = self._stimulating.waves(self._judgement().findings, delay=delays, status=statuses, **more)
+        findings = judge(self._control, self._cells, list(self._propagation.values())).findings
+        waves, skipped = self._stimulating.waves(findings, delay=delays, status=statuses, **more)
         self._skipped += skipped
         return waves
 
@@ -224,7 +227,8 @@ class Explorer:
     def _follow(self, more: Callable[..., tuple[Wave, ...]]) -> None:
         """Inject what MORE the waves until now have brought up."""
         numbers = [cell.number for cell in self._plan.cells]
-        waves = more(wave=len(self._plan.waves), cell=max(numbers, default=0) + 1, chosen=self._chosen)
+        found = more(wave=len(self._plan.waves), cell=max(numbers, default=0) + 1, chosen=self._chosen)
+        waves = split(found, self._run.settings.max_hosts)
         self._plan = msgspec.structs.replace(self._plan, waves=(*self._plan.waves, *waves))
         for wave in waves:
             self._wave(wave)
@@ -254,7 +258,7 @@ class Explorer:
     def _stateful(self) -> bool:
         """Whether workloads may be held up for everybody."""
         asked = self._options.stateful
-        return bool(asked)
+        return bool(Surroundings(self._run.client).lab) if asked is None else asked
 
     # --- how it does it -----------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.second_order import second_order
 from chaosmesh_ext.explore.selection import STATEFUL, TAUGHT_BY, Selection, selection
 from chaosmesh_ext.explore.sites import alike, cell_for
+from chaosmesh_ext.explore.splitting import split
 from chaosmesh_ext.explore.stateful import stateful_waves
 from chaosmesh_ext.explore.waves import Given, Plan, PlannedCell, Wave
 from chaosmesh_ext.model import CallSite, Edge, Finding, Graph, Skipped
@@ -65,13 +66,15 @@ def plan(
     skip: Iterable[str] = (),
     findings: Sequence[Finding] | None = None,
     barred: Collection[Edge] = (),
+    hosts: int | None = None,
 ) -> Plan:
     """The smallest plan for GRAPH.
 
     delay: seconds, 0.1–600. status: HTTP status, 400–599. stateful: breakers, bulkheads and unsafe retries as well.
     findings: of the stateless waves; only those stateful cells are planned that they make worth it. None: not known
-    yet, so all that may turn out to be. only, skip: see `selection`. barred: edges on which no fault can be put. Raises
-    InvalidInput for a pattern that fits nothing, and for numbers that cannot be.
+    yet, so all that may turn out to be. only, skip: see `selection`. barred: edges on which no fault can be put. hosts:
+    how many may be faulted at once; None: any number. Raises InvalidInput for a pattern that fits nothing, and for
+    numbers that cannot be.
     """
     refuse(delay, status)
     chosen = selection(only, skip)
@@ -97,10 +100,12 @@ def plan(
         waves += more
         skipped += undecided
     alone = sum(_calls(site) for edge in wanted for site in graph.by_edge[edge] if chosen.site(site))
+    parts = split(waves, hosts) if hosts is not None else tuple(waves)
     return Plan(
-        tuple(waves),
+        parts,
         alone * stateless + sum(len(wave.cells) for wave in waves if wave.stateful),
         tuple(sorted(skipped, key=lambda each: (each.edge, each.rule, each.reason))),
+        hosts or 0 if len(parts) > len(waves) else 0,
     )
 
 

@@ -19,6 +19,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.discovery import Discovered
 from chaosmesh_ext.explore.reading import FEWEST
 from chaosmesh_ext.explore.recipe import Request
+from chaosmesh_ext.explore.splitting import portions
 from chaosmesh_ext.faults import Delay
 from chaosmesh_ext.model import CARRIED_BY, Answer, CarriedBy, Edge, Marker, Propagated, Scope, Skipped, Trace
 from chaosmesh_ext.observe.addressed import Addressed
@@ -89,7 +90,8 @@ def measure(run: Run, found: Discovered, *, put: Put | None = None, only: Collec
     left = [edge for edge in edges if edge not in found.gateways]
     for header in CARRIED_BY:
         if left and not (header == "end-user" and _has_end_user(found)):
-            left = asking.about(header, left)
+            some = portions([(edge, frozenset({edge.destination})) for edge in left], run.settings.max_hosts)
+            left = [edge for part in some for edge in asking.about(header, part)]
     return Measured(tuple(asking.told(one) for one in found.propagation), tuple(asking.skipped.values()))
 
 

@@ -123,12 +123,21 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     """Waves, one after the other.
 
     one_by_one: how many experiments it takes to fault every call of a request alone: each site, as often as a healthy
-    request makes the call, with each fault of the plan. skipped: edges that are left out, and why.
+    request makes the call, with each fault of the plan. skipped: edges that are left out, and why. hosts: waves are in
+    parts, so that no more are faulted at once; 0 where none is.
     """
 
     waves: tuple[Wave, ...]
     one_by_one: int
     skipped: tuple[Skipped, ...] = ()
+    hosts: int = 0
+
+    @property
+    def note(self) -> str:
+        """That waves are in parts, for people; empty where none is."""
+        if not self.hosts:
+            return ""
+        return f"waves are in parts: no more than {self.hosts} hosts are faulted at once (CHAOSMESH_MAX_HOSTS)"
 
     @cached_property
     def cells(self) -> tuple[PlannedCell, ...]:

@@ -111,6 +111,16 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
         return self._nested[key]
 
     @cached_property
+    def _failed(self) -> frozenset[str]:
+        """The traces of the control in which a call failed: its caller may have made it again."""
+        return frozenset(call.trace.trace_id for call in self.calls if call.failed)
+
+    def _sound(self, edge: Edge, operation: str) -> list[Call]:
+        """The control's calls of OPERATION on EDGE for requests in which no call failed; where that are none, all."""
+        same = [c for c in self._by_operation.get((edge, operation), ()) if c.caller is not None]
+        return [c for c in same if c.trace.trace_id not in self._failed] or same
+
+    @cached_property
     def _multiplicities(self) -> dict[tuple[object, ...], int]:
         return {}
 
@@ -133,13 +143,13 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
 
     def _whatever_version(self, call: Call) -> int:
         """The m of all healthy requests alike, whatever versions it passed; 0 where it depends on them."""
-        same = [c for c in self._by_operation.get((call.edge, call.operation), ()) if c.caller is not None]
+        same = self._sound(call.edge, call.operation)
         exact = Counter(group(c) for c in same if (c.span.method, c.span.url) == (call.span.method, call.span.url))
         everybody = len({c.trace.trace_id for c in same}) == len({trace_id for trace_id, *_ in exact})
         return max(exact.values()) if exact and everybody and len(set(exact.values())) == 1 else 0
 
     def _count(self, call: Call, passed: Passed) -> int:
-        same = [c for c in self._by_operation.get((call.edge, call.operation), ()) if c.caller is not None]
+        same = self._sound(call.edge, call.operation)
         fitting = {
             trace_id
             for trace_id, trace in {c.trace.trace_id: c.trace for c in same}.items()
@@ -155,7 +165,8 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def _per_request(self) -> dict[tuple[Edge, str, str], float]:
         counts: dict[tuple[Edge, str, str], dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for call in self.calls:
+        sound = [call for call in self.calls if call.trace.trace_id not in self._failed]
+        for call in sound or self.calls:
             of_service = call.trace.versions.get((call.edge.source.namespace, call.edge.source.service), frozenset())
             if len(of_service) < 2:
                 counts[call.edge, call.operation, call.answer.url][call.trace.trace_id] += 1

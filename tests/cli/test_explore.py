@@ -46,7 +46,8 @@ def test_a_script_reads_the_same_as_json(told, calls):
     assert sum(1 for each in found["skipped"] if each["reason"] == "left out by --only or --skip") == 4
 
 
-def test_a_long_wave_is_cut_for_people_only(said, told, tmp_path):
+def test_a_long_wave_is_cut_for_people_only(said, told, tmp_path, monkeypatch):
+    monkeypatch.setenv("CHAOSMESH_MAX_HOSTS", "100")
     call = {"source": "a", "operation": "GET /"}
     path = tmp_path / "calls.json"
     every = [{**call, "destination": f"b{number}"} for number in range(50)]
