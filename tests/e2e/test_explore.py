@@ -31,6 +31,9 @@ SLOW = {
 shown its users is not to be seen.
 """
 
+BY_CHANCE = {("missing-fallback", "reviews-v2", "ratings", None)}
+"""What is seen, and true, where productpage's first and second attempt came to reviews-v2 in three requests."""
+
 FAILING = {
     ("missing-fallback", "istio-ingressgateway", "productpage", None),
     ("missing-fallback", "productpage", "details", None),
@@ -67,11 +70,12 @@ def found(folder: Path, condition: str) -> set[tuple[str, str, str, float | None
 def test_bookinfo_is_explored_and_every_known_answer_found(command, tmp_path):
     done = subprocess.run([*command, "--out", str(tmp_path), "--json"], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
-    assert found(tmp_path, "slow") == SLOW
+    slow = found(tmp_path, "slow")
+    assert slow - BY_CHANCE == SLOW
     assert found(tmp_path, "status") == FAILING
     told = json.loads(done.stdout)
     assert (told["verdict"], told["problems"], told["cells"]) == ("weakness found", [], 11)
-    assert len(told["findings"]) == len(SLOW) + len(FAILING)
+    assert len(told["findings"]) == len(slow) + len(FAILING)
     assert "gives up on details after 3.0 s" in (tmp_path / "report.md").read_text()
 
 
