@@ -29,8 +29,8 @@ KINDS: Final[tuple[Kind, ...]] = ("breaker", "bulkhead", "unsafe-retry")
 UNSAFE: Final = ("POST", "PATCH")
 """Methods of operations that must not be done twice (RFC 9110: neither is idempotent)."""
 
-HANG: Final = 4.0
-"""Seconds by which the calls of a bulkhead's load are held back, at most: twice what the requests beside take."""
+HANG: Final = 3.0
+"""Seconds by which the calls of a bulkhead's load are held back, at most: longer than it takes to ask those beside."""
 
 _APART: Final = 1.25
 """A delay between two timeouts is this many times the lower one, and no more than the higher one by the same factor."""
