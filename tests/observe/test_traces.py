@@ -164,6 +164,15 @@ def test_who_can_do_without_second_attempts_has_the_trace_a_second_after_the_fir
     trace = Trace(ID, tuple(first))
     assert "may be calling ratings again" in missing(trace, ANSWER, 103.6, injected=DELAY, expected=EXPECTED)
     assert not missing(trace, ANSWER, 103.6, injected=DELAY, expected=EXPECTED, again=False)
+    asked: list[tuple[str, float, float]] = []
+
+    def free(workload: Workload, start: float, end: float) -> bool:
+        asked.append((str(workload), round(start, 3), round(end, 3)))
+        return len(asked) > 1
+
+    assert missing(trace, ANSWER, 103.6, injected=DELAY, expected=EXPECTED, free=free)
+    assert not missing(trace, ANSWER, 103.6, injected=DELAY, expected=EXPECTED, free=free)
+    assert len(set(asked)) == 1
 
 
 def test_the_traces_of_several_cells_are_asked_for_together_each_judged_by_its_own_fault():
