@@ -79,7 +79,7 @@ class Hanging:
         if now > self._began + _LONGEST:
             self._phase = "over"
         if self._phase == "hanging":
-            if len(self._besides) < self._count:
+            if len(self._besides) < self._wanted:
                 return self._hangs(now, cell, others)
             if not cell and not others:
                 self._phase, self._ends = "ending", max(now, self._loads[-1] + self._delay) + _AFTER
@@ -88,6 +88,11 @@ class Hanging:
         if self._phase == "again":
             return self._again(now, others)
         return Due()
+
+    @property
+    def _wanted(self) -> int:
+        """Requests beside: more where callers give up, since between two attempts nothing hangs."""
+        return self._count * (2 if len(self._loads) > self._load else 1)
 
     def came(self, answer: Answer, *, marked: bool) -> None:
         """See `Experiment`."""
