@@ -20,6 +20,7 @@ from chaosmesh_ext.observe.traces import Gathering, gather_all
 from chaosmesh_ext.run import Run, runs
 from chaosmesh_ext.run.aim import Aim
 from chaosmesh_ext.run.evidence import Watched, on_arrival
+from chaosmesh_ext.run.stimulus import Due
 from chaosmesh_ext.run.traffic import Errand
 from chaosmesh_ext.settings import Settings
 
@@ -316,3 +317,47 @@ def test_a_halt_ends_a_wave_while_it_sends(run, mesh, monkeypatch):
     with pytest.raises(errors.Inconclusive, match="was stopped"):
         wave.send(counts=5, seen=halting)
     until(lambda: not ours(mesh), what="what was halted goes by a thread of its own")
+
+
+class Turns:
+    """Asks for one request of the cell and one control request by turns, so many of each."""
+
+    def __init__(self, count, url):
+        self.left, self.errand, self.came_, self.cells = count, Errand(url), [], []
+
+    @property
+    def over(self):
+        return len(self.came_) == 2 * self.left and bool(self.cells) and len(self.cells[-1].answers) == self.left
+
+    def due(self, now, cell, others):
+        if cell or others or len(self.came_) == 2 * self.left:
+            return Due()
+        return Due(others=(self.errand,)) if len(self.came_) % 2 else Due(cell=1)
+
+    def came(self, answer, *, marked):
+        self.came_.append(marked)
+
+    def seen(self, cell, others):
+        self.cells.append(cell)
+
+
+def test_an_experiment_says_what_is_sent_when_and_sees_its_traces_meanwhile(run, mesh):
+    wave = run.inject_wave(BOTH)
+    turns = Turns(4, mesh.url)
+    others = wave.drive("1", Errand(mesh.url), turns)
+    assert turns.came_ == [True, False] * 4
+    assert {number: len(found) for number, found in wave.answers.items()} == {"1": 4, "2": 0}
+    assert len(others) == 4
+    assert not {one.trace_id for one in others} & {one.trace_id for one in wave.answers["1"]}
+    wave.undo()
+    assert [(cell.id, len(cell.answers)) for cell in wave.cells()] == [("1", 4), ("2", 0)]
+
+
+def test_an_experiment_ends_with_its_run(run, mesh):
+    wave = run.inject_wave(BOTH)
+    endless = Turns(10**6, mesh.url)
+    wave._stopped = lambda: bool(endless.cells) and len(endless.cells[-1].answers) > 2
+    with pytest.raises(errors.Inconclusive, match="was stopped"):
+        wave.drive("1", Errand(mesh.url), endless)
+    assert wave.answers["1"]
+    wave.undo()
