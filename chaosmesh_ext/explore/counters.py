@@ -4,6 +4,7 @@ is one where the trace, and our marker with it, was lost.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Final, TypeVar
@@ -35,6 +36,9 @@ _STRANGERS: Final = 1.1
 """Requests that a workload may have served for one of ours, so that the others do not count: a scrape is not exact."""
 
 T = TypeVar("T")
+_SIGMAS: Final = 3
+"""Standard deviations (of Poisson's counts) by which calls must exceed what others cause by themselves."""
+
 _FEWEST: Final = 3
 """Requests that a source must have served for us before what it calls is told from what it does by itself."""
 
@@ -115,17 +119,24 @@ def caused(
     ALL_SERVED: by how much the counters of served requests grew. TRACED, SERVED: ours, by our traces. BEFORE: by how
     much the counters grew in as many seconds before our requests. An edge that is not traced counts where its source
     served ours, and it grew by at least as many calls. Where others called that source meanwhile, only our share of the
-    calls is taken to be ours; and calls that it makes though nobody calls it are its own.
+    calls is taken to be ours; and calls that it makes though nobody calls it are its own. What a gateway serves is not
+    counted: all its calls stand for that.
     """
     found = []
     for edge in sorted({*calls, *traced}):
         ours = served.get(edge.source, 0)
         grew = calls.get(edge, 0.0)
-        if not before[1].get(edge.source, 0.0):
-            grew = max(grew - before[0].get(edge, 0.0), 0.0)
         everybody = all_served.get(edge.source, 0.0)
+        if not everybody and ours:  # a gateway, whose proxy does not count what it serves: a call a request
+            everybody = sum(count for other, count in calls.items() if other.source == edge.source)
+        elif not before[1].get(edge.source, 0.0):
+            grew = max(grew - before[0].get(edge, 0.0), 0.0)
         if everybody > ours * _STRANGERS + 1:
+            theirs = (everybody - ours) * _rate(before, edge)
+            beyond = grew - theirs
             grew *= ours / everybody
+            if theirs:  # as much as it varies by itself is not ours
+                grew = min(grew, beyond) if beyond >= _SIGMAS * math.sqrt(theirs) else 0.0
         counted = round(grew)
         if edge in traced:  # what others do besides is a guess, and what our traces show is not
             counted = max(counted, min(round(calls.get(edge, 0.0)), traced[edge]))
@@ -133,6 +144,12 @@ def caused(
         elif ours >= _FEWEST and counted >= ours:
             found.append(Propagated(edge, counted))
     return tuple(found)
+
+
+def _rate(before: tuple[Mapping[Edge, float], Mapping[Workload, float]], edge: Edge) -> float:
+    """How often a request of others that its source served led to a call on EDGE, BEFORE ours; 0 where none was."""
+    served = before[1].get(edge.source, 0.0)
+    return before[0].get(edge, 0.0) / served if served else 0.0
 
 
 def _workload(labels: Mapping[str, str], side: str) -> Workload:

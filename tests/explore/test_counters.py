@@ -52,3 +52,19 @@ def test_what_others_did_before_takes_nothing_off_what_our_traces_show():
     gateway = Edge(Workload("gateway"), "page")
     told = caused({gateway: 20.0}, {}, {gateway: 17}, {}, before=({gateway: 60.0}, {}))
     assert told == (Propagated(gateway, 17, 17),)
+
+
+def test_what_others_cause_all_the_while_is_not_ours() -> None:
+    """Whoever asks another URL leads to calls that ours does not."""
+    before = ({LOST: 400}, {CATALOG: 200})
+    assert found(430, 217, before=before) is None
+    assert found(434, 217, ours=17, before=({LOST: 0}, {CATALOG: 200})) == Propagated(LOST, counted=34)
+
+
+def test_a_gateways_other_requests_are_not_ours() -> None:
+    """However many more they became; its proxy counts none that it serves."""
+    gateway = Edge(Workload("gateway"), "page")
+    told = caused({gateway: 220.0}, {}, {gateway: 17}, {gateway.source: 17}, before=({gateway: 40.0}, {}))
+    assert told == (Propagated(gateway, 17, 17),)
+    lost = caused({gateway: 17.0}, {}, {}, {gateway.source: 17})
+    assert lost == (Propagated(gateway, 17),)
