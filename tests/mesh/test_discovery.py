@@ -78,10 +78,40 @@ def test_system_namespaces_are_refused(mesh, api, make, scope):
         found(mesh, **scope)
 
 
-def test_a_gateway_is_refused_as_caller(mesh, api, make):
-    api.apply(make.deployment("edge", {"app": "edge"}, annotations={"inject.istio.io/templates": "gateway"}))
-    with pytest.raises(InvalidInput, match="edge is a gateway"):
-        found(mesh, source="edge")
+def gateway(name="entry", namespace="istio-system", **labels) -> list[dict]:
+    """Pods of a gateway, one on each of two nodes, and what opens it."""
+    labels = {"app": name, "istio": name, **labels}
+    spec = {"containers": [{"name": "a", "image": "a"}]}
+    metas = [{"name": f"{name}-{n}", "namespace": namespace, "labels": {**labels, "pod": str(n)}} for n in (1, 2)]
+    pods = [{"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec} for meta in metas]
+    server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+    opened = {"selector": {"istio": name}, "servers": [server]}
+    meta = {"name": f"{name}-opened", "namespace": "default"}
+    return [*pods, {"apiVersion": "networking.istio.io/v1", "kind": "Gateway", "metadata": meta, "spec": opened}]
+
+
+@pytest.mark.parametrize("source", ["entry", "istio-system/entry"])
+def test_a_gateway_is_a_caller_by_the_gateways_that_its_pods_serve_wherever_they_run(mesh, api, source):
+    api.apply(*gateway())
+    there = found(mesh, source=source)
+    assert there.at_gateway
+    assert (there.source.gateways, there.source.namespace) == (("default/entry-opened",), "istio-system")
+    assert there.source.labels == {"app": "entry", "istio": "entry"}
+    assert there.sources == ("entry",)
+    assert (there.namespace, there.proxies_in) == ("default", "istio-system")
+
+
+def test_a_gateway_that_serves_nothing_of_istios_or_is_one_of_two_is_refused(mesh, api, make):
+    api.apply(*gateway()[:2])
+    with pytest.raises(InvalidInput, match="entry in istio-system serves no Gateway of Istio's"):
+        found(mesh, source="entry")
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "edge"}}, *gateway(namespace="edge"))
+    with pytest.raises(InvalidInput, match="gateways of edge and of istio-system are called entry"):
+        found(mesh, source="entry")
+    assert found(mesh, source="edge/entry").source.namespace == "edge"
+    api.apply(make.deployment("idle", {"app": "idle"}, annotations={"inject.istio.io/templates": "gateway"}))
+    with pytest.raises(InvalidInput, match="idle is a gateway, and no pod"):
+        found(mesh, source="idle")
 
 
 def test_labels_that_select_another_workload_too_are_refused(mesh, api, make):
