@@ -72,7 +72,7 @@ def lab(name: str, topology: Path, state: Path) -> Iterator[dict[str, str]]:
         yield {"CHAOSMESH_MAX_HOSTS": "100", **home, **json.loads(done.stdout)["env"]}
     finally:
         down = [CHAOS, "mesh", "lab", "down", "--name", name]
-        subprocess.run(down, env=home, check=True, stdout=sys.stderr)
+        subprocess.run(down, env=home, check=True, stdout=2)  # what prints is one object
 
 
 def explore(environment: Mapping[str, str], asked: Sequence[str], out: Path, *, stateful: bool) -> Explored:

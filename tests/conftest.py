@@ -37,6 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="also what takes long: every experiment, every observer's fault"
     )
+    parser.addoption("--truth", type=int, default=1, metavar="N", help="how many random graphs are explored in labs")
     group = parser.getgroup("safety", "tests/safety")
     group.addoption("--safety", type=int, default=20, metavar="N", help="how many cases of struck runners are played")
     group.addoption("--safety-seed", type=int, default=5, metavar="N", help="which cases: another seed, others")
