@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Final, TypeVar
 
 from chaosmesh_ext.model import Edge, Propagated, Workload
-from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.observe.prometheus import SCRAPED, Prometheus
 from chaosmesh_ext.observe.reach import target
 from chaosmesh_ext.settings import Settings
 
@@ -55,14 +55,18 @@ class Counters:
         self._at = self._now()
         self._calls, self._served = self._read(self._at)
 
-    def compared(self, traced: Mapping[Edge, int], served: Mapping[Workload, int]) -> tuple[Propagated, ...]:
+    def compared(
+        self, traced: Mapping[Edge, int], served: Mapping[Workload, int], *, over: float | None = None
+    ) -> tuple[Propagated, ...]:
         """What our requests caused since then, edge by edge; those without traces only where they must be ours.
 
         TRACED: our calls in traces. SERVED: how many of our requests each workload served. Waits until every proxy was
-        scraped, and for those that Prometheus has not found yet. Raises what `Prometheus` does.
+        scraped since these were OVER (epoch; None: now), and for those that Prometheus has not found yet. Raises what
+        `Prometheus` does.
         """
-        asked, end = self._now(), time.monotonic() + _SCRAPE
-        while (self._prometheus.scalar("min(timestamp(up == 1))") or 0.0) < asked and time.monotonic() < end:
+        ago = 0.0 if over is None else max(0.0, time.time() - over)
+        asked, end = self._now() - ago, time.monotonic() + _SCRAPE
+        while (self._prometheus.scalar(SCRAPED) or 0.0) < asked and time.monotonic() < end:
             time.sleep(_PAUSE)
         end = time.monotonic() + _FOUND
         # whoever calls in our traces is known by that; of the others their own proxies must have told

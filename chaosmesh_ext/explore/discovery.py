@@ -286,7 +286,8 @@ class _Search:
         notes: list[str] = []
         if before is not None:
             try:
-                found = before.compared(traced, served(traces.values()))
+                over = max(one.started + one.duration for each in self._answers.values() for one in each)
+                found = before.compared(traced, served(traces.values()), over=over)
             except ChaosMeshError as error:
                 notes.append(f"edges were not compared with the mesh's metrics: {error}")
             else:

@@ -20,7 +20,12 @@ from chaosmesh_ext.observe.reach import SCHEMES, Target
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["Change", "Prometheus", "Sample"]
+__all__ = ["SCRAPED", "Change", "Prometheus", "Sample"]
+
+SCRAPED = "min(timestamp(up) and up == 1)"
+"""Since when every target that answers has been scraped, by Prometheus' clock. Of an expression such as ``up == 1``,
+`timestamp` would give the time of the question.
+"""
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from typing import Final
 
 from chaosmesh_ext.errors import ChaosMeshError
 from chaosmesh_ext.model import Trace
-from chaosmesh_ext.observe.prometheus import Prometheus
+from chaosmesh_ext.observe.prometheus import SCRAPED, Prometheus
 from chaosmesh_ext.run.evidence import INJECTED
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.problems import Problem
@@ -82,7 +82,7 @@ class Audit:
         """
         now = (self._prometheus.scalar("time()") or 0.0) - ago
         end = time.monotonic() + seconds
-        while (self._prometheus.scalar("min(timestamp(up == 1))") or 0.0) < now and time.monotonic() < end:
+        while (self._prometheus.scalar(SCRAPED) or 0.0) < now and time.monotonic() < end:
             time.sleep(_PAUSE)
 
 
