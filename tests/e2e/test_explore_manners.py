@@ -9,7 +9,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -23,6 +23,9 @@ from chaosmesh_ext.run import runs
 
 RATE = 20
 """Requests of others in a second."""
+
+SPANS = 7
+"""In the smallest whole trace of the page: at the gateway, of the page, of details and of reviews that calls nobody."""
 
 
 @pytest.fixture
@@ -88,23 +91,30 @@ def p95(durations: list[float]) -> float:
     return sorted(durations)[int(0.95 * len(durations))]
 
 
-def flags(trace_id: str) -> set[str]:
-    """The response flags in a trace of somebody else's; it is awaited."""
-    end = time.monotonic() + 20
-    while True:
-        answer = httpx.get(f"{os.environ['JAEGER_URL']}/api/traces/{trace_id}")
-        spans = answer.json()["data"][0]["spans"] if answer.status_code == 200 else []
-        if len(spans) >= 7 or time.monotonic() > end:
-            break
+def faulted(trace_ids: Iterable[str]) -> dict[str, set[str]]:
+    """By somebody else's trace, the flags of faults in it; every trace is awaited."""
+    waiting, found, end = set(trace_ids), dict[str, set[str]](), time.monotonic() + 20
+    while waiting and time.monotonic() < end:
+        for some in batched(sorted(waiting), 50):
+            asked = httpx.get(f"{os.environ['JAEGER_URL']}/api/traces", params=[("traceID", one) for one in some])
+            for trace in asked.json()["data"]:
+                tags = [tag for span in trace["spans"] for tag in span["tags"] if tag["key"] == "response_flags"]
+                found[trace["traceID"]] = {flag for tag in tags for flag in str(tag["value"]).split(",")} & {"DI", "FI"}
+                if len(trace["spans"]) >= SPANS:
+                    waiting.discard(trace["traceID"])
         time.sleep(0.1)
-    assert spans, f"no trace of {trace_id}"
-    tags = [tag for span in spans for tag in span["tags"] if tag["key"] == "response_flags"]
-    return {flag for tag in tags for flag in str(tag["value"]).split(",")} - {"-"}
+    assert not waiting, f"{len(waiting)} traces are not whole"
+    return {trace_id: flags for trace_id, flags in found.items() if flags}
 
 
-def test_nobody_else_is_faulted_while_every_call_is(page: str, tmp_path) -> None:
+def batched(every: list[str], count: int) -> list[list[str]]:
+    return [every[i : i + count] for i in range(0, len(every), count)]
+
+
+def test_nobody_else_is_faulted_while_calls_are(page: str, tmp_path) -> None:
     """Others send twenty requests a second all the while: none fails, meets a fault, or waits for one."""
-    words = [CHAOS, "mesh", "explore", page, "--no-stateful", "--delay", "4", "--out", str(tmp_path)]
+    words = [CHAOS, "mesh", "explore", page, "--no-stateful", "--delay", "2", "--out", str(tmp_path)]
+    words += ["--only", "edge=productpage:details", "--only", "edge=reviews:ratings"]
     with Others(page) as others:
         others.more(2 * RATE)
         began = time.time()
@@ -112,12 +122,11 @@ def test_nobody_else_is_faulted_while_every_call_is(page: str, tmp_path) -> None
         ended = time.time()
         others.more(2 * RATE)
     assert done.returncode == 1, done.stdout + done.stderr
-    assert json.loads((tmp_path / "findings.json").read_text())["coverage"]["tested"] >= 5
+    assert json.loads((tmp_path / "findings.json").read_text())["coverage"]["tested"] == 3
     assert {status for _, _, status, _ in others.got} == {200}
     during = [one for one in others.got if began <= one[0] <= ended]
     assert len(during) >= RATE
-    faulted = {trace_id: found for _, trace_id, _, _ in during if (found := flags(trace_id)) & {"DI", "FI"}}
-    assert faulted == {}
+    assert faulted(trace_id for _, trace_id, _, _ in during) == {}
     quiet = [[took for sent, _, _, took in others.got if sent < began], [t for s, _, _, t in others.got if s > ended]]
     assert p95([took for _, _, _, took in during]) <= 3 * max(map(p95, quiet)) + 1.0
 
