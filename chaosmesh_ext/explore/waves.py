@@ -22,8 +22,10 @@ CALLS_EACH: Final = 3
 SETTLE: Final = 2.0
 """Seconds that a wave takes besides its requests: push and proof, and the quiet second after which traces are whole."""
 
-_LASTS: Final[Mapping[str, float]] = {"breaker": 30.0, "metastable": 120.0}
-"""Seconds of load that such a cell needs, estimated; the others take as long as their delay."""
+_LASTS: Final[Mapping[str, float]] = {"breaker": 4.0, "bulkhead": 12.0, "metastable": 120.0}
+"""Seconds of load that such a cell needs, estimated; the others take as long as their delay. A breaker that opens takes
+twice as long as it is open besides.
+"""
 
 
 class Given(msgspec.Struct, frozen=True):
@@ -111,12 +113,12 @@ class Wave(msgspec.Struct, frozen=True):
     def seconds(self, in_flight: int) -> float:
         """How long it takes with so many of our requests IN_FLIGHT at once, if no caller gives up; estimated.
 
-        Stateful cells load the mesh all at the same time.
+        Stateful cells take their turns.
         """
         lasts = [cell.lasts for cell in self.cells]
         longest = max(lasts, default=0.0)
         every = sum(cell.lasts * len(cell.edges) * cell.times for cell in self.cells)
-        return SETTLE + (longest if self.stateful else max(longest, every * CALLS_EACH / in_flight))
+        return SETTLE + (sum(lasts) if self.stateful else max(longest, every * CALLS_EACH / in_flight))
 
 
 class Plan(msgspec.Struct, frozen=True, dict=True):
