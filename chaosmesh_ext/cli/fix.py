@@ -26,10 +26,17 @@ _LATEST = "latest"
 @click.option("--verify", is_flag=True, help="On a lab: put each fix in, explore again, and take it out.")
 @click.option("--only", multiple=True, metavar="ID", help="The finding with this id alone; may be given several times.")
 @click.option("--url", "urls", multiple=True, help="With --verify: what was explored, where it is elsewhere now.")
+@click.option("--recipe", type=click.Path(path_type=Path), help="With --verify: what to request, as `explore` has it.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.pass_context
 def fix(
-    ctx: click.Context, findings: Path, verify: bool, only: tuple[str, ...], urls: tuple[str, ...], as_json: bool
+    ctx: click.Context,
+    findings: Path,
+    verify: bool,
+    only: tuple[str, ...],
+    urls: tuple[str, ...],
+    recipe: Path | None,
+    as_json: bool,
 ) -> None:
     """Print the manifests that mend what Istio can mend of FINDINGS, a findings.json, its folder, or `latest`.
 
@@ -47,16 +54,20 @@ def fix(
     """  # noqa: D301 - \b is click's word for "do not wrap"
     from chaosmesh_ext.cli import fixing
     from chaosmesh_ext.explore.mending import mends
+    from chaosmesh_ext.explore.recipe import Recipe, load_recipe
     from chaosmesh_ext.report.saved import load_findings
 
-    if urls and not verify:
-        raise InvalidInput(f"{urls[0]}: --url is for --verify; without it nothing is requested")
+    if (urls or recipe) and not verify:
+        raise InvalidInput("--url and --recipe are for --verify: without it nothing is requested")
+    if urls and recipe:
+        raise InvalidInput(f"{urls[0]}: give --url or --recipe, not both")
     saved = load_findings(_path(findings))
     weak = _weak(saved, only, findings)
     made = mends(weak)
     tried = fixing.Tried()
     if verify and made:
-        tried = fixing.go(made, urls or (_url(saved, findings),), lambda line: click.echo(visible(line), err=True))
+        asked = load_recipe(recipe) if recipe else Recipe.of_urls(urls or (_url(saved, findings),))
+        tried = fixing.go(made, asked, lambda line: click.echo(visible(line), err=True))
     elif verify and weak:
         tried = fixing.Tried(problems=("Istio can mend none of these weaknesses, so nothing was verified",))
     shown = fixing.as_json(made, weak, tried) if as_json else None

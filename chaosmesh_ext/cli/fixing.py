@@ -44,8 +44,8 @@ class Tried(msgspec.Struct, frozen=True):
         return max(codes, default=0)
 
 
-def go(mends: Sequence[Mend], urls: Sequence[str], told: Callable[[str], None]) -> Tried:
-    """Try MENDS out on what answers at URLS, and tell the lines of its progress; nothing is left afterwards.
+def go(mends: Sequence[Mend], recipe: Recipe, told: Callable[[str], None]) -> Tried:
+    """Try MENDS out on what RECIPE asks for, and tell the lines of its progress; nothing is left afterwards.
 
     An error is returned, so that the manifests are printed all the same.
     """
@@ -64,7 +64,7 @@ def go(mends: Sequence[Mend], urls: Sequence[str], told: Callable[[str], None]) 
             raise Inconclusive(_ON_A_CLUSTER)
         if not os.environ.get("CHAOSMESH_REQUEST_BUDGET"):
             run.settings = msgspec.structs.replace(run.settings, request_budget=LAB_BUDGET)
-        verifier = Verifier(run, Recipe.of_urls(tuple(urls)), mends, told)
+        verifier = Verifier(run, recipe, mends, told)
         verifier.verify()
     except ChaosMeshError as caught:
         error = caught

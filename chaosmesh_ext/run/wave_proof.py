@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Final
 
 from chaosmesh_ext.errors import LeftBehind
 from chaosmesh_ext.mesh import INBOUND
-from chaosmesh_ext.model import Answer, Trace
+from chaosmesh_ext.model import CONTROL, Answer, Marker, Trace
 from chaosmesh_ext.observe.traces import Expected, TraceSource
 from chaosmesh_ext.run.cases import IN_A_ROW
 from chaosmesh_ext.run.evidence import Shows, Watched
@@ -21,6 +22,9 @@ __all__ = ["Goner", "Witnessed"]
 
 _CLEAN: Final = 3
 """Calls in a row that meet no fault after an undo; a workload may have several replicas."""
+
+_ROUNDS: Final = 3
+"""Times as many requests as may be in flight: a wave had up to so many connections at once, and some more over time."""
 
 
 class Witnessed:
@@ -97,6 +101,7 @@ class Goner:
         out = [one for one in self._cells if one.cell.leaving and one.cell.proven and one.cell.id not in self._seen]
         if not out:
             return None
+        self._use_up([one for one in out if one.cell.carrier == INBOUND])
         began = time.time()
         aims = {id(aim): (aim, one) for one in out for aim in [self._aim(one)]}
         volley = Volley(self._store, self._traffic, expected=self._expected, stopped=lambda: False)
@@ -118,8 +123,23 @@ class Goner:
         self._seen |= {one.cell.id for one in out}
         return max(max(aim.last - began, 0.0) for aim, _ in aims.values())
 
+    def _use_up(self, out: Sequence[Witnessed]) -> None:
+        """Let requests that no fault is for be those that meet, one on each warm connection, what was before: ours
+        would be held back by it.
+        """
+        errands = {errand.url: errand for one in out for errand in one.errands if errand.method in ("GET", "HEAD")}
+        if not errands:
+            return
+        marker, several = Marker(out[0].cell.place.run, CONTROL), cycle(errands.values())
+        try:
+            sent = [self._traffic.send(next(several), marker) for _ in range(_ROUNDS * self._traffic.budget)]
+            for future in sent:
+                future.result()
+        except BaseException:
+            self._traffic.abandon()
+            raise
+
     def _aim(self, one: Witnessed) -> Aim:
-        # each warm connection has one more request meet what was before: as many at once as there may be connections
         inbound = one.cell.carrier == INBOUND
         return Aim(
             one.cell.place.sent,
@@ -127,7 +147,7 @@ class Goner:
             watched=one.watched,
             shows=one.shows,
             injected=None,
-            want=max(IN_A_ROW if inbound else _CLEAN, len(one.callers), self._traffic.budget - 1 if inbound else 0),
+            want=max(IN_A_ROW if inbound else _CLEAN, len(one.callers)),
             verdict="clean",
             share=one.share,
             arrives=inbound,

@@ -70,7 +70,9 @@ def test_what_istio_cannot_mend_is_not_verified(said, tmp_path):
         (["/nowhere"], "/nowhere: No such file or directory; give the findings.json of a run, or its folder"),
         (["{folder}", "--only", "abc"], "no finding has the id 'abc'; findings.json has them, e.g."),
         (["{folder}", "--only", TIMEOUT["id"]], "is a timeout, which is no weakness: there is nothing to mend"),
-        (["{folder}", "--url", "http://127.0.0.1/"], "--url is for --verify"),
+        (["{folder}", "--url", "http://127.0.0.1/"], "are for --verify"),
+        (["{folder}", "--verify", "--url", "/", "--recipe", "r.yaml"], "/: give --url or --recipe, not both"),
+        (["{folder}", "--verify", "--recipe", "/nowhere/r.yaml"], "/nowhere/r.yaml: no such file"),
         (["{folder}", "--verify"], "/nowhere/kubeconfig"),
     ],
 )
