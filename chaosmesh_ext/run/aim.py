@@ -195,7 +195,9 @@ class Aim:
             if verdict == "met" and trace is not None:
                 self.last = max(self.last, answer.started)
                 self._kinds_in(trace, growing=answer.trace_id in waiting)
-            if verdict in ("met", "clean") and verdict != self.verdict and before == "unknown":
+            # who makes no call any more may be back later: an application's breaker opens by what the fault did
+            others = ("met", "clean") if self.verdict == "met" else ("met", "clean", "absent")
+            if verdict in others and verdict != self.verdict and before == "unknown":
                 self._due, self._pause = now + self._pause, min(self._pause * 1.5, _SLOWEST)
 
     def _kinds_in(self, trace: Trace, *, growing: bool) -> None:

@@ -14,7 +14,7 @@ from chaosmesh_ext.observe.traces import Expected, TraceSource
 from chaosmesh_ext.run.cases import IN_A_ROW
 from chaosmesh_ext.run.evidence import Shows, Watched
 from chaosmesh_ext.run.growing import Growing
-from chaosmesh_ext.run.proof import Live
+from chaosmesh_ext.run.proof import MOST, Live
 from chaosmesh_ext.run.traffic import Errand, Traffic
 from chaosmesh_ext.run.volley import Aim, Volley
 
@@ -149,6 +149,7 @@ class Goner:
             injected=None,
             want=max(IN_A_ROW if inbound else _CLEAN, len(one.callers)),
             verdict="clean",
+            most=MOST * max(1, len(one.callers)),
             share=one.share,
             arrives=inbound,
         )
