@@ -59,7 +59,7 @@ class Entrances(msgspec.Struct, frozen=True):
 def entrances(run: Run, found: Discovered, carrier: str) -> Entrances:
     """Where a fault can be put on what the gateways in FOUND call, by CARRIER; nothing is written.
 
-    What is refused for one edge bars that edge. Raises Unreachable.
+    What is refused for one edge, or cannot be read there, bars that edge.
     """
     homes = _homes(found)
     scopes: dict[Edge, Scope] = {}
