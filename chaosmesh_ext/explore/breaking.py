@@ -29,6 +29,9 @@ _UNMET: Final = 40
 _VISIBLE: Final = 3.0
 """Seconds that their traces may take then."""
 
+_CUT_OFF: Final = 40
+"""Requests in a row that do not come by the caller any more: somebody above has stopped calling it."""
+
 _MOST: Final = 2000
 """Failing requests, at most."""
 
@@ -64,7 +67,7 @@ class Breaking:
         self._began = self._since = clock()
         self._answered = 0.0
         self._silent = 0.0
-        self._met = self._enough = False
+        self._met = self._enough = self._cut_off = False
         self._called: dict[Edge, dict[str, float]] = {}
         self._opened: dict[tuple[Edge, str], float | None] = {}
         self.others: list[Answer] = []
@@ -117,7 +120,15 @@ class Breaking:
             self._opened = opened(self._baseline, cell)
             self._silent = silent_for(self._baseline, cell)
             self._met = True
+            self._cut_off = self._passed_by(cell) >= _CUT_OFF
             self._enough = enough(self._baseline, cell)
+
+    def _passed_by(self, cell: Cell) -> int:
+        """How many of CELL's last requests did not come by any of the callers."""
+        sources = {edge.source for edge in self._edges}
+        answers = sorted(cell.answers, key=lambda one: one.started, reverse=True)
+        came = (any(span.workload in sources for span in cell.traces[one.trace_id].spans) for one in answers)
+        return next((count for count, by in enumerate(came) if by), len(answers))
 
     # --- how it goes on -----------------------------------------------------------------------------------------------
 
@@ -141,7 +152,7 @@ class Breaking:
 
     def _failed_enough(self, now: float) -> bool:
         sent = self._sent["failing"]
-        if self._enough or sent >= _MOST or now > self._since + 3 * LONGEST:
+        if self._enough or self._cut_off or sent >= _MOST or now > self._since + 2 * LONGEST:
             return True
         return not self._met and sent >= _UNMET and now > self._answered + _VISIBLE
 
@@ -153,4 +164,7 @@ class Breaking:
         patience = 2 * max(known) if len(known) == len(self._opened) and known else LONGEST
         if now > self._since + patience + _CLOSING:
             return True
-        return all(self._called.get(edge, {}).get(pod, 0.0) > self._since for edge, pod in self._opened)
+        again = any(at > self._since for pods in self._called.values() for at in pods.values())
+        return (again or not self._cut_off) and all(
+            self._called.get(edge, {}).get(pod, 0.0) > self._since for edge, pod in self._opened
+        )

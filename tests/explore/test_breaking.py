@@ -33,12 +33,15 @@ class Shop:
         self.circuits = [Circuit(words, now=lambda: self.now) for words in breakers]
         self.sent: list[tuple[bool, Answer]] = []
         self.traces = {}
+        self.above = Circuit(None)
 
     def ask(self, *, marked: bool) -> Answer:
         pod, number = len(self.sent) % len(self.circuits), len(self.sent) + 1
-        ticket = self.circuits[pod].admit()
+        entered = self.above.admit()
+        ticket = self.circuits[pod].admit() if entered is not None else None
         names = {"trace": f"{number:032x}", "pod": f"pod-{pod}", "url": URL}
-        spans = [span(1, 0, "SERVER", "shop-v1", self.now, TOOK, **names)]
+        who = "shop-v1" if entered is not None else "gateway"
+        spans = [span(1, 0, "SERVER", who, self.now, TOOK, **names)]
         if ticket is not None and self.reached:
             fault = {"flags": "FI", "status": 507} if marked else {}
             names["url"] = "http://stock:9080/"
@@ -48,6 +51,8 @@ class Shop:
         self.now += TOOK
         if ticket is not None:
             self.circuits[pod].done(ticket, failed=marked)
+        if entered is not None:
+            self.above.done(entered, failed=marked)
         self.sent.append((marked, answer))
         return answer
 
@@ -130,6 +135,16 @@ def test_without_a_breaker_it_ends_after_so_many_failures_and_as_many_as_traces_
     assert MOST_FAILURES <= failed < MOST_FAILURES + 2 * LATE / TOOK
     assert len(experiment.others) == 3
     assert not found(shop, control)
+
+
+def test_where_somebody_above_stops_calling_it_is_given_up_until_that_one_calls_again():
+    shop = Shop(None)
+    shop.above = Circuit(Breaker(failures=4, open=5.0), now=lambda: shop.now)
+    played(shop)
+    failed = [one for marked, one in shop.sent if marked]
+    assert 40 < len(failed) < 300
+    assert not shop.above.refuses
+    assert shop.now - failed[-1].started < 11.0
 
 
 def test_a_fault_that_is_not_met_is_given_up():
