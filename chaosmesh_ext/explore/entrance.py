@@ -32,6 +32,10 @@ __all__ = ["Entrance", "Look", "enter", "log_in", "refusals"]
 
 _LOGIN: Final = re.compile(r"log[ _-]?[io]n|sign[ _-]?[io]n|anmeld|/auth|/sso|oauth|saml", re.IGNORECASE)
 _PASSWORD: Final = re.compile(rb"<input\b[^>]*\btype\s*=\s*[\"']?password", re.IGNORECASE)
+_HINTS: Final = (
+    ("CERTIFICATE_VERIFY_FAILED", "set APP_URL to its origin, and APP_CA to a file with who vouches for it"),
+    ("WRONG_VERSION_NUMBER", "does it speak http://, without TLS?"),
+)
 _TITLE: Final = re.compile(rb"<(title|h1)\b[^>]*>(.{0,300}?)</\1", re.IGNORECASE | re.DOTALL)
 
 
@@ -157,7 +161,10 @@ def refusals(looks: Sequence[Look]) -> dict[str, str]:
     for one in looks:
         answer = one.answer
         if answer.status == 0:
-            reason = f"does not answer: {answer.error}; is it right, and the application up?"
+            next_ = next(
+                (words for sign, words in _HINTS if sign in answer.error), "is it right, and the application up?"
+            )
+            reason = f"does not answer: {answer.error}; {next_}"
         elif one.location and (one_for_all or _LOGIN.search(urlsplit(one.location).path)):
             reason = f"redirects to {one.location}, a login page: give a recipe with a login, or a cookie"
         elif one.location and one.location == _shown(one.url):
