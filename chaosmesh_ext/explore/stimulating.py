@@ -108,10 +108,9 @@ class Stimulating:
             injection.drive(number, errands, hanging, workloads=count)
         finally:
             self._beside[cell.number] = tuple(hanging.beside)
-            if hanging.healthy:
-                traces = {**self.control.traces, **self._traces(hanging.healthy)}
-                usual = (*self.control.beside, *hanging.healthy)
-                self.control = msgspec.structs.replace(self.control, beside=usual, traces=traces)
+        traces = {**self.control.traces, **self._traces(hanging.healthy)}
+        usual = (*self.control.beside, *hanging.healthy)
+        self.control = msgspec.structs.replace(self.control, beside=usual, traces=traces)
         return [*hanging.beside, *hanging.others]
 
     def finished(self, planned: PlannedCell, cell: Cell) -> Cell:
