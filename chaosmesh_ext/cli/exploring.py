@@ -173,7 +173,7 @@ def _through(run: Run, told: Told, *steps: Callable[[], object]) -> ChaosMeshErr
         interrupts.defer()
         told.stop()
     try:
-        run.close()
+        run.close(hurry=isinstance(error, Aborted))
     except ChaosMeshError as left:
         run.failed(left)
     finally:

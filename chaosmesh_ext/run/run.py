@@ -229,9 +229,10 @@ class Run:
                         self.failed(mesh.Disturbed(lost))
         return self._undo(list(self._cells.live), sweep=self._opened is not None)
 
-    def close(self) -> None:
+    def close(self, *, hurry: bool = False) -> None:
         """Undo what is left, and inject nothing any more. Again is no error; raises LeftBehind.
 
+        hurry: somebody waits for the end, so that traces which are late are not waited for.
         Where something is left, the run's Lease stays, so that the watchdog and the janitor go on trying.
         """
         try:
@@ -239,8 +240,9 @@ class Run:
                 self._opened.end(self.client, self.undo, self._cells.namespaces)
                 self.problems[:] = [problem.mended() for problem in self.problems]
                 if not self.problems:  # else it is known already that somebody may have met them
-                    sent = partial(self.requests.sent, self._cells.every, _HURRY if self.stopped else None)
-                    problems, notes = self._opened.strangers(self.client, self._cells.every, sent, hurry=self.stopped)
+                    hurry = hurry or self.stopped
+                    sent = partial(self.requests.sent, self._cells.every, _HURRY if hurry else None)
+                    problems, notes = self._opened.strangers(self.client, self._cells.every, sent, hurry=hurry)
                     self.problems += problems
                     self.notes += notes
         finally:
