@@ -106,8 +106,9 @@ class Rehearsal(Run):
         cells = list(self._cells.live)
         return Undone(self._out(cells), tuple(cell.id for cell in cells))
 
-    def close(self) -> None:
+    def close(self, *, hurry: bool = False) -> None:
         """Nothing is to be undone."""
+        del hurry
 
     def written(self, before: Mapping[tuple[str, str, str], Obj | None]) -> list[Written]:
         """What differs from BEFORE, a copy of the shadow's `written`; without Leases, which say that a run runs."""
