@@ -24,7 +24,7 @@ _BESIDE: Final = MIN_BESIDE + 12
 _EVERY: Final = 0.05
 """Seconds from one of them to the next, for each workload."""
 
-_SETTLE: Final = 1.0
+_SETTLE: Final = 0.7
 """Seconds from the first request that is to hang to the first one beside."""
 
 _AFTER: Final = 0.5
@@ -92,7 +92,8 @@ class Hanging:
     @property
     def _wanted(self) -> int:
         """Requests beside: more where callers give up, since between two attempts nothing hangs."""
-        return self._count * (2 if len(self._loads) > self._load else 1)
+        soon = len(self._loads) > self._load and self._loads[self._load] < self._loads[0] + self._delay / 2
+        return self._count * (2 if soon else 1)
 
     def came(self, answer: Answer, *, marked: bool) -> None:
         """See `Experiment`."""

@@ -29,7 +29,7 @@ KINDS: Final[tuple[Kind, ...]] = ("breaker", "bulkhead", "unsafe-retry")
 UNSAFE: Final = ("POST", "PATCH")
 """Methods of operations that must not be done twice (RFC 9110: neither is idempotent)."""
 
-HANG: Final = 3.0
+HANG: Final = 3.5
 """Seconds by which the calls of a bulkhead's load are held back, at most: longer than it takes to ask those beside."""
 
 _APART: Final = 1.25
