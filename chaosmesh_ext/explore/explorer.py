@@ -333,13 +333,16 @@ class Explorer:
         planned = dict(zip(injection.numbers, wave.cells, strict=True))
         asked = dict(zip(injection.numbers, errands, strict=True))
         stimulating = self._stimulating if wave.stateful else None
+        # who is waited for by nobody else may hang for longest
+        graph = self._found.graph
+        outermost = sorted(planned, key=lambda each: len(graph.above(planned[each].edge)))
         try:
             if stimulating is not None:
                 stimulating.go(wave, injection, planned, asked)
             else:
                 injection.send(
                     asked,
-                    {number: wanted(cell) for number, cell in planned.items()},
+                    {number: wanted(planned[number]) for number in outermost},
                     kinds={number: kinds(self._found.graph, cell) for number, cell in planned.items()},
                     shares={number: likely(self._found.control, cell) for number, cell in planned.items()},
                     seen=lambda met: self._watcher.met(wave, met),

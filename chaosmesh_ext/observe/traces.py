@@ -84,16 +84,17 @@ class Gathering:
         flush: float = FLUSH,
         again: bool = True,
         free: Free | None = None,
+        known: Gathering | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """As `gather_all`."""
         self._source, self._quiet, self._flush, self._clock = source, quiet, flush, clock
         self._again, self._free = again, free
         self.expected = expected
-        self.traces: dict[str, Trace] = {}
+        self.traces: dict[str, Trace] = known.traces if known is not None else {}
         self.reasons: dict[str, str] = {}
         self._waiting: dict[str, tuple[Answer, Injected | None]] = {}
-        self._changed: dict[str, float] = {}
+        self._changed: dict[str, float] = known._changed if known is not None else {}
 
     @property
     def waiting(self) -> frozenset[str]:
@@ -193,14 +194,18 @@ def gather_all(
     timeout: float | None = None,
     again: bool = True,
     free: Free | None = None,
+    known: Gathering | None = None,
     clock: Callable[[], float] = time.time,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Gathered:
     """As `gather`, for several CELLS at once, each a fault and the answers of those that were to meet it: one question
     to the store asks for the traces of all. The longest delay among them counts for the timeout. expected: by URL,
     where requests to several lead to other calls. AGAIN, FREE: see `wholeness.missing`.
+    KNOWN: has seen some of them before, so that when they came is known.
     """
-    gathering = Gathering(source, expected=expected, quiet=quiet, flush=flush, again=again, free=free, clock=clock)
+    gathering = Gathering(
+        source, expected=expected, quiet=quiet, flush=flush, again=again, free=free, known=known, clock=clock
+    )
     delay = 0.0
     for injected, answers in cells:
         delay = max(delay, injected.delay if injected else 0.0)

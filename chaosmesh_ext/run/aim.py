@@ -26,6 +26,8 @@ TICK: Final = 0.02
 """Seconds between two looks at answers."""
 _HELD: Final = 0.5
 """Seconds after which a request without an answer is taken to meet a fault, before its trace tells."""
+_SOON: Final = 1.0
+"""Seconds from a cell's first request, in which it is seen how many are held."""
 _LIKELY: Final = 2
 """Requests that what was known before counts for, beside those of which it is seen whether they meet the fault."""
 _SLOWEST: Final = 0.25
@@ -142,23 +144,38 @@ class Aim:
             return False
         if self.under_way < max(1, self.lacks):
             return not self.late(now, patience)
-        return 2 * self.sent < self._most and self._likely(now) < self._hoped_for and not self.late(now, patience)
+        hopes = self._hopes(now)
+        return 2 * self.sent < self._most and self._likely(now) < hopes and not self.late(now, patience)
 
-    @property
-    def _hoped_for(self) -> int:
-        """How many of those under way should come to count: a few more where it takes several callers."""
-        return self.lacks and self.lacks + 3 * max(0, sum(found < self.want for found in self._fewest.values()) - 1)
+    def reserves(self, now: float) -> int:
+        """Places that others are to leave at NOW: soon it is known how many of those under way are held by the fault,
+        and one that begins later ends later.
+        """
+        if self.share >= 1 or not self._lasts or now - self.began > _SOON:
+            return 0
+        return max(0, self._hopes(now) - self.flying)
+
+    def _hopes(self, now: float) -> int:
+        """How many of those under way should come to count: at first a few more where it takes several callers."""
+        several = sum(found < self.want for found in self._fewest.values()) - 1 if now - self.began <= _SOON else 0
+        return self.lacks and self.lacks + 3 * max(0, several)
 
     def _likely(self, now: float) -> float:
-        """How many of those under way will come to count. One that takes long is held by the fault already; of others
-        it is a share, which grows smaller as those that take long are avoided by whoever balances load.
+        """How many of those under way will come to count. One that takes long is held by the fault already. Of the
+        youngest it is a share, of all that were sent: those that miss it are back first. The share grows smaller as
+        those that hang are avoided by whoever balances load.
         """
+        old = now - _HELD
         unknown = self.of("unknown")
-        held = sum(now - began > _HELD for began in self._open.values())
-        held += sum(answer.duration > _HELD for answer in unknown)
-        told = held + len(self.answers) - len(unknown)
-        share = (_LIKELY * self.share + told - len(self.of("absent"))) / (_LIKELY + told)
-        return held + share * (len(self._open) + len(unknown) - held)
+        held = sum(began <= old for began in self._open.values())
+        held += sum(answer.duration > _HELD or answer.started <= old for answer in unknown)
+        young = len(self._open) + len(unknown) - held
+        known = [answer for answer in self.answers if self._verdicts.get(answer.trace_id, "unknown") != "unknown"]
+        missed = sum(self._verdicts[answer.trace_id] == "absent" for answer in known if answer.started <= old)
+        told = held + sum(answer.started <= old for answer in known)
+        lately = [self._verdicts[answer.trace_id] != "absent" for answer in known if answer.started > old]
+        share = (_LIKELY * self.share + told - missed) / (_LIKELY + told)
+        return held + min(young, max(0.0, share * (young + len(lately)) - sum(lately)))
 
     def late(self, now: float, patience: float) -> bool:
         """Whether nothing counts though PATIENCE seconds have gone since its first request: nothing will any more."""

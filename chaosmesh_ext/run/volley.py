@@ -37,9 +37,10 @@ class Volley:
         expected: Mapping[str, Expected],
         stopped: Callable[[], bool],
         canary: Canary | None = None,
+        known: Gathering | None = None,
     ) -> None:
         self._traffic, self._stopped, self._canary = traffic, stopped, canary
-        self._gathering = Gathering(store, expected=expected)
+        self._gathering = Gathering(store, expected=expected, known=known)
 
     @property
     def traces(self) -> dict[str, Trace]:
@@ -94,19 +95,16 @@ class Volley:
                 raise Inconclusive(self._canary.stops)
 
     def _send(self, aims: Sequence[Aim], now: float, patience: float, most: int, enough: Callable[[Aim], bool]) -> None:
-        """One for each of AIMS in turn, as long as there is room; first for those that few requests meet, for these
-        take the longest, and for those that had the fewest.
+        """Send for AIMS as long as there is room; first for those that few requests meet, since it takes a while until
+        enough have, then in the given order.
         """
         room = self._canary.room(most) if self._canary is not None else most
         flying = sum(aim.flying for aim in aims)
-        while flying < room:
-            sent = 0
-            for aim in sorted(aims, key=lambda each: (each.share, each.sent)):
-                if flying < room and not enough(aim) and aim.sends(now, patience):
-                    aim.send(self._traffic)
-                    flying, sent = flying + 1, sent + 1
-            if not sent:
-                return
+        for aim in sorted(aims, key=lambda each: each.share):
+            while flying < room and not enough(aim) and aim.sends(now, patience):
+                aim.send(self._traffic)
+                flying += 1
+            room -= aim.reserves(now)
 
     @staticmethod
     def _over(aim: Aim, now: float, patience: float, enough: Callable[[Aim], bool]) -> bool:

@@ -85,6 +85,7 @@ class Wave:
             for cell in grown
         }
         self._errands, self._control, self._expected = errands, control, expected
+        self._known = Gathering(store)
         self._store, self._traffic, self._stopped, self._timeout = store, traffic, stopped, timeout
         self._foreign, self._beside = frozenset(foreign), tuple(beside)
         self._undo, self._roll_back, self._free = undo, roll_back, free
@@ -153,9 +154,10 @@ class Wave:
         """Send the requests of all cells at once, within the budget, until COUNTS of each met its fault.
 
         errands: what to send, for all cells or by cell, several in turn; by default what the wave was made with.
-        counts: for all cells or by cell; cells that are not named get none. A request that went another way, or by a
-        fault that was not there yet, is made up for: 40 of a cell are the most. kinds: by cell, callers (as spans name
-        them) with their operations, so many of whose calls are to meet the fault each; 40 for each caller are the most.
+        counts: for all cells or by cell, the first ones first; cells that are not named get none. A request that went
+        another way, or by a fault that was not there yet, is made up for: 40 of a cell are the most. kinds: by cell,
+        callers (as spans name them) with their operations, so many of whose calls are to meet the fault each; 40 for
+        each caller are the most.
         shares: by cell, of its requests that make its calls, as far as is known. seen: is told again and again how many
         of each cell met the fault.
 
@@ -168,14 +170,22 @@ class Wave:
             self._seen[number].share = share
         aims = {
             number: aim
-            for number in self._grown
-            if (aim := self._aim(number, errands, counts, of_each.get(number, ()))) is not None
+            for number in (counts if isinstance(counts, Mapping) else self._grown)
+            if number in self._grown
+            and (aim := self._aim(number, errands, counts, of_each.get(number, ()))) is not None
         }
         if unknown := (set(counts) if isinstance(counts, Mapping) else set()) - set(self._grown):
             raise InvalidInput(f"no cell {', '.join(sorted(unknown))} in this wave: it has {', '.join(self._grown)}")
         harmless = next((one for one in self._errands if one.method in ("GET", "HEAD")), self._errands[0])
         canary = Canary(self._traffic, harmless, Marker(self.run, CONTROL), self._control)
-        volley = Volley(self._store, self._traffic, expected=self._expected, stopped=self._stopped, canary=canary)
+        volley = Volley(
+            self._store,
+            self._traffic,
+            expected=self._expected,
+            stopped=self._stopped,
+            canary=canary,
+            known=self._known,
+        )
 
         def look() -> None:
             for number, aim in aims.items():
@@ -230,7 +240,7 @@ class Wave:
     def land(self) -> None:
         """Wait for the known ends of all calls; spans may still come then, and a caller may try again: see `cells`."""
         wanted = [(cell.injected, cell.answers) for cell in self._grown.values() if cell.injected is not None]
-        gather_all(self._store, wanted, expected=self._expected, again=False, quiet=0.0)
+        gather_all(self._store, wanted, expected=self._expected, again=False, quiet=0.0, known=self._known)
 
     def cells(self, *, again: bool = True) -> list[Cell]:
         """Its cells with their answers and traces, which are waited for until they are whole, all at once.
@@ -242,11 +252,11 @@ class Wave:
         """
         grown = [cell for cell in self._grown.values() if cell.injected is not None]
         wanted: list[tuple[Injected | None, Sequence[Answer]]] = [(cell.injected, cell.answers) for cell in grown]
-        seen = gather_all(
-            self._store, [*wanted, (None, self.canary)], expected=self._expected, again=again, free=self._free
-        )
+        wanted.append((None, self.canary))
+        seen = gather_all(self._store, wanted, expected=self._expected, again=again, free=self._free, known=self._known)
         traces = seen.traces
-        self.whole.update({one: trace for one, trace in traces.items() if again and one not in seen.incomplete})
+        ids = {one.trace_id for _, answers in wanted for one in answers} - seen.incomplete.keys()
+        self.whole.update({one: traces[one] for one in ids if again and one in traces})
         try:
             for cell in grown:
                 self._nowhere_else(self._seen[cell.id], cell.answers, traces)
