@@ -148,6 +148,8 @@ def _look(subject: Subject, trial: Trial, made: Sequence[Call]) -> _Seen | str |
     """What the user of one request got; the reason why it cannot be said; None where the call did its work."""
     faulted = [call for call in made if call.faulted]
     call, answer = faulted[-1], faulted[-1].answer
+    if answer.cache:
+        return "a cache gave the answer, so that it may be another request's"
     if not answer.status:
         return f"our own request got no answer: {answer.error}" if answer.error else "our own request got no answer"
     controls = subject.baseline.answers(call.trace, answer.url, exactly=False)

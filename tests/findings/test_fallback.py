@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 
 from chaosmesh_ext.findings import judge
@@ -255,3 +256,14 @@ def test_errors_that_healthy_requests_get_too_are_not_the_faults(world, found):
     assert not found(unlucky, "missing-fallback")
     assert "5 of 17 healthy requests failed too" in " ".join(one.reason for one in unlucky.coverage.skipped)
     assert found(judge(control, [world.cell("1", world.abort(), failing)]), "missing-fallback")
+
+
+def test_what_a_cache_gave_is_another_requests_answer(world, found):
+    """Which lost something by another fault, maybe."""
+    pairs = [
+        (request, msgspec.structs.replace(answer, cache="Age: 2"))
+        for request, answer in (world.attempts(ABORTED) for _ in range(3))
+    ]
+    judgement = judge(world.control(), [world.cell("1", world.abort(), pairs)])
+    assert not found(judgement, "missing-fallback")
+    assert "a cache gave the answer" in " ".join(one.reason for one in judgement.coverage.skipped)
