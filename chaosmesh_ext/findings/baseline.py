@@ -237,12 +237,20 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
 
 
 def _explaining(seen: Sequence[tuple[Passed, frozenset[str]]], known: Passed) -> frozenset[tuple[str, str]]:
-    """The fewest services found, one after the other, whose versions explain the sections; all where none do."""
+    """The fewest services found, one after the other, whose versions explain the sections; all where none do.
+
+    That a service was passed at all explains as much as the version of whoever calls it, and a faulted request does not
+    come that far: those that all requests pass come first.
+    """
+    everywhere = frozenset.intersection(*(frozenset(passed) for passed, _ in seen)) if seen else frozenset()
     chosen: list[tuple[str, str]] = []
     left = _unexplained(seen, chosen)
     while left:
         others = sorted(service for service, found in known.items() if len(found) > 1 and service not in chosen)
-        fewest, best = min(((_unexplained(seen, [*chosen, each]), each) for each in others), default=(left, None))
+        fewest, _, best = min(
+            ((_unexplained(seen, [*chosen, each]), each not in everywhere, each) for each in others),
+            default=(left, True, None),
+        )
         if best is None or fewest >= left:
             return frozenset(known)
         chosen.append(best)

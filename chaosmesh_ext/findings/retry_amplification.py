@@ -24,7 +24,7 @@ __all__ = ["retry_amplification"]
 _CLOSE: Final = 0.05
 """Share by which two measurements of one factor may differ."""
 
-_MIXED: Final = "the request tried several versions of the caller, which do not try equally often"
+_MIXED: Final = "the request tried several versions of a service on the way, which do not try equally often"
 
 _Requests = Mapping[tuple[str, str], Sequence[Call]]
 """The calls of each request of a user, by cell and trace id."""
@@ -32,19 +32,14 @@ _Requests = Mapping[tuple[str, str], Sequence[Call]]
 
 class _Measured(msgspec.Struct, frozen=True):
     """One request of a user. factor: attempts ÷ healthy ones. layers: the services that retried, the nearest last.
-    tries: of each request that A served, by its version, how often it called B.
+    mixed: several versions of a service on the way were tried, which may try differently often.
     """
 
     call: Call
     factor: float
     made: int
     layers: tuple[str, ...]
-    tries: tuple[tuple[str, int], ...]
-
-    @property
-    def mixed(self) -> bool:
-        """Several versions of A were tried."""
-        return len({version for version, _ in self.tries}) > 1
+    mixed: bool
 
 
 def retry_amplification(whole: Exploration) -> Iterator[Draft | Skipped]:
@@ -53,8 +48,8 @@ def retry_amplification(whole: Exploration) -> Iterator[Draft | Skipped]:
     Precondition: B is a leaf (nothing that it calls was seen), at least three requests met the fault, and in most of
     them two services or more tried again: calls of one method and URL, healthily one, that follow failed ones, on the
     way from the user to B; a sidecar's own tries count. Requests that tried a version of A that the fault spares are
-    left out, since it may have got through, and so are those that tried several versions of A which do not try equally
-    often. Limit: it is the load of one request; what many at once do to B is not measured.
+    left out, since it may have got through, and so are those that tried several versions of a service on the way,
+    unless all requests show the same. Limit: it is the load of one request; what many at once do to B is not measured.
     """
     callers = {edge.source.service for edge in whole.baseline.edges}
     callers |= {one.edge.source.service for one in whole.propagation}  # also of calls that are in no trace
@@ -85,9 +80,13 @@ def _under(subject: Subject, condition: Condition, requests: _Requests) -> Itera
                 else:
                     found.append(measured)
     edge = str(subject.edge)
-    if not _alike(found):
-        undecided[_MIXED] += sum(each.mixed for each in found)
-        found = [each for each in found if not each.mixed]
+    pure = [each for each in found if not each.mixed]
+    factors = [each.factor for each in found]
+    if len(pure) >= MIN_CALLS:
+        found = pure
+    elif found and max(factors) - min(factors) > _CLOSE * min(factors):
+        undecided[_MIXED] += len(found) - len(pure)
+        found = pure
     amplified = [each for each in found if len(each.layers) > 1 and each.factor > 1 + _CLOSE]
     if not amplified and not undecided[_MIXED]:
         return
@@ -137,36 +136,34 @@ def _measure(subject: Subject, trial: Trial, made: Sequence[Call], everything: S
         if (call.edge.destination, call.operation) == (subject.edge.destination, subject.operation)
         and (call.edge.source.namespace, call.edge.source.service) == (source.namespace, source.service)
     ]
-    visits = Counter((call.edge.source.version, call.caller.span_id if call.caller else "") for call in whole)
-    tries = tuple((version, count) for (version, _), count in visits.items())
-    return _Measured(whole[0], len(whole) / healthy, len(whole), _layers(subject.baseline, whole, everything), tries)
+    layers, way = _layers(subject.baseline, whole, everything)
+    mixed = any(len(whole[0].trace.versions.get(service, ())) > 1 for service in way)
+    return _Measured(whole[0], len(whole) / healthy, len(whole), layers, mixed)
 
 
-def _alike(found: Sequence[_Measured]) -> bool:
-    """Whether it makes no difference which version of A a request tried."""
-    by_version: dict[str, set[int]] = defaultdict(set)
-    for version, count in (one for each in found for one in each.tries):
-        by_version[version].add(count)
-    return len(by_version) < 2 or len({frozenset(counts) for counts in by_version.values()}) == 1
-
-
-def _layers(baseline: Baseline, made: Sequence[Call], everything: Sequence[Call]) -> tuple[str, ...]:
-    """The services on the way to MADE that tried again, the one nearest the user first."""
+def _layers(
+    baseline: Baseline, made: Sequence[Call], everything: Sequence[Call]
+) -> tuple[tuple[str, ...], frozenset[tuple[str, str]]]:
+    """The services on the way to MADE that tried again, the one nearest the user first; and all on the way, with their
+    namespaces.
+    """
     by_span = {each.span.span_id: each for each in everything}
     groups: dict[tuple[str, ...], list[Call]] = defaultdict(list)
     for each in everything:
         groups[group(each)].append(each)
     found: dict[str, None] = {}
     seen: set[str] = set()
+    way: set[tuple[str, str]] = set()
     for first in made:
         call: Call | None = first
         while call is not None and call.span.span_id not in seen:
             seen.add(call.span.span_id)
+            way.add((call.edge.source.namespace, call.edge.source.service))
             if _tried_again(baseline, groups[group(call)]):
                 found[call.edge.source.service] = None
             parent = above(call.trace, call.caller) if call.caller is not None else None
             call = by_span.get(parent.span_id) if parent is not None else None
-    return tuple(reversed(found))
+    return tuple(reversed(found)), frozenset(way)
 
 
 def _tried_again(baseline: Baseline, made: Sequence[Call]) -> bool:
