@@ -168,10 +168,16 @@ def _look(subject: Subject, trial: Trial, made: Sequence[Call]) -> _Seen | str |
     if not here and not _given_up_above(call):
         return None
     exact = subject.baseline.answers(call.trace, answer.url, exactly=True)
-    if trial.spared(call) or not exact:
+    if trial.spared(call) or not (exact or _tried_all_of_its_own(call)):
         return "the request tried several versions, so another one may have answered" if here else None
-    replaced = _replaced(answer, exact)
+    replaced = _replaced(answer, exact or controls)
     return _Seen(call, frozenset(), replaced, broken=False) if here or replaced else None
+
+
+def _tried_all_of_its_own(call: Call) -> bool:
+    """Whether the request tried several versions of A, and of nobody else."""
+    own = (call.edge.source.namespace, call.edge.source.service)
+    return all(len(found) == 1 for service, found in call.trace.versions.items() if service != own)
 
 
 def _given_up_above(call: Call) -> bool:
