@@ -50,6 +50,7 @@ from chaosmesh_ext.findings.stimulus import MOST_FAILURES
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.model import CallSite, Edge, Graph, Workload
 from chaosmesh_ext.model.topology import Topology, parse_topology
+from chaosmesh_ext.observe.prometheus import Prometheus
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 PATH = "/productpage"
@@ -110,6 +111,17 @@ def bookinfo() -> Topology:
     return parse_topology(file.read_text(encoding="utf-8"), str(file))
 
 
+def await_metrics(name: str) -> None:
+    """Wait until Prometheus looks at all proxies of the lab: a mesh that is explored has been up for a while."""
+    status = [CHAOS, "mesh", "lab", "status", "--name", name, "--json"]
+    pods = json.loads(subprocess.run(status, check=True, stdout=subprocess.PIPE, text=True).stdout)["pods"]
+    prometheus, deadline = Prometheus(os.environ["PROMETHEUS_URL"]), time.monotonic() + 60
+    while (prometheus.scalar("count(up == 1)") or 0) < len(pods):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Prometheus does not look at {len(pods)} proxies; see `chaos mesh lab status`")
+        time.sleep(0.1)
+
+
 @contextmanager
 def lab(folder: Path) -> Iterator[str]:
     """Bookinfo on a lab of its own, which this process' environment leads to; the application's origin."""
@@ -119,6 +131,7 @@ def lab(folder: Path) -> Iterator[str]:
         up = [CHAOS, "mesh", "lab", "up", "--name", name, "--json"]
         done = subprocess.run(up, env=home, check=True, stdout=subprocess.PIPE, text=True)
         os.environ |= {"XDG_STATE_HOME": str(folder), **json.loads(done.stdout)["env"]}
+        await_metrics(name)
         yield os.environ["APP_URL"]
     finally:
         subprocess.run([CHAOS, "mesh", "lab", "down", "--name", name], env=home, check=True, stdout=sys.stderr)
