@@ -1,6 +1,6 @@
 """The same cells without an explorer: one plain `chaos run` after another, with chaostoolkit-istio's actions.
 
-An experiment is what people write for one question: the fault in, the requests one after another (activities of an
+An experiment is what people write for one question: the fault in, half a second for its push, the requests one after another (activities of an
 experiment are), a pause until the last call that they set going is over and its spans are in the store, the fault out.
 Its requests are as many as it takes, with shares as healthy requests have them, until so many met the fault as rules
 ask for. Nothing else is waited for: no proof, no control, no reading of traces, no judgement.
@@ -32,6 +32,10 @@ ENTRANCE = "bookinfo"
 """The VirtualService of what the gateway calls."""
 FLUSH = 1.0
 """Seconds until the spans of a call that is over are read: one quiet second (rules)."""
+PUSH = 0.5
+"""Seconds from the write to the first request, which would go by the fault else: chaostoolkit-istio waits for nothing,
+and istiod collects changes for 0.1 s before it pushes them.
+"""
 VERSION = "networking.istio.io/v1"
 
 
@@ -82,7 +86,7 @@ def experiment(question: Question, url: str) -> dict[str, Any]:
         "title": f"What if {question.host} is {'slow' if question.delay else 'failing'}?",
         "description": "One cell of an exploration.",
         "method": [
-            act("add", {**where, **amount, "percentage": 100.0}),
+            {**act("add", {**where, **amount, "percentage": 100.0}), "pauses": {"after": PUSH}},
             *[asked] * (question.requests - 1),
             last,
         ],
