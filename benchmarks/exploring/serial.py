@@ -1,7 +1,8 @@
 """The same cells without an explorer: one plain `chaos run` after another, with chaostoolkit-istio's actions.
 
-An experiment is what people write for one question: the fault in, half a second for its push, the requests one after another (activities of an
-experiment are), a pause until the last call that they set going is over and its spans are in the store, the fault out.
+An experiment is what people write for one question: the fault in, half a second for its push, the requests one after
+another (activities of an experiment are), a pause until the last call that they set going is over and its spans are in
+the store, the fault out.
 Its requests are as many as it takes, with shares as healthy requests have them, until so many met the fault as rules
 ask for. Nothing else is waited for: no proof, no control, no reading of traces, no judgement.
 
