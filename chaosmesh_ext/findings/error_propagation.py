@@ -57,8 +57,8 @@ def error_propagation(subject: Subject) -> Iterator[Draft | Skipped]:
 
     Precondition: an abort with a status that applications do not answer of their own (a 5xx but 500 to 504, gRPC's
     DATA_LOSS), met by the last attempt in at least three requests that all show the same. Requests in which another
-    call of A failed too, or A's caller left, say nothing. Limit: it tells what is answered, not what it costs users:
-    that is `missing-fallback`'s, so this is ``info``, but for a bug.
+    call of A failed too, A made fewer attempts than at other times, or A's caller left, say nothing. Limit: it tells
+    what is answered, not what it costs users: that is `missing-fallback`'s, so this is ``info``, but for a bug.
     """
     answered: list[_Answered] = []
     undecided: Counter[str] = Counter()
@@ -68,8 +68,12 @@ def error_propagation(subject: Subject) -> Iterator[Draft | Skipped]:
         requests: dict[tuple[str, str], list[Call]] = {}
         for call in trial.calls:
             requests.setdefault(group(call)[:2], []).append(call)
+        most = max(_attempts(made) for made in requests.values())
         for made in requests.values():
             if not any(call.faulted for call in made):
+                continue
+            if _attempts(made) < most:  # a breaker that opened meanwhile, or its caller left
+                undecided["fewer attempts were made than at other times"] += 1
                 continue
             found = _look(subject.baseline, made)
             if isinstance(found, str):
@@ -120,6 +124,11 @@ def error_propagation(subject: Subject) -> Iterator[Draft | Skipped]:
         kind=typical.kind,
         same=(typical.status, *typical.above),
     )
+
+
+def _attempts(made: Sequence[Call]) -> int:
+    """The most calls of one method and URL among MADE, those for one request of A."""
+    return max(Counter(group(call) for call in made).values())
 
 
 def _look(baseline: Baseline, made: Sequence[Call]) -> _Answered | str | None:

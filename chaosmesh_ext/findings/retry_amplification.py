@@ -32,7 +32,8 @@ _Requests = Mapping[tuple[str, str], Sequence[Call]]
 
 class _Measured(msgspec.Struct, frozen=True):
     """One request of a user. factor: attempts ÷ healthy ones. layers: the services that retried, the nearest last.
-    mixed: several versions of a service on the way were tried, which may try differently often.
+    mixed: several versions of a service on the way were tried, which may try differently often. tries: of each request
+    that A served, by its version, how often it called B.
     """
 
     call: Call
@@ -40,6 +41,7 @@ class _Measured(msgspec.Struct, frozen=True):
     made: int
     layers: tuple[str, ...]
     mixed: bool
+    tries: tuple[tuple[str, int], ...]
 
 
 def retry_amplification(whole: Exploration) -> Iterator[Draft | Skipped]:
@@ -81,14 +83,13 @@ def _under(subject: Subject, condition: Condition, requests: _Requests) -> Itera
                     found.append(measured)
     edge = str(subject.edge)
     pure = [each for each in found if not each.mixed]
-    factors = [each.factor for each in found]
-    if len(pure) >= MIN_CALLS:
-        found = pure
-    elif found and max(factors) - min(factors) > _CLOSE * min(factors):
+    if len(pure) < MIN_CALLS and len(found) >= 2 * MIN_CALLS and _alike(found):
+        pure = found
+    if len(found) > len(pure):
         undecided[_MIXED] += len(found) - len(pure)
-        found = pure
+    found = pure
     amplified = [each for each in found if len(each.layers) > 1 and each.factor > 1 + _CLOSE]
-    if not amplified and not undecided[_MIXED]:
+    if not amplified and (found or not undecided[_MIXED]):
         return
     if len(amplified) < MIN_CALLS:
         details = "".join(f"; {reason} ({amount(n, 'request')})" for reason, n in sorted(undecided.items()))
@@ -138,7 +139,19 @@ def _measure(subject: Subject, trial: Trial, made: Sequence[Call], everything: S
     ]
     layers, way = _layers(subject.baseline, whole, everything)
     mixed = any(len(whole[0].trace.versions.get(service, ())) > 1 for service in way)
-    return _Measured(whole[0], len(whole) / healthy, len(whole), layers, mixed)
+    visits = Counter((call.edge.source.version, call.caller.span_id if call.caller else "") for call in whole)
+    tries = tuple((version, count) for (version, _), count in visits.items())
+    return _Measured(whole[0], len(whole) / healthy, len(whole), layers, mixed, tries)
+
+
+def _alike(found: Sequence[_Measured]) -> bool:
+    """Whether it seems to make no difference which versions a request tried."""
+    by_version: dict[str, set[int]] = defaultdict(set)
+    for version, count in (one for each in found for one in each.tries):
+        by_version[version].add(count)
+    factors = [each.factor for each in found]
+    same = len({frozenset(counts) for counts in by_version.values()}) == 1
+    return same and max(factors) - min(factors) <= _CLOSE * min(factors)
 
 
 def _layers(

@@ -141,7 +141,7 @@ def test_a_request_that_tried_another_version_is_left_out(world, found, reasons)
 
 def test_a_request_that_tried_two_versions_under_the_fault_counts_for_both(world, found):
     control = world.cell("0", None, [page(world, flags="", status=200, versions=(v,)) for v in ("v1", "v2") * 2])
-    cell = world.cell("1", abort(), [page(world, 2, 2, versions=("v1", "v2")) for _ in range(3)])
+    cell = world.cell("1", abort(), [page(world, 2, 2, versions=("v1", "v2")) for _ in range(6)])
     [finding] = found(judge(control, [cell]), RULE)
     assert (finding.source, finding.value) == ("reviews", 4.0)
 
