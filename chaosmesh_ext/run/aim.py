@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from typing import Final, Literal
 
 from chaosmesh_ext.findings.operations import operation
-from chaosmesh_ext.model import Answer, Injected, Marker, Span, Trace
+from chaosmesh_ext.model import CONTROL, Answer, Injected, Marker, Span, Trace
 from chaosmesh_ext.run.evidence import Shows, Watched, arrived, met
 from chaosmesh_ext.run.hunt import LATEST
 from chaosmesh_ext.run.proof import MOST
@@ -56,12 +56,14 @@ class Aim:
         arrives: bool = False,
         kinds: Collection[tuple[str, str]] = (),
         share: float = 1.0,
+        in_turn: bool = False,
     ) -> None:
         """ERRANDS: to send in turn. SHOWS: whether a call met the fault. INJECTED: None once it is out. MOST: requests
         of those that went by the fault are not counted while none met it. ARRIVES: it shows at the callee, so that a
         call tells nothing before its arrival is reported. KINDS: caller and operation of the calls of which WANT are to
         meet the fault each: one that its caller does not make once others have met it is not waited for. SHARE: of its
-        requests that make a watched call, as far as healthy ones show: so many more are sent at once.
+        requests that make a watched call, as far as healthy ones show: so many more are sent at once. IN_TURN: one at a
+        time, each followed by a control request, so that failures are seldom so many in a row that a breaker opens.
         """
         self.marker, self.watched, self.injected = marker, watched, injected
         self.want, self.verdict, self.share = want, verdict, share
@@ -78,6 +80,8 @@ class Aim:
         self.sent = 0
         self._due = 0.0
         self._pause = TICK
+        self._in_turn = in_turn
+        self._calm: Future[Answer] | None = None
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
@@ -142,6 +146,8 @@ class Aim:
         """Whether one more request should be sent at NOW, for what there is is not enough; see `late` for PATIENCE."""
         if self.spent or now < self._due:
             return False
+        if self._in_turn and (self._open or (self._calm is not None and not self._calm.done())):
+            return False
         if self.under_way < max(1, self.lacks):
             return not self.late(now, patience)
         hopes = self._hopes(now)
@@ -184,6 +190,11 @@ class Aim:
     def send(self, traffic: Traffic) -> None:
         """Send it."""
         self.began = self.began or time.time()
+        if self._in_turn and self.sent and self._calm is None:
+            errand = self._errands[self.sent % len(self._errands)]
+            self._calm = traffic.send(errand, Marker(self.marker.run, CONTROL))
+            return
+        self._calm = None
         self._open[traffic.send(self._errands[self.sent % len(self._errands)], self.marker)] = time.time()
         self.sent += 1
 

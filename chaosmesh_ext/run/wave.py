@@ -303,6 +303,7 @@ class Wave:
             want=want,
             arrives=cell.carrier == INBOUND,
             most=MOST * max(1, len({source for source, _ in kinds})),
+            in_turn=cell.injected is not None and cell.injected.status >= 500 and bool(kinds),
             kinds=kinds,
             share=seen.share,
         )
