@@ -30,7 +30,10 @@ class Shape(Enum):
     UNSEEN = "inconclusive: the control has no such call"
     CALLER_LEFT = "inconclusive: the caller's own caller left, which may have stopped further attempts"
     NO_CALLER = "trace incomplete: the caller's server span is missing"
-    GATEWAY = "the fault acts inside the gateway, before its own retries, which do not show: inject at the callee's inbound side"
+    GATEWAY = (
+        "the fault acts inside the gateway, before its own retries, which do not show: inject at the callee's inbound "
+        "side"
+    )
 
 
 class Attempts(msgspec.Struct, frozen=True):

@@ -26,7 +26,12 @@ class Sender:
 
 
 def aim(**options: object) -> Aim:
-    words = {"watched": Watched((), "ratings", "default"), "shows": lambda _span, _trace: True, "injected": None, "want": 4}
+    words = {
+        "watched": Watched((), "ratings", "default"),
+        "shows": lambda _span, _trace: True,
+        "injected": None,
+        "want": 4,
+    }
     return Aim(Marker("run", "1"), [Errand("http://shop.example/")], **{**words, **options})
 
 
