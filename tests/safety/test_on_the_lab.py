@@ -98,7 +98,7 @@ def test_a_fault_is_gone_from_the_sidecars_soon_after_its_runner_was_struck(
         took = time.monotonic() - began
         assert took < within, f"the fault stayed for {took:.1f} s"
         if name == "STOP":
-            assert took > 8
+            assert took > 3  # its last word may have been some seconds before
             os.kill(process.pid, signal.SIGCONT)
             assert until(lambda: process.poll() is not None, 30), told(process, tmp_path)
             assert process.returncode in (3, 4)
