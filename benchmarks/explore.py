@@ -43,7 +43,7 @@ from exploring.measure import Measured, measure
 from exploring.predict import READ, bound, ends
 from truths.story import Abort, Delay, Fault
 
-from chaosmesh_ext.explore.explorer import wanted
+from chaosmesh_ext.explore.cells import wanted
 from chaosmesh_ext.explore.plan import DELAY, STATUS, plan
 from chaosmesh_ext.explore.waves import PlannedCell, Wave
 from chaosmesh_ext.findings.stimulus import MOST_FAILURES

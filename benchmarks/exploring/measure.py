@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from chaosmesh_ext.explore.explorer import Explored, Explorer, Options
+from chaosmesh_ext.explore.explored import Explored
+from chaosmesh_ext.explore.explorer import Explorer
+from chaosmesh_ext.explore.options import Options
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.waves import Plan, Wave
 from chaosmesh_ext.model import Judgement

@@ -13,7 +13,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.visible import visible_lines
 
 if TYPE_CHECKING:
-    from chaosmesh_ext.explore.explorer import Options
+    from chaosmesh_ext.explore.options import Options
     from chaosmesh_ext.explore.recipe import Recipe
     from chaosmesh_ext.model import Graph
 
@@ -169,7 +169,7 @@ def _options(chosen: _Chosen, *, stateful: bool | None) -> Options:
     import os
 
     from chaosmesh_ext import settings
-    from chaosmesh_ext.explore.explorer import Options
+    from chaosmesh_ext.explore.options import Options
     from chaosmesh_ext.explore.plan import DELAY, STATUS
 
     delay, status, only, skip = chosen

@@ -15,7 +15,10 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from chaosmesh_ext.cli import reports
 from chaosmesh_ext.controls.interrupts import Interrupts
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, InvalidInput
-from chaosmesh_ext.explore.explorer import Explored, Explorer, Options, wanted
+from chaosmesh_ext.explore.cells import wanted
+from chaosmesh_ext.explore.explored import Explored
+from chaosmesh_ext.explore.explorer import Explorer
+from chaosmesh_ext.explore.options import Options
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.model import Judgement, Verdict
 from chaosmesh_ext.redaction import words

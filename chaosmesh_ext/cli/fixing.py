@@ -12,8 +12,8 @@ import msgspec
 from chaosmesh_ext.cli.progress import quiet
 from chaosmesh_ext.controls.interrupts import Interrupts
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, Weakness
-from chaosmesh_ext.explore.explorer import LAB_BUDGET
 from chaosmesh_ext.explore.mending import Mend, Verified, Weak
+from chaosmesh_ext.explore.options import LAB_BUDGET
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.verifying import Verifier
 from chaosmesh_ext.mesh.surroundings import Surroundings

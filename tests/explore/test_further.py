@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from graphs import bookinfo, edge
 
-from chaosmesh_ext.explore.explorer import wanted
+from chaosmesh_ext.explore.cells import wanted
 from chaosmesh_ext.explore.further import TIMES, further
 from chaosmesh_ext.model import Cell, Coverage, Finding, Injected, Judgement, Skipped
 

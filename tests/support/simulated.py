@@ -12,7 +12,7 @@ from truths.simulate import Simulation
 from truths.story import Abort, Attempt, Delay, Fault, Served, Story
 from truths.truth import paths
 
-from chaosmesh_ext.explore.explorer import kinds, wanted
+from chaosmesh_ext.explore.cells import kinds, wanted
 from chaosmesh_ext.explore.further import further
 from chaosmesh_ext.explore.plan import plan, second_order
 from chaosmesh_ext.explore.reading import lacking, sites
