@@ -13,9 +13,6 @@ from chaosmesh_ext import redaction
 from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab import debian
 
-_WAITS = ("e2e", "safety", "benchmarks")
-"""Folders of tests that mostly wait."""
-
 
 def pytest_configure() -> None:
     """Take signals as a foreground program does: a shell's ``&`` and nohup make programs ignore them, and what the tests
@@ -48,16 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--safety-factor", type=float, default=20.0, metavar="F", help="by which late requests come sooner")
 
 
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is marked ``long``, unless it is asked for. Several workers get what waits for labs first, in two
-    lots: each begins with its part of the list, and what is left at the end should be quick.
-    """
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        waits = [item for item in items if item.path.parent.name in _WAITS]
-        works = [item for item in items if item.path.parent.name not in _WAITS]
-        half, middle = len(waits) // 2, max(0, len(items) // 2 - len(waits) // 2)
-        items[:] = [*waits[:half], *works[:middle], *waits[half:], *works[middle:]]
+    """Leave out what is marked ``long``, unless it is asked for."""
     if not (config.getoption("--long") or config.getoption("--real")):
         for item in items:
             if item.get_closest_marker("long"):

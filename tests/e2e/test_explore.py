@@ -74,7 +74,8 @@ def test_bookinfo_is_explored_and_every_known_answer_found(command, tmp_path):
     assert slow - BY_CHANCE == SLOW
     assert found(tmp_path, "status") == FAILING
     told = json.loads(done.stdout)
-    assert (told["verdict"], told["problems"], told["cells"]) == ("weakness found", [], 11)
+    assert (told["verdict"], told["problems"]) == ("weakness found", [])
+    assert told["cells"] >= 11, "where calls were too few to tell, there are further cells"
     assert len(told["findings"]) == len(slow) + len(FAILING)
     assert "gives up on details after 3.0 s" in (tmp_path / "report.md").read_text()
 
