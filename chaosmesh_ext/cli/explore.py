@@ -166,10 +166,7 @@ def _asked(urls: tuple[str, ...], recipe: Path | None) -> Recipe:
 
 def _options(chosen: _Chosen, *, stateful: bool | None) -> Options:
     """What is injected."""
-    import os
-
-    from chaosmesh_ext import settings
-    from chaosmesh_ext.explore.options import Options
+    from chaosmesh_ext.explore.options import Options, asked_in_flight
     from chaosmesh_ext.explore.plan import DELAY, STATUS
 
     delay, status, only, skip = chosen
@@ -178,7 +175,7 @@ def _options(chosen: _Chosen, *, stateful: bool | None) -> Options:
         status=STATUS if status is None else status,
         only=only,
         skip=skip,
-        in_flight=settings.load().request_budget if os.environ.get("CHAOSMESH_REQUEST_BUDGET") else None,
+        in_flight=asked_in_flight(),
         stateful=stateful,
     )
 

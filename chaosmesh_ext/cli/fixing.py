@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -13,7 +12,7 @@ from chaosmesh_ext.cli.progress import quiet
 from chaosmesh_ext.controls.interrupts import Interrupts
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, Weakness
 from chaosmesh_ext.explore.mending import Mend, Verified, Weak
-from chaosmesh_ext.explore.options import LAB_BUDGET
+from chaosmesh_ext.explore.options import affording, asked_in_flight
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.verifying import Verifier
 from chaosmesh_ext.mesh.surroundings import Surroundings
@@ -62,8 +61,7 @@ def go(mends: Sequence[Mend], recipe: Recipe, told: Callable[[str], None]) -> Tr
         interrupts.allow()
         if not Surroundings(run.client).lab:
             raise Inconclusive(_ON_A_CLUSTER)
-        if not os.environ.get("CHAOSMESH_REQUEST_BUDGET"):
-            run.settings = msgspec.structs.replace(run.settings, request_budget=LAB_BUDGET)
+        run.settings = affording(run.settings, asked_in_flight(), lab=True)
         verifier = Verifier(run, recipe, mends, told)
         verifier.verify()
     except ChaosMeshError as caught:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -20,7 +20,7 @@ from chaosmesh_ext.explore.further import further
 from chaosmesh_ext.explore.gateways import Entrances, entrances
 from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.markers import Markers
-from chaosmesh_ext.explore.options import LAB_BUDGET, Options
+from chaosmesh_ext.explore.options import Options, affording
 from chaosmesh_ext.explore.plan import plan, refuse
 from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
@@ -79,7 +79,8 @@ class Explorer:
     def discover(self) -> Discovered:
         """Wave 0, and the plan. Raises what `discover` and `plan` raise."""
         began = time.monotonic()
-        self._afford()
+        settings = self._run.settings
+        self._run.settings = affording(settings, self._options.in_flight, lab=self._lab)
         found = discover(self._run, self._recipe)
         self._entrances = entrances(self._run, found, self._options.carrier)
         made = self._planned(found)
@@ -201,17 +202,14 @@ class Explorer:
     def _stateful(self) -> bool:
         """Whether workloads may be held up for everybody."""
         asked = self._options.stateful
-        return bool(Surroundings(self._run.client).lab) if asked is None else asked
+        return self._lab if asked is None else asked
+
+    @cached_property
+    def _lab(self) -> bool:
+        """Whether nobody else is harmed."""
+        return bool(Surroundings(self._run.client).lab)
 
     # --- how it does it -----------------------------------------------------------------------------------------------
-
-    def _afford(self) -> None:
-        """Settle how many requests may be in flight."""
-        in_flight = self._options.in_flight
-        if in_flight is None and Surroundings(self._run.client).lab:
-            in_flight = LAB_BUDGET
-        if in_flight is not None:
-            self._run.settings = msgspec.structs.replace(self._run.settings, request_budget=in_flight)
 
     def _wave(self, wave: Wave) -> None:
         if sent := self._over(wave):

@@ -47,3 +47,11 @@ def said() -> Callable[..., str]:
 def told(said) -> Callable[..., Any]:
     """Run `chaos mesh … --json`: what it prints, read."""
     return lambda *words: json.loads(said(*words, "--json"))
+
+
+@pytest.fixture
+def no_mesh(monkeypatch) -> None:
+    """Neither a cluster nor a trace store is there."""
+    monkeypatch.setenv("KUBECONFIG", "/nowhere/kubeconfig")
+    for variable in ("JAEGER_URL", "APP_URL", "PROMETHEUS_URL"):
+        monkeypatch.delenv(variable, raising=False)

@@ -7,13 +7,7 @@ import json
 import pytest
 from graphs import bookinfo
 
-
-@pytest.fixture(autouse=True)
-def no_mesh(monkeypatch):
-    """Neither a cluster nor a trace store is there."""
-    monkeypatch.setenv("KUBECONFIG", "/nowhere/kubeconfig")
-    for variable in ("JAEGER_URL", "APP_URL", "PROMETHEUS_URL"):
-        monkeypatch.delenv(variable, raising=False)
+pytestmark = pytest.mark.usefixtures("no_mesh")
 
 
 @pytest.fixture

@@ -9,18 +9,12 @@ from fixable import weakness, write_findings
 
 from chaosmesh_ext.cli import mesh
 
+pytestmark = pytest.mark.usefixtures("no_mesh")
+
 DETAILS = weakness("productpage", "details")
 RATINGS = weakness("reviews", "ratings")
 LOST = weakness("productpage", "details", rule="missing-fallback", fix=None, advice="Show the page\nwithout it.")
 TIMEOUT = weakness("productpage", "reviews", rule="timeout", severity="info", fix=None)
-
-
-@pytest.fixture(autouse=True)
-def no_mesh(monkeypatch):
-    """Neither a cluster nor a trace store is there."""
-    monkeypatch.setenv("KUBECONFIG", "/nowhere/kubeconfig")
-    for variable in ("JAEGER_URL", "APP_URL", "PROMETHEUS_URL"):
-        monkeypatch.delenv(variable, raising=False)
 
 
 @pytest.fixture

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 
 import pytest
-from lab_under_test import LabUnderTest, start_lab, stop_lab
+from lab_under_test import LabUnderTest, topology_lab
 
 PLANTED = """
 apiVersion: chaosmesh-ext/v1alpha1
@@ -32,12 +31,8 @@ spec:
 
 @pytest.fixture
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabUnderTest]:
-    folder = tmp_path_factory.mktemp("state")
-    file = folder / "planted.yaml"
-    file.write_text(PLANTED)
-    lab = start_lab(f"planted-{os.getpid()}", folder, "--topology", str(file))
-    yield lab
-    stop_lab(lab)
+    with topology_lab("planted", PLANTED, tmp_path_factory.mktemp("state")) as lab:
+        yield lab
 
 
 def test_each_rule_finds_exactly_what_is_planted(planted: LabUnderTest, tmp_path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
-from lab_under_test import LabUnderTest, start_lab, stop_lab
+from lab_under_test import LabUnderTest, topology_lab
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.explore.discovery import discover
@@ -37,12 +36,8 @@ spec:
 
 @pytest.fixture
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LabUnderTest]:
-    folder = tmp_path_factory.mktemp("state")
-    file = folder / "shop.yaml"
-    file.write_text(SHOP)
-    lab = start_lab(f"shop-{os.getpid()}", folder, "--topology", str(file))
-    yield lab
-    stop_lab(lab)
+    with topology_lab("shop", SHOP, tmp_path_factory.mktemp("state")) as lab:
+        yield lab
 
 
 def test_what_arrives_is_measured_edge_by_edge(shop: LabUnderTest) -> None:

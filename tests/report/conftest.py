@@ -94,3 +94,10 @@ def journal():
         }
 
     return made
+
+
+@pytest.fixture
+def breaker() -> dict[str, object]:
+    """What a stateful wave did to others, as a document has it."""
+    counted = {"requests": 9, "failed": 4, "incomplete": 0, "p95_s": 0.2, "healthy_p95_s": 0.1}
+    return {"wave": 5, "name": "breaker", **counted}

@@ -42,18 +42,9 @@ def test_further_numbers_stand_where_a_rule_has_them(doc):
     assert all("numbers" not in finding for finding in without)
 
 
-def test_what_stateful_waves_did_to_others_is_told(doc):
-    told = {
-        "wave": 5,
-        "name": "breaker",
-        "requests": 9,
-        "failed": 4,
-        "incomplete": 0,
-        "p95_s": 0.2,
-        "healthy_p95_s": 0.1,
-    }
-    built = json.loads(findings_json.render({**doc, "others": [{**told, "more": 1}]}))
-    assert built["others"] == [told]
+def test_what_stateful_waves_did_to_others_is_told(doc, breaker):
+    built = json.loads(findings_json.render({**doc, "others": [{**breaker, "more": 1}]}))
+    assert built["others"] == [breaker]
 
 
 def test_the_same_document_gives_the_same_text(make):

@@ -19,17 +19,8 @@ def test_it_tells_the_whole_story(doc):
     assert "`0a1b2c3d`, started 2023-11-14T22:13:20Z" in text
 
 
-def test_what_others_got_while_stateful_waves_held_something_up_is_a_table(doc):
-    told = {
-        "wave": 5,
-        "name": "breaker",
-        "requests": 9,
-        "failed": 4,
-        "incomplete": 0,
-        "p95_s": 0.2,
-        "healthy_p95_s": 0.1,
-    }
-    assert "| 5, breaker | 9 | 4 | 0 | 200 ms | 100 ms |" in markdown.render({**doc, "others": [told]})
+def test_what_others_got_while_stateful_waves_held_something_up_is_a_table(doc, breaker):
+    assert "| 5, breaker | 9 | 4 | 0 | 200 ms | 100 ms |" in markdown.render({**doc, "others": [breaker]})
     assert "What others got" not in markdown.render(doc)
 
 

@@ -6,10 +6,12 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["CHAOS", "LabUnderTest", "start_lab", "stop_lab"]
+__all__ = ["CHAOS", "LabUnderTest", "start_lab", "stop_lab", "topology_lab"]
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 
@@ -53,3 +55,15 @@ def stop_lab(lab: LabUnderTest) -> None:
     assert done.returncode == 0, done.stderr
     assert "killed" not in done.stdout, done.stdout
     assert not (lab.state_home / "chaosmesh-ext" / "labs" / lab.name).exists()
+
+
+@contextmanager
+def topology_lab(name: str, topology: str, folder: Path) -> Iterator[LabUnderTest]:
+    """A lab of this process' own that runs the service graph TOPOLOGY, the text of a file; all of it goes to FOLDER."""
+    file = folder / f"{name}.yaml"
+    file.write_text(topology)
+    lab = start_lab(f"{name}-{os.getpid()}", folder, "--topology", str(file))
+    try:
+        yield lab
+    finally:
+        stop_lab(lab)
