@@ -37,7 +37,7 @@ demo: setup ## The main job: find that productpage gives up on details after 3 s
 test: setup ## The test suite, but what takes long
 	@pytest -n 4 --dist worksteal -q
 
-long: setup ## What takes long: every experiment, every way in which an observer fails, the truth of explorations
+long: setup ## What takes long: every way in which an observer fails, a strike at each request
 	@pytest -n 2 --dist worksteal -q --long -m long
 
 soak: setup ## Runners struck at 1,000 points, API errors at 1,000, and longer interleavings: an hour

@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--write-catalogue", action="store_true", help="write what experiments answered on istiod; with --real"
     )
     parser.addoption(
-        "--long", action="store_true", help="also what takes long: every experiment, every observer's fault"
+        "--long", action="store_true", help="also what takes long: every observer's fault, every strike"
     )
     parser.addoption("--truth", type=int, default=1, metavar="N", help="how many random graphs are explored in labs")
     group = parser.getgroup("safety", "tests/safety")

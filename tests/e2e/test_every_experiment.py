@@ -57,7 +57,6 @@ def answers(lab: LabUnderTest, experiment: Experiment, folder: Path, side: str, 
     request.node.user_properties.append(("answer", (experiment.name, side, verdict)))
 
 
-@pytest.mark.long
 @pytest.mark.timeout(_SLOW + 60)
 @pytest.mark.parametrize("experiment", [one for one in shipped() if one.application == BOOKINFO], ids=str)
 def test_every_experiment_gives_its_answer_and_leaves_nothing(bookinfo, experiment: Experiment, tmp_path, request):
