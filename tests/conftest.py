@@ -34,9 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-catalogue", action="store_true", help="write what experiments answered on istiod; with --real"
     )
-    parser.addoption(
-        "--long", action="store_true", help="also what takes long: every observer's fault, every strike"
-    )
+    parser.addoption("--long", action="store_true", help="also what takes long: every observer's fault, every strike")
     parser.addoption("--truth", type=int, default=1, metavar="N", help="how many random graphs are explored in labs")
     group = parser.getgroup("safety", "tests/safety")
     group.addoption("--safety", type=int, default=20, metavar="N", help="how many cases of struck runners are played")
