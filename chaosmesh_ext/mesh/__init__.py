@@ -1,37 +1,24 @@
 """The mesh: the only part that speaks to Kubernetes. Carriers and the ledger are pure functions."""
 
 from chaosmesh_ext.mesh import destinationrule, envoyfilter, httproute, inbound, overlay, policy
+from chaosmesh_ext.mesh.change import Change, Create, Edit
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connect import connect
 from chaosmesh_ext.mesh.discovery import place, view
 from chaosmesh_ext.mesh.events import announce
+from chaosmesh_ext.mesh.fault import Divided, Fault, Filtered, Narrowing, Policy, RouteChange, RuleChange, TrafficPolicy
 from chaosmesh_ext.mesh.halt import Halt, halt, halted, resume, whoami
 from chaosmesh_ext.mesh.janitor import JANITOR, Leadership, janitor_alive
 from chaosmesh_ext.mesh.lease import LeaseLost, RunLease, renew, time_text
 from chaosmesh_ext.mesh.ledger import LABEL, Disturbed, disturbed, entries
 from chaosmesh_ext.mesh.locks import Holder, Locked, beside, lock
 from chaosmesh_ext.mesh.merging import Merged, merge
-from chaosmesh_ext.mesh.place import (
-    Change,
-    Create,
-    Destination,
-    Divided,
-    Edit,
-    Fault,
-    Filtered,
-    Narrowing,
-    Place,
-    Policy,
-    RouteChange,
-    RuleChange,
-    Source,
-    TrafficPolicy,
-    View,
-)
+from chaosmesh_ext.mesh.place import Destination, Place, Source
 from chaosmesh_ext.mesh.snapshot import Snapshot
 from chaosmesh_ext.mesh.subsets import Copying, check_copies, versions_of
 from chaosmesh_ext.mesh.survey import Found, Survey, survey
 from chaosmesh_ext.mesh.undoing import Ended, end, let_go
+from chaosmesh_ext.mesh.view import View
 from chaosmesh_ext.mesh.watchdog import Watchdog
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 from chaosmesh_ext.mesh.writes import CARRIED_BY, ROUTED_BY, Holding, holdings, put, take_out

@@ -14,15 +14,18 @@ from typing import Any, Final
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers
+from chaosmesh_ext.mesh.change import Change, Create, Edit
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
+from chaosmesh_ext.mesh.fault import Fault, TrafficPolicy
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import Entry, Field, created, enter, entries, refuse_others, unreadable
 from chaosmesh_ext.mesh.notes import UNDO, in_list
 from chaosmesh_ext.mesh.owners import visible
-from chaosmesh_ext.mesh.place import Change, Create, Edit, Fault, Place, TrafficPolicy, View
+from chaosmesh_ext.mesh.place import Place
 from chaosmesh_ext.mesh.pointer import ABSENT, Op, join, look
 from chaosmesh_ext.mesh.surroundings import ISTIO_NAMESPACE
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["NAME", "plan", "rule_of"]
 

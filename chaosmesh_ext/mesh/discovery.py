@@ -15,7 +15,8 @@ from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.entering import at_gateways, entering
 from chaosmesh_ext.mesh.gateways import gateway, gateway_pods, is_gateway, routed_beside
 from chaosmesh_ext.mesh.owners import bound, delegates, http_routes, leading, owner, visible
-from chaosmesh_ext.mesh.place import Destination, Place, Source, View
+from chaosmesh_ext.mesh.place import Destination, Place, Source
+from chaosmesh_ext.mesh.view import View
 from chaosmesh_ext.model import Marker, Scope, Workload
 from chaosmesh_ext.names import check_label, is_label
 

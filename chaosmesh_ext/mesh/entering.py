@@ -12,7 +12,8 @@ from typing import Any
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.selectors import covers
 from chaosmesh_ext.mesh.client import Obj
-from chaosmesh_ext.mesh.place import Divided, Fault, Filtered, Narrowing, Place, RuleChange
+from chaosmesh_ext.mesh.fault import Divided, Fault, Filtered, Narrowing, RuleChange
+from chaosmesh_ext.mesh.place import Place
 from chaosmesh_ext.mesh.rules import matches_of
 
 __all__ = ["at_gateways", "beside", "entering", "leads", "refuse_at_gateway", "refuse_shared"]

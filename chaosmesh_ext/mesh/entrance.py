@@ -18,7 +18,8 @@ from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import run_of
 from chaosmesh_ext.mesh.owners import qualified
-from chaosmesh_ext.mesh.place import Place, View
+from chaosmesh_ext.mesh.place import Place
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["Entrance", "refuse_overtaking", "timeouts"]
 

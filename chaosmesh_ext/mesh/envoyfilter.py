@@ -13,11 +13,14 @@ from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import cluster, fqdn, vhost
+from chaosmesh_ext.mesh.change import Change, Create
+from chaosmesh_ext.mesh.fault import Fault, Filtered
 from chaosmesh_ext.mesh.ground import for_mesh
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created, refuse_others
 from chaosmesh_ext.mesh.match import for_envoy
-from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, View, overlap
+from chaosmesh_ext.mesh.place import Place, overlap
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["FILTER", "NAME", "plan", "settings"]
 

@@ -13,16 +13,19 @@ from copy import deepcopy
 from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.mesh.change import Change, Edit
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.entering import beside, leads, refuse_shared
+from chaosmesh_ext.mesh.fault import Divided, Fault, Filtered, Narrowing, RuleChange
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, enter, refuse_others, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap
 from chaosmesh_ext.mesh.notes import marked, run_of
 from chaosmesh_ext.mesh.picking import free_names, without
-from chaosmesh_ext.mesh.place import Change, Divided, Edit, Fault, Filtered, Narrowing, Place, RuleChange, View
+from chaosmesh_ext.mesh.place import Place
 from chaosmesh_ext.mesh.pointer import Op
 from chaosmesh_ext.mesh.rules import matches_of, overtaken, scope_of, specificity_at_gateways, together
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["NAME", "plan"]
 

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.mesh.change import Change, Create
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.envoyfilter import FILTER, settings
+from chaosmesh_ext.mesh.fault import Fault, Filtered
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import created
-from chaosmesh_ext.mesh.place import Change, Create, Fault, Filtered, Place, View
+from chaosmesh_ext.mesh.place import Place
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["NAME", "filter_of", "plan", "pods_of"]
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import msgspec
 
+from chaosmesh_ext.mesh.change import Change, Create, Edit
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.ground import grounded
 from chaosmesh_ext.mesh.notes import PATCHES_AT, UNDO, Entry, Record, created_by, patches_of, text
-from chaosmesh_ext.mesh.place import Change, Create, Edit
 from chaosmesh_ext.mesh.pointer import Op, apply, join, look
 
 __all__ = ["Merged", "merge"]

@@ -14,15 +14,18 @@ from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import fqdn
+from chaosmesh_ext.mesh.change import Change, Create, Edit
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
+from chaosmesh_ext.mesh.fault import Narrowing
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, runs_in, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction
 from chaosmesh_ext.mesh.notes import digest, run_of
 from chaosmesh_ext.mesh.owners import qualified
-from chaosmesh_ext.mesh.place import Change, Create, Edit, Narrowing, Place, View
+from chaosmesh_ext.mesh.place import Place
 from chaosmesh_ext.mesh.pointer import Op
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["narrowed", "plan"]
 

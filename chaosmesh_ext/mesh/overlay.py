@@ -14,27 +14,19 @@ from typing import Any, Final
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.mesh import narrowing
+from chaosmesh_ext.mesh.change import Change, Create, Edit
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.drivers import driver
 from chaosmesh_ext.mesh.entrance import Entrance, refuse_overtaking
+from chaosmesh_ext.mesh.fault import Fault, Filtered, Narrowing, RouteChange, RuleChange
 from chaosmesh_ext.mesh.kinds import KINDS
 from chaosmesh_ext.mesh.ledger import UNDO, Entry, Field, created, enter, entries, refuse_others, unreadable
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import marked, run_of
 from chaosmesh_ext.mesh.picking import INSTEAD, NONE, NotMet, free_names, narrow_to, pick, without
-from chaosmesh_ext.mesh.place import (
-    Change,
-    Create,
-    Edit,
-    Fault,
-    Filtered,
-    Narrowing,
-    Place,
-    RouteChange,
-    RuleChange,
-    View,
-)
+from chaosmesh_ext.mesh.place import Place
 from chaosmesh_ext.mesh.pointer import Op
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["NAME", "plan"]
 

@@ -11,9 +11,10 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.mesh.client import Obj
 from chaosmesh_ext.mesh.entrance import Entrance
+from chaosmesh_ext.mesh.fault import Fault, Filtered
 from chaosmesh_ext.mesh.match import NoOverlap, conjunction, covers
 from chaosmesh_ext.mesh.notes import run_of
-from chaosmesh_ext.mesh.place import Fault, Filtered, Place
+from chaosmesh_ext.mesh.place import Place
 
 __all__ = ["INSTEAD", "NONE", "NotMet", "authority", "free_names", "narrow_to", "pick", "without"]
 

@@ -1,147 +1,16 @@
-"""A place: a scope, resolved against the cluster; and what a fault must be able to say."""
+"""A place: a scope, resolved against the cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from chaosmesh_ext.istio.selectors import selects
-from chaosmesh_ext.mesh.client import Obj
-from chaosmesh_ext.mesh.ledger import Undone, runs_in, undo
-from chaosmesh_ext.mesh.pointer import Op, apply
-from chaosmesh_ext.model import Injected, Marker, Span, Trace, Workload
+from chaosmesh_ext.model import Marker, Workload
 
-__all__ = [
-    "Change",
-    "Create",
-    "Destination",
-    "Divided",
-    "Edit",
-    "Fault",
-    "Filtered",
-    "Narrowing",
-    "Place",
-    "Policy",
-    "RouteChange",
-    "RuleChange",
-    "Source",
-    "TrafficPolicy",
-    "View",
-    "overlap",
-]
-
-
-def overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Whether a pod could bear both sets of labels."""
-    return selects({key: value for key, value in one.items() if key in other}, other)
-
-
-class Fault(Protocol):
-    """A fault; implemented in `chaosmesh_ext.faults`, one file each. What it is made of, one of the classes below says.
-
-    carriers: by name, what can carry it, in the order of preference. kinds: of the others' objects that it looks at
-    (`View.others`). rarely: requests need not meet it though it is there: it takes a slow callee, a failing or a busy
-    one.
-    """
-
-    carriers: ClassVar[tuple[str, ...]]
-    kinds: ClassVar[tuple[str, ...]]
-    rarely: ClassVar[bool]
-
-    @property
-    def burst(self) -> int:
-        """How many requests at once it takes to meet it: at least 1."""
-
-    @property
-    def percentage(self) -> float:
-        """Of the requests in scope, 0–100."""
-
-    @property
-    def patience(self) -> float:
-        """Seconds that a request may take on top of its healthy duration."""
-
-    def shows_in(self, span: Span, trace: Trace) -> bool:
-        """Whether the call SPAN, a CLIENT span of TRACE, met this fault."""
-
-    def facts(self, destination: str, sources: tuple[str, ...], subset: str, carrier: str) -> Injected:
-        """What a rule may know of it."""
-
-
-@runtime_checkable
-class Filtered(Fault, Protocol):
-    """A fault of Envoy's fault filter."""
-
-    def for_virtual_service(self) -> dict[str, Any]:
-        """Istio's HTTPFaultInjection."""
-
-    def for_envoy(self) -> dict[str, Any]:
-        """Envoy's HTTPFault, without its conditions."""
-
-
-@runtime_checkable
-class RouteChange(Fault, Protocol):
-    """Another way for the requests of a route."""
-
-    def for_route(self, route: Obj, place: Place) -> Obj:
-        """ROUTE, an HTTPRoute of a VirtualService, as those requests shall have it that are in PLACE.
-
-        Its name and its match are not touched. Raises InvalidInput where this route cannot be changed so.
-        """
-
-
-@runtime_checkable
-class RuleChange(RouteChange, Protocol):
-    """One that can also be said of a rule of Gateway API's HTTPRoute."""
-
-    def for_rule(self, rule: Obj, place: Place) -> Obj:
-        """RULE as those requests shall have it that are in PLACE, with each default that the API server would fill in.
-
-        Its name and its matches are not touched. Raises InvalidInput where an HTTPRoute cannot say it.
-        """
-
-
-@runtime_checkable
-class Divided(RouteChange, Protocol):
-    """One that names subsets of the destination, and may divide the requests among them."""
-
-    @property
-    def subsets(self) -> tuple[str, ...]:
-        """Those that get something: they must be there, with a pod that runs."""
-
-    @property
-    def idle(self) -> tuple[str, ...]:
-        """Those that get nothing: they must be there, but nobody of theirs need run."""
-
-    @property
-    def shares(self) -> Mapping[str, float]:
-        """By subset, the part of the requests that goes there, all together 1; empty where it says nothing of that."""
-
-
-@runtime_checkable
-class Narrowing(Fault, Protocol):
-    """Fewer requests for the owner's routes; see `mesh.narrowing`."""
-
-    @property
-    def keep(self) -> Sequence[Mapping[str, Any]]:
-        """HTTPMatchRequests: the requests in scope that keep their route."""
-
-
-@runtime_checkable
-class TrafficPolicy(Fault, Protocol):
-    """Another policy of callers towards a host."""
-
-    def for_destination_rule(self) -> dict[str, Any]:
-        """Istio's TrafficPolicy: the fields that it sets, each as a whole."""
-
-
-@runtime_checkable
-class Policy(Fault, Protocol):
-    """Objects that stand by themselves."""
-
-    def changes(self, place: Place, view: View) -> list[Change]:
-        """What puts it in PLACE. Raises InvalidInput where something of somebody else's is in the way."""
+__all__ = ["Destination", "Place", "Source", "overlap"]
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -237,82 +106,6 @@ class Place(msgspec.Struct, frozen=True):
         return f"{self.source.name if self.source else 'every caller'} → {self.destination.service}"
 
 
-class View(msgspec.Struct, frozen=True):
-    """What others have in the mesh for a place.
-
-    owner: the VirtualService that istiod uses for the host and these callers, or None. http_route: the name of the
-    HTTPRoute that owns the host, or empty; http_routes: all that do. filters: EnvoyFilters of the callers' namespace.
-    beside: what else requests may be routed by at the place's Gateways.
-    rollouts: Argo Rollouts. delegates: the VirtualServices to which the owner's routes delegate. bound: those of the
-    place's Gateways that route to the host. others: objects of the kinds that the fault asked for, in the callers' and
-    the destination's namespaces, or wherever they may be read.
-    """
-
-    owner: Obj | None = None
-    http_route: str = ""
-    http_routes: tuple[Obj, ...] = ()
-    filters: tuple[Obj, ...] = ()
-    rollouts: tuple[Obj, ...] = ()
-    delegates: tuple[Obj, ...] = ()
-    others: tuple[Obj, ...] = ()
-    bound: tuple[Obj, ...] = ()
-    beside: tuple[Obj, ...] = ()
-
-    def without(self, run: str, cell: str) -> View:
-        """As it will be once what a CELL of RUN put into it is out again."""
-        owner = self.owner
-        if owner is not None:
-            undone = undo(owner, run, cell)
-            owner = None if undone.delete else apply(owner, undone.ops)
-        return View(
-            owner,
-            self.http_route,
-            _without(self.http_routes, run, cell),
-            _without(self.filters, run, cell),
-            self.rollouts,
-            self.delegates if owner else (),
-            _without(self.others, run, cell),
-            _without(self.bound, run, cell),
-            self.beside,
-        )
-
-
-def _without(objs: tuple[Obj, ...], run: str, cell: str) -> tuple[Obj, ...]:
-    found = []
-    for obj in objs:
-        undone = undo(obj, run, cell) if run in runs_in(obj) else Undone()
-        if not undone.delete:
-            found.append(apply(obj, undone.ops))
-    return tuple(found)
-
-
-class Create(msgspec.Struct, frozen=True):
-    """An object of ours that shall be made."""
-
-    obj: Obj
-
-    @property
-    def target(self) -> tuple[str, str, str]:
-        """Kind, namespace and name."""
-        return self.obj["kind"], self.obj["metadata"]["namespace"], self.obj["metadata"]["name"]
-
-
-class Edit(msgspec.Struct, frozen=True):
-    """A change to somebody's object: a pure function of its fresh state, called again after each conflict.
-
-    stored: raises InvalidInput where what it wrote is not whole in the object as the API server would keep it.
-    """
-
-    kind: str
-    namespace: str
-    name: str
-    compute: Callable[[Obj], list[Op]]
-    stored: Callable[[Obj], None] | None = None
-
-    @property
-    def target(self) -> tuple[str, str, str]:
-        """Kind, namespace and name."""
-        return self.kind, self.namespace, self.name
-
-
-Change = Create | Edit
+def overlap(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    """Whether a pod could bear both sets of labels."""
+    return selects({key: value for key, value in one.items() if key in other}, other)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.mesh.place import Change, Fault, Place, Policy, View
+from chaosmesh_ext.mesh.change import Change
+from chaosmesh_ext.mesh.fault import Fault, Policy
+from chaosmesh_ext.mesh.place import Place
+from chaosmesh_ext.mesh.view import View
 
 __all__ = ["NAME", "plan"]
 

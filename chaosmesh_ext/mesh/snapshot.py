@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chaosmesh_ext.errors import ApiError, NotFound
+from chaosmesh_ext.mesh.change import Change, Create
 from chaosmesh_ext.mesh.client import Client
 from chaosmesh_ext.mesh.connection import Obj
-from chaosmesh_ext.mesh.place import Change, Create
 from chaosmesh_ext.mesh.pointer import apply
 
 __all__ = ["Snapshot"]

@@ -14,9 +14,10 @@ from chaosmesh_ext.mesh.client import Client, Obj
 from chaosmesh_ext.mesh.discovery import everywhere, routes_to, service_of, version_of
 from chaosmesh_ext.mesh.discovery import place as resolve
 from chaosmesh_ext.mesh.elsewhere import Target, led_to
+from chaosmesh_ext.mesh.fault import RouteChange
 from chaosmesh_ext.mesh.modes import running
 from chaosmesh_ext.mesh.owners import delegates, owner, visible
-from chaosmesh_ext.mesh.place import Destination, Place, RouteChange
+from chaosmesh_ext.mesh.place import Destination, Place
 from chaosmesh_ext.model import Scope
 
 __all__ = ["Copying", "check_copies", "versions_of"]

@@ -8,8 +8,10 @@ from echo_mesh import Mesh
 
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.istio.hosts import fqdn
+from chaosmesh_ext.mesh.change import Create
 from chaosmesh_ext.mesh.envoyfilter import plan
-from chaosmesh_ext.mesh.place import Create, Destination, Place, Source, View
+from chaosmesh_ext.mesh.place import Destination, Place, Source
+from chaosmesh_ext.mesh.view import View
 from chaosmesh_ext.model import Marker
 from chaosmesh_ext.model.marker import new_trace_id
 

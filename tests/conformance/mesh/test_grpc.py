@@ -17,7 +17,8 @@ from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.lab.apps.rpc import Opaque
 from chaosmesh_ext.mesh import inbound
-from chaosmesh_ext.mesh.place import Destination, Place, View
+from chaosmesh_ext.mesh.place import Destination, Place
+from chaosmesh_ext.mesh.view import View
 from chaosmesh_ext.model import Marker
 
 HOST = f"echo:{PORT}"
