@@ -26,6 +26,7 @@ from chaosmesh_ext.explore.reading import (
 from chaosmesh_ext.explore.recipe import Recipe, Request
 from chaosmesh_ext.explore.steadiness import Steadiness
 from chaosmesh_ext.findings.calls import Call, calls
+from chaosmesh_ext.findings.draft import too_few
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Edge, Propagated, Skipped, Trace
 from chaosmesh_ext.model.graph import Graph
 from chaosmesh_ext.observe.addressed import called, readdressed
@@ -260,7 +261,7 @@ class _Search:
         for edge, count in sorted(Counter(call.edge for call in made).items()):
             if count < FEWEST:
                 seen = f"{count} calls" if count > 1 else "one call"
-                yield Skipped(str(edge), f"too few calls: {seen} in {sent} healthy requests, {FEWEST} are needed")
+                yield too_few(edge, f"{seen} in {sent} healthy requests, {FEWEST} are needed", "")
         for url in self._answers:
             if lacking(self._of(url)):
                 yield Skipped("*", f"{url}: {sent} healthy requests may not have shown every version and every call")

@@ -1,11 +1,13 @@
 """Further requests: where those of the first waves were too few to tell.
 
 How many meet a fault can be asked for, not what happens to each: one caller in four may have a caller of its own that
-leaves first, and a rule then has one call where it needs three. So what was too little is asked for once more.
+leaves first, and a rule then has one call where it needs three. So what was too little is asked for once more; and what
+was cut off by callers further up, where others of them are known to wait longer.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import count
 from typing import Final
@@ -13,6 +15,7 @@ from typing import Final
 from chaosmesh_ext.explore.selection import TAUGHT_BY, Selection
 from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.waves import Kind, Wave
+from chaosmesh_ext.findings.endings import Ending
 from chaosmesh_ext.model import Cell, Edge, Finding, Graph, Judgement
 
 __all__ = ["TIMES", "further"]
@@ -20,13 +23,13 @@ __all__ = ["TIMES", "further"]
 TIMES: Final = 4
 """As many requests as at first."""
 
-_TOO_FEW: Final = "too few calls"
-"""How such a reason begins (docs/findings.md, "Coverage")."""
+_CUT_OFF: Final = Ending.CALLER_LEFT.value
+"""How it begins where all calls ended since somebody further up left."""
+
+_LONGER: Final = 1.25
+"""Times as long as another one waits whoever waits longer than that: closer ones cannot be told apart."""
 
 _CONDITION: Final[dict[Kind, str]] = {"delay": "slow", "abort": "status"}
-
-_BY_CHANCE: Final = "tried several versions"
-"""Why some calls tell nothing of what users lose: it takes a request that meets one version again and again."""
 
 _WHAT_IS_LOST: Final = ("fallback", "missing-fallback")
 """Rules of which each call has one finding under each condition."""
@@ -78,11 +81,13 @@ def _lacks(graph: Graph, edge: Edge, kind: Kind, condition: str, judgement: Judg
     rules = {
         each.rule
         for each in judgement.coverage.skipped
-        if each.edge == str(edge) and each.reason.startswith(_TOO_FEW) and kind in TAUGHT_BY.get(each.rule, ())
+        if each.edge == str(edge) and each.lacking and kind in TAUGHT_BY.get(each.rule, ())
         # a whole delay is much for what only chance would show
-        if not (kind == "delay" and each.rule in _WHAT_IS_LOST and _BY_CHANCE in each.reason)
+        if not (kind == "delay" and each.rule in _WHAT_IS_LOST and each.lacking == "one-version")
     }
     if rules - {*_WHAT_IS_LOST}:
+        return True
+    if kind == "delay" and _cut_off(edge, judgement) and _some_wait_longer(graph, edge, judgement):
         return True
     known = {
         each.operation
@@ -90,6 +95,24 @@ def _lacks(graph: Graph, edge: Edge, kind: Kind, condition: str, judgement: Judg
         if each.rule in _WHAT_IS_LOST and each.condition == condition and _about(each, edge)
     }
     return bool(rules) and not known.issuperset(graph.operations(edge))
+
+
+def _cut_off(edge: Edge, judgement: Judgement) -> bool:
+    return any(
+        each.edge == str(edge) and each.rule == "timeout" and each.reason.startswith(_CUT_OFF)
+        for each in judgement.coverage.skipped
+    )
+
+
+def _some_wait_longer(graph: Graph, edge: Edge, judgement: Judgement) -> bool:
+    """Whether of the callers of one service on the way to EDGE some wait longer for it than others, as far as the
+    JUDGEMENT knows: a request that comes by those may show more.
+    """
+    patience: dict[str, list[float]] = {}
+    for above in {site.edge for site in graph.above(edge)}:
+        limits = [each.value for each in judgement.findings if each.rule == "timeout" and _about(each, above)]
+        patience.setdefault(above.destination, []).append(min(filter(None, limits), default=math.inf))
+    return any(max(each) > _LONGER * min(each) for each in patience.values())
 
 
 def _about(finding: Finding, edge: Edge) -> bool:

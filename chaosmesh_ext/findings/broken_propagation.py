@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from chaosmesh_ext.findings.baseline import Baseline
-from chaosmesh_ext.findings.draft import Draft, Tally, Words
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, too_few
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import MIN_CALLS
 from chaosmesh_ext.findings.words import amount, calls, joined
@@ -34,7 +34,7 @@ def broken_propagation(whole: Exploration) -> Iterator[Draft | Skipped]:
     for edge, one in sorted(lost.items()):
         number = one.counted if one.orphaned else one.traced
         if number < MIN_CALLS:
-            yield Skipped(str(edge), f"too few calls: {number}, {MIN_CALLS} are needed", RULE)
+            yield too_few(edge, f"{number}, {MIN_CALLS} are needed", RULE)
             continue
         above = incoming[edge.source.namespace, edge.source.service]
         if above and all(each in lost for each in above):

@@ -11,7 +11,7 @@ import msgspec
 
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import Call
-from chaosmesh_ext.findings.draft import Draft, Tally, Words
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, too_few
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import CLOCK, epsilon
 from chaosmesh_ext.findings.visits import Visit, lead, needing, sparing, visits
@@ -113,8 +113,7 @@ def _judge(baseline: Baseline, cell: Cell, edge: Edge, hanging: Sequence[Call]) 
     enough = {n: b for n, b in beside.items() if len(b.healthy) >= MIN_BESIDE and len(b.hung) >= MIN_BESIDE}
     if not enough:
         most_seen = max((min(len(b.healthy), len(b.hung)) for b in beside.values()), default=0)
-        reason = f"too few calls: {amount(most_seen, 'request')} beside, {MIN_BESIDE} of one operation are needed"
-        return Skipped(str(edge), reason, RULE)
+        return too_few(edge, f"{amount(most_seen, 'request')} beside, {MIN_BESIDE} of one operation are needed", RULE)
     suffers = {name: each for name, each in enough.items() if each.suffers}
     if not suffers and any(each.fewer for each in enough.values()):
         return Skipped(str(edge), "inconclusive: one request beside failed; send more of them", RULE)

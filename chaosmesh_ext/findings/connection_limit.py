@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from chaosmesh_ext.findings.calls import Call
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import MIN_CALLS, MIN_REQUESTS
 from chaosmesh_ext.findings.words import amount, calls
@@ -36,8 +36,7 @@ def connection_limit(whole: Exploration) -> Iterator[Draft | Skipped]:
             found[call.edge].append(call)
     for edge, refused in sorted(found.items()):
         if len(refused) < MIN_CALLS or len({call.trace.trace_id for call in refused}) < MIN_REQUESTS:
-            reason = f"too few calls: {len(refused)} refused by the sidecar's pool (UO), {MIN_CALLS} are needed"
-            yield Skipped(str(edge), reason, RULE)
+            yield too_few(edge, f"{len(refused)} refused by the sidecar's pool (UO), {MIN_CALLS} are needed", RULE)
             continue
         held = [call for call in every if call.edge == edge and not _overflown(call) and "DI" not in call.span.flags]
         yield _draft(edge, refused, held, healthy=any(call.cell == whole.baseline.control.id for call in refused))

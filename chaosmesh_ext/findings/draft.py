@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from chaosmesh_ext.findings.calls import Call
-from chaosmesh_ext.model import Condition, Evidence, Severity, Workload
+from chaosmesh_ext.model import Condition, Edge, Evidence, Severity, Skipped, Workload
 
-__all__ = ["Draft", "Tally", "Words", "evidence"]
+__all__ = ["Draft", "Tally", "Words", "evidence", "too_few"]
 
 
 class Words(msgspec.Struct, frozen=True):
@@ -63,3 +63,8 @@ def evidence(
     ordered: Sequence[Call] = sorted(calls, key=lambda c: (near(c), c.cell, c.trace.trace_id))
     found = dict.fromkeys(Evidence(call.trace.trace_id, call.cell) for call in ordered)
     return tuple(found)[:most]
+
+
+def too_few(edge: Edge, seen: str, rule: str, *, by_chance: bool = False) -> Skipped:
+    """What RULE says of EDGE where more calls than SEEN may decide. BY_CHANCE: it takes those that meet one version."""
+    return Skipped(str(edge), f"too few calls: {seen}", rule, "one-version" if by_chance else "calls")

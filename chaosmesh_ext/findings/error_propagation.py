@@ -10,7 +10,7 @@ import msgspec
 
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import Call, above, below, caller, group
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.statistics import CHANCE, MIN_CALLS, by_chance
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.words import amount, joined
@@ -89,8 +89,8 @@ def error_propagation(subject: Subject) -> Iterator[Draft | Skipped]:
     outcomes = Counter(each.outcome for each in answered)
     if len(answered) < MIN_CALLS:
         details = "".join(f"; {reason} ({amount(n, 'request')})" for reason, n in sorted(undecided.items()))
-        reason = f"too few calls: {len(answered)} failed and were answered, {MIN_CALLS} are needed{details}"
-        yield Skipped(edge, reason, "error-propagation")
+        seen = f"{len(answered)} failed and were answered, {MIN_CALLS} are needed{details}"
+        yield too_few(subject.edge, seen, "error-propagation")
         return
     if len(outcomes) > 1:
         kinds = Counter(f"{each.kind} with {each.status}" for each in answered)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from chaosmesh_ext.findings.calls import Call, above, group
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.statistics import CHANCE, MIN_CALLS, by_chance
 from chaosmesh_ext.findings.subject import Subject, Trial
 from chaosmesh_ext.findings.words import amount, joined
@@ -25,6 +25,7 @@ _ERROR = re.compile(r"err(or)?|fail|exception|unavailable", re.IGNORECASE)
 
 
 _MIXED = "the request tried several versions, of which another one may have answered so"
+_ANOTHER = "the request tried several versions, so another one may have answered"
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -89,8 +90,8 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
     if len(seen) < MIN_CALLS:
         if seen or undecided:
             details = "".join(f"; {reason} ({amount(n, 'request')})" for reason, n in sorted(undecided.items()))
-            reason = f"too few calls: {len(seen)} failed and could be compared, {MIN_CALLS} are needed{details}"
-            yield Skipped(edge, reason, rule)
+            comparable = f"{len(seen)} failed and could be compared, {MIN_CALLS} are needed{details}"
+            yield too_few(subject.edge, comparable, rule, by_chance=bool(undecided[_MIXED] or undecided[_ANOTHER]))
         return
     if harmed and rule == "fallback":
         yield Skipped(edge, f"inconclusive: users lost something in {len(harmed)} of {len(seen)} requests", rule)
@@ -169,7 +170,7 @@ def _look(subject: Subject, trial: Trial, made: Sequence[Call]) -> _Seen | str |
         return None
     exact = subject.baseline.answers(call.trace, answer.url, exactly=True)
     if trial.spared(call) or not (exact or _tried_all_of_its_own(call)):
-        return "the request tried several versions, so another one may have answered" if here else None
+        return _ANOTHER if here else None
     replaced = _replaced(answer, exact or controls)
     return _Seen(call, frozenset(), replaced, broken=False) if here or replaced else None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from statistics import median
 
 from chaosmesh_ext.findings.attempts import Shape, attempts
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.statistics import MIN_CALLS
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.words import amount, seconds
@@ -24,8 +24,7 @@ def hedge(subject: Subject) -> Iterator[Draft | Skipped]:
         return
     if len(hedged) < MIN_CALLS:
         seen = amount(len(hedged), "request")
-        reason = f"too few calls: attempts overlapped in {seen}, {MIN_CALLS} are needed"
-        yield Skipped(str(subject.edge), reason, "hedge")
+        yield too_few(subject.edge, f"attempts overlapped in {seen}, {MIN_CALLS} are needed", "hedge")
         return
     value, agreeing = Counter(each.retries for each in hedged).most_common(1)[0]
     wait = median(each.calls[1].span.start - each.calls[0].span.start for each in hedged)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.endings import Ending, ending
 from chaosmesh_ext.findings.statistics import CLOCK, MIN_CALLS, MIN_REQUESTS
 from chaosmesh_ext.findings.subject import Subject
@@ -41,10 +41,8 @@ def missing_timeout(subject: Subject) -> Iterator[Draft | Skipped]:
             yield Skipped(edge, f"{end.value} ({calls(count)})", "missing-timeout")
             return
     if len(waited) < MIN_CALLS or len(subject.answers(waited)) < MIN_REQUESTS:
-        reason = (
-            f"too few calls: {len(waited)} met the longest delay, {MIN_CALLS} over {MIN_REQUESTS} requests are needed"
-        )
-        yield Skipped(edge, reason, "missing-timeout")
+        seen = f"{len(waited)} met the longest delay, {MIN_CALLS} over {MIN_REQUESTS} requests are needed"
+        yield too_few(subject.edge, seen, "missing-timeout")
         return
     answers = subject.answers(waited)
     broken = sum(1 for answer in answers if answer.status >= 500)

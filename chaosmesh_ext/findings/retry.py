@@ -9,7 +9,7 @@ from statistics import median
 import msgspec
 
 from chaosmesh_ext.findings.attempts import Attempts, Shape, attempts, backoff
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.statistics import MIN_CALLS
 from chaosmesh_ext.findings.subject import Subject, Trial
 from chaosmesh_ext.findings.words import amount, joined, seconds, times
@@ -81,8 +81,8 @@ def _count(
     needed = MIN_FAILURES_FOR_ZERO if counts == {0} else MIN_CALLS
     shapes_seen = {each.shape for each in counted}
     if len(counted) < needed:
-        reason = f"too few calls: {len(counted)} failed with {noun}, {needed} are needed to count attempts"
-        yield Skipped(edge, reason, "retry")
+        few = f"{len(counted)} failed with {noun}, {needed} are needed to count attempts"
+        yield too_few(subject.edge, few, "retry")
     elif len(counts) > 1:
         seen = joined([str(n + 1) for n in sorted(counts)])
         yield Skipped(edge, f"inconclusive: {seen} attempts after {noun}, no single count explains it", "retry")

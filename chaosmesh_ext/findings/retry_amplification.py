@@ -12,7 +12,7 @@ import msgspec
 
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import Call, above, group
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import MIN_CALLS
 from chaosmesh_ext.findings.subject import Subject, Trial
@@ -93,8 +93,8 @@ def _under(subject: Subject, condition: Condition, requests: _Requests) -> Itera
         return
     if len(amplified) < MIN_CALLS:
         details = "".join(f"; {reason} ({amount(n, 'request')})" for reason, n in sorted(undecided.items()))
-        reason = f"too few calls: several layers retried in {amount(len(amplified), 'request')}, {MIN_CALLS} are needed"
-        yield Skipped(edge, reason + details, "retry-amplification")
+        seen = f"several layers retried in {amount(len(amplified), 'request')}, {MIN_CALLS} are needed{details}"
+        yield too_few(subject.edge, seen, "retry-amplification", by_chance=bool(undecided[_MIXED]))
         return
     factor = median(each.factor for each in found)
     agreeing = [each for each in amplified if abs(each.factor - factor) <= _CLOSE * factor]
@@ -145,12 +145,12 @@ def _measure(subject: Subject, trial: Trial, made: Sequence[Call], everything: S
 
 
 def _alike(found: Sequence[_Measured]) -> bool:
-    """Whether it seems to make no difference which versions a request tried."""
-    by_version: dict[str, set[int]] = defaultdict(set)
-    for version, count in (one for each in found for one in each.tries):
-        by_version[version].add(count)
+    """Whether it seems to make no difference which versions a request tried: all of them try equally often each time.
+
+    One that tries less often the next time (a breaker opened, say) would have done so sooner, had it been alone.
+    """
     factors = [each.factor for each in found]
-    same = len({frozenset(counts) for counts in by_version.values()}) == 1
+    same = len({count for each in found for _, count in each.tries}) == 1
     return same and max(factors) - min(factors) <= _CLOSE * min(factors)
 
 

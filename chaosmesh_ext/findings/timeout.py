@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from statistics import median
 
 from chaosmesh_ext.findings.calls import Call, group
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.endings import Ending, ending
 from chaosmesh_ext.findings.statistics import MIN_CALLS, MIN_REQUESTS, agree, mostly_agree, tolerance
 from chaosmesh_ext.findings.subject import Subject
@@ -33,8 +33,8 @@ def timeout(subject: Subject) -> Iterator[Draft | Skipped]:
             yield Skipped(edge, _reasons(undecided), "timeout")
         return
     if not _enough(ended):
-        few = f"too few calls: {len(ended)} {Ending.OWN_CLOCK.value if who == 'application' else Ending.SIDECAR.value}"
-        yield Skipped(edge, f"{few}, {MIN_CALLS} over {MIN_REQUESTS} requests are needed", "timeout")
+        few = f"{len(ended)} {Ending.OWN_CLOCK.value if who == 'application' else Ending.SIDECAR.value}"
+        yield too_few(subject.edge, f"{few}, {MIN_CALLS} over {MIN_REQUESTS} requests are needed", "timeout")
         return
     kind, measure = _kind(subject, ended) if who == "application" else ("call", _patience)
     if kind is None:

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from chaosmesh_ext.findings.calls import Call, above, group
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import MIN_CALLS, MIN_REQUESTS
 from chaosmesh_ext.findings.subject import Subject
@@ -116,8 +116,8 @@ def _judge(
         if len(orphans) >= MIN_CALLS and len({each.call.trace.trace_id for each in orphans}) >= MIN_REQUESTS:
             inverted.append((above_it.value, parent, orphans))
         elif orphans:
-            reason = f"too few calls: {len(orphans)} went on after the caller left, {MIN_CALLS} are needed"
-            yield Skipped(edge, reason, "timeout-inversion")
+            few = f"{len(orphans)} went on after the caller left, {MIN_CALLS} are needed"
+            yield too_few(subject.edge, few, "timeout-inversion")
     if inverted:
         yield _draft(subject, patience, inverted)
 

@@ -10,7 +10,7 @@ import msgspec
 
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import Call, group
-from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence
+from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import MIN_CALLS, MIN_REQUESTS
 from chaosmesh_ext.findings.words import amount, times
@@ -63,10 +63,8 @@ def unsafe_retry(whole: Exploration) -> Iterator[Draft | Skipped]:
                 given_up[first.edge, first.operation] += 1
     for (edge, said), those in sorted(found.items()):
         if len(those) < MIN_CALLS or len({each.first.trace.trace_id for each in those}) < MIN_REQUESTS:
-            reason = (
-                f"too few calls: B completed what A gave up in {amount(len(those), 'request')}, {MIN_CALLS} are needed"
-            )
-            yield Skipped(str(edge), reason, RULE)
+            seen = f"B completed what A gave up in {amount(len(those), 'request')}, {MIN_CALLS} are needed"
+            yield too_few(edge, seen, RULE)
             continue
         yield _draft(edge, said, those, given_up[edge, said])
 

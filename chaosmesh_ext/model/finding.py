@@ -7,12 +7,24 @@ from typing import Literal
 
 import msgspec
 
-__all__ = ["SCHEMA", "Condition", "Coverage", "Evidence", "Finding", "Judgement", "Severity", "Skipped", "fingerprint"]
+__all__ = [
+    "SCHEMA",
+    "Condition",
+    "Coverage",
+    "Evidence",
+    "Finding",
+    "Judgement",
+    "Lacking",
+    "Severity",
+    "Skipped",
+    "fingerprint",
+]
 
 SCHEMA = "chaosmesh-ext/findings/v1"
 
 Severity = Literal["critical", "warning", "info"]
 Condition = Literal["slow", "refused", "status"]
+Lacking = Literal["", "calls", "one-version"]
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -54,11 +66,16 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=False):
 
 
 class Skipped(msgspec.Struct, frozen=True):
-    """An edge on which a rule could not decide, and why."""
+    """An edge on which a rule could not decide, and why.
+
+    lacking: what may decide it. ``calls``: more of them. ``one-version``: more requests, of those that happen to meet
+    one version each time. Empty: neither would.
+    """
 
     edge: str
     reason: str
     rule: str = ""
+    lacking: Lacking = ""
 
 
 class Coverage(msgspec.Struct, frozen=True):

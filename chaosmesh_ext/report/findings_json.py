@@ -37,6 +37,7 @@ def render(document: Mapping[str, Any]) -> str:
                 {
                     "edge": each["edge"],
                     "reason": f"{each['rule']}: {each['reason']}" if each.get("rule") else each["reason"],
+                    **({"lacking": each["lacking"]} if each.get("lacking") else {}),
                 }
                 for each in coverage["skipped"]
             ],

@@ -7,7 +7,7 @@ from graphs import bookinfo, edge
 
 from chaosmesh_ext.explore.cells import wanted
 from chaosmesh_ext.explore.further import TIMES, further
-from chaosmesh_ext.model import Cell, Coverage, Finding, Injected, Judgement, Skipped
+from chaosmesh_ext.model import Cell, Coverage, Finding, Injected, Judgement, Lacking, Skipped
 
 DELAYED = Cell("3", Injected("delay", "ratings", ("reviews-v2", "reviews-v3"), delay=7.0), (), {})
 ABORTED = Cell("7", Injected("abort", "ratings", ("reviews-v2", "reviews-v3"), status=507), (), {})
@@ -41,13 +41,13 @@ def asked(*skipped: Skipped, **known: str) -> list[tuple[str, list[str], float, 
     ]
 
 
-def few(rule: str, source: str = "reviews-v2", reason: str = "too few calls: 2 went on, 3 are needed") -> Skipped:
-    return Skipped(f"{source} → ratings", reason, rule)
+def few(rule: str, source: str = "reviews-v2", lacking: Lacking = "calls") -> Skipped:
+    return Skipped(f"{source} → ratings", "whatever the words are", rule, lacking)
 
 
 def test_nothing_is_asked_for_where_all_is_known():
     assert asked() == []
-    assert asked(few("retry", reason="inconclusive: 2 and 3 attempts"), few("retry", source="other-v1")) == []
+    assert asked(few("retry", lacking=""), few("retry", source="other-v1")) == []
 
 
 def test_only_the_version_and_the_fault_that_lack_something_are_asked_for():
@@ -60,6 +60,10 @@ def test_only_the_version_and_the_fault_that_lack_something_are_asked_for():
 @pytest.mark.parametrize(("known", "left"), [("slow", ["further abort"]), ("status", ["further delay"])])
 def test_what_users_lose_is_asked_for_under_the_condition_that_is_not_known(known, left):
     assert [name for name, *_ in asked(few("fallback"), fallback=known)] == left
+
+
+def test_a_whole_delay_is_too_much_for_what_only_chance_would_show():
+    assert [name for name, *_ in asked(few("fallback", lacking="one-version"))] == ["further abort"]
 
 
 def test_more_requests_are_sent_than_at_first():

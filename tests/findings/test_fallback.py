@@ -241,6 +241,7 @@ def test_a_retry_that_got_through_on_another_version_is_no_fallback(world, found
     judgement = judge(control, [world.cell("1", fault, pairs)])
     assert not found(judgement, "fallback")
     assert "several versions" in reasons(judgement, "missing-fallback")[0]
+    assert {each.lacking for each in judgement.coverage.skipped if each.rule == "missing-fallback"} == {"one-version"}
 
 
 def test_errors_that_healthy_requests_get_too_are_not_the_faults(world, found):
