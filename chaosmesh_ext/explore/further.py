@@ -15,16 +15,12 @@ from typing import Final
 from chaosmesh_ext.explore.selection import TAUGHT_BY, Selection
 from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.waves import Kind, Wave
-from chaosmesh_ext.findings.endings import Ending
 from chaosmesh_ext.model import Cell, Edge, Finding, Graph, Judgement
 
 __all__ = ["TIMES", "further"]
 
 TIMES: Final = 4
 """As many requests as at first."""
-
-_CUT_OFF: Final = Ending.CALLER_LEFT.value
-"""How it begins where all calls ended since somebody further up left."""
 
 _LONGER: Final = 1.25
 """Times as long as another one waits whoever waits longer than that: closer ones cannot be told apart."""
@@ -81,7 +77,7 @@ def _lacks(graph: Graph, edge: Edge, kind: Kind, condition: str, judgement: Judg
     rules = {
         each.rule
         for each in judgement.coverage.skipped
-        if each.edge == str(edge) and each.lacking and kind in TAUGHT_BY.get(each.rule, ())
+        if each.edge == str(edge) and each.lacking in ("calls", "one-version") and kind in TAUGHT_BY.get(each.rule, ())
         # a whole delay is much for what only chance would show
         if not (kind == "delay" and each.rule in _WHAT_IS_LOST and each.lacking == "one-version")
     }
@@ -99,7 +95,7 @@ def _lacks(graph: Graph, edge: Edge, kind: Kind, condition: str, judgement: Judg
 
 def _cut_off(edge: Edge, judgement: Judgement) -> bool:
     return any(
-        each.edge == str(edge) and each.rule == "timeout" and each.reason.startswith(_CUT_OFF)
+        each.edge == str(edge) and each.rule == "timeout" and each.lacking == "patient-caller"
         for each in judgement.coverage.skipped
     )
 

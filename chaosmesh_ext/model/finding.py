@@ -24,7 +24,7 @@ SCHEMA = "chaosmesh-ext/findings/v1"
 
 Severity = Literal["critical", "warning", "info"]
 Condition = Literal["slow", "refused", "status"]
-Lacking = Literal["", "calls", "one-version"]
+Lacking = Literal["", "calls", "one-version", "patient-caller"]
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -69,7 +69,8 @@ class Skipped(msgspec.Struct, frozen=True):
     """An edge on which a rule could not decide, and why.
 
     lacking: what may decide it. ``calls``: more of them. ``one-version``: more requests, of those that happen to meet
-    one version each time. Empty: neither would.
+    one version each time. ``patient-caller``: requests by callers' callers that wait longer, where there are any.
+    Empty: nothing of that.
     """
 
     edge: str
