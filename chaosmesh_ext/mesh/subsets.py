@@ -11,13 +11,15 @@ from chaosmesh_ext.errors import Forbidden, InvalidInput, NotFound
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import covers, selects
 from chaosmesh_ext.mesh.client import Client, Obj
-from chaosmesh_ext.mesh.discovery import everywhere, routes_to, service_of, version_of
 from chaosmesh_ext.mesh.discovery import place as resolve
+from chaosmesh_ext.mesh.discovery import routes_to
 from chaosmesh_ext.mesh.elsewhere import Target, led_to
 from chaosmesh_ext.mesh.fault import RouteChange
+from chaosmesh_ext.mesh.listing import everywhere
 from chaosmesh_ext.mesh.modes import running
 from chaosmesh_ext.mesh.owners import delegates, owner, visible
 from chaosmesh_ext.mesh.place import Destination, Place
+from chaosmesh_ext.mesh.sources import service_of, version_of
 from chaosmesh_ext.model import Scope
 
 __all__ = ["Copying", "check_copies", "versions_of"]

@@ -13,9 +13,9 @@ import msgspec
 from chaosmesh_ext.errors import ChaosMeshError, Forbidden
 from chaosmesh_ext.mesh import locks
 from chaosmesh_ext.mesh.client import Client, Obj
-from chaosmesh_ext.mesh.discovery import everywhere
 from chaosmesh_ext.mesh.lease import RunLease
 from chaosmesh_ext.mesh.ledger import LABEL
+from chaosmesh_ext.mesh.listing import everywhere
 from chaosmesh_ext.mesh.writes import CARRIED_BY, holdings, take_out
 from chaosmesh_ext.redaction import words
 

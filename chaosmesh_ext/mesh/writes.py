@@ -11,7 +11,7 @@ from chaosmesh_ext.errors import Conflict, NotFound
 from chaosmesh_ext.mesh import ledger
 from chaosmesh_ext.mesh.change import Change, Create, Edit
 from chaosmesh_ext.mesh.client import Client, Obj
-from chaosmesh_ext.mesh.discovery import everywhere
+from chaosmesh_ext.mesh.listing import everywhere
 from chaosmesh_ext.mesh.pointer import Op
 from chaosmesh_ext.mesh.witness import NOBODY, Witness
 

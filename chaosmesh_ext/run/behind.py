@@ -6,8 +6,8 @@ from chaosmesh_ext.errors import Forbidden, InvalidInput
 from chaosmesh_ext.istio.hosts import fqdn
 from chaosmesh_ext.istio.selectors import selects
 from chaosmesh_ext.mesh import Client, Place, View, view
-from chaosmesh_ext.mesh.discovery import everywhere
 from chaosmesh_ext.mesh.elsewhere import UNKNOWN, from_gateways, led_to
+from chaosmesh_ext.mesh.listing import everywhere
 from chaosmesh_ext.mesh.place import overlap
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.settings import Settings
