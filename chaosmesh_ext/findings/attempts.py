@@ -55,17 +55,17 @@ class Attempts(msgspec.Struct, frozen=True):
         return [after.span.start - before.span.end for before, after in pairwise(self.calls)]
 
 
-def attempts(trial: Trial, baseline: Baseline, eps: float) -> Iterator[Attempts]:
-    """TRIAL's calls by group, those in which at least one met the fault."""
+def attempts(trial: Trial, baseline: Baseline, eps: float, *, goes_on: bool = False) -> Iterator[Attempts]:
+    """TRIAL's calls by group, those in which at least one met the fault. goes_on: see `endings.goes_on`."""
     groups: dict[tuple[str, str, str, str], list[Call]] = {}
     for call in trial.calls:
         groups.setdefault(group(call), []).append(call)
     for made in groups.values():
         if any(call.faulted for call in made):
-            yield Attempts(tuple(made), _shape(made, baseline, eps))
+            yield Attempts(tuple(made), _shape(made, baseline, eps, goes_on=goes_on))
 
 
-def _shape(made: Sequence[Call], baseline: Baseline, eps: float) -> Shape:
+def _shape(made: Sequence[Call], baseline: Baseline, eps: float, *, goes_on: bool) -> Shape:
     first, last = made[0], made[-1]
     if first.at_gateway:
         return Shape.GATEWAY
@@ -82,7 +82,7 @@ def _shape(made: Sequence[Call], baseline: Baseline, eps: float) -> Shape:
     if not last.failed:
         return Shape.SAVED if pairs else Shape.NOT_FAILED
     # a caller whose own caller left makes no further attempt, unless it was seen to go on working
-    if first.caller.gone and first.caller.end > last.span.end - eps:
+    if first.caller.gone and first.caller.end > last.span.end - eps and not goes_on:
         return Shape.CALLER_LEFT
     if pairs:
         return Shape.RETRIED

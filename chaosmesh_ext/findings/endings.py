@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import Enum
+from typing import Final
 
 from chaosmesh_ext.findings.calls import Call
-from chaosmesh_ext.findings.statistics import CLOCK
+from chaosmesh_ext.findings.statistics import CLOCK, MIN_REQUESTS
 
-__all__ = ["Ending", "ending"]
+__all__ = ["Ending", "ending", "goes_on"]
+
+_SURELY: Final = 0.25
+"""Seconds: whoever stops when its caller is gone has done so by then, on a busy machine too."""
 
 
 class Ending(Enum):
@@ -28,8 +33,8 @@ class Ending(Enum):
     )
 
 
-def ending(call: Call, eps: float, *, nested: bool) -> Ending:
-    """Who ended a delayed CALL. nested: the caller waits for such calls in the control."""
+def ending(call: Call, eps: float, *, nested: bool, goes_on: bool = False) -> Ending:
+    """Who ended a delayed CALL. nested: the caller waits for such calls in the control. goes_on: see `goes_on`."""
     c, a = call.span, call.caller
     if "UT" in c.flags:
         # with retries the one span covers all tries, and its length is no single timeout
@@ -39,7 +44,7 @@ def ending(call: Call, eps: float, *, nested: bool) -> Ending:
     if a is None:
         return Ending.NO_CALLER
     if c.gone:
-        return _left(call, eps)
+        return _left(call, eps, goes_on=goes_on)
     if c.duration < call.delay - eps:
         return Ending.CUT_SHORT
     if a.gone and a.end < c.end:
@@ -48,11 +53,23 @@ def ending(call: Call, eps: float, *, nested: bool) -> Ending:
     return Ending.WAITED if covers else Ending.NOT_AWAITED
 
 
-def _left(call: Call, eps: float) -> Ending:
+def goes_on(made: Iterable[Call], eps: float) -> bool:
+    """Whether the caller of MADE, delayed calls, was seen to go on working when its own caller had left: what ends then
+    was not ended by that.
+    """
+    outlasted = {
+        call.answer.trace_id
+        for call in made
+        if call.caller is not None and call.caller.gone and call.span.end > call.caller.end + max(eps, _SURELY)
+    }
+    return len(outlasted) >= MIN_REQUESTS
+
+
+def _left(call: Call, eps: float, *, goes_on: bool) -> Ending:
     c, a = call.span, call.caller
     if a is None:
         return Ending.NO_CALLER
-    if a.gone and abs(a.end - c.end) < eps:
+    if a.gone and abs(a.end - c.end) < eps and not goes_on:
         return Ending.CALLER_LEFT
     if not a.gone and a.end < c.end - eps:
         return Ending.ANSWERED_FIRST

@@ -22,7 +22,9 @@ def missing_timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     say nothing, as long as others were waited for. A delay inside a gateway comes before the timeout of
     its route: there it takes that the routes are known to have none.
     """
-    every = [(call, ending(call, subject.eps, nested=subject.nested)) for call in subject.slow()]
+    every = [
+        (call, ending(call, subject.eps, nested=subject.nested, goes_on=subject.goes_on)) for call in subject.slow()
+    ]
     # whoever stops since its own caller left may have waited on, and others show whether it does
     endings = [(call, end) for call, end in every if end is not Ending.CALLER_LEFT]
     if not endings or any(call.span.gone or "UT" in call.span.flags for call, _ in endings):

@@ -46,12 +46,12 @@ def retry(subject: Subject) -> Iterator[Draft | Skipped]:
     Zero is stated only from an abort, with its bound: p < 3/n at 95 % (the rule of three). Counts after different
     statuses are one finding; where they differ the highest leads and the others are named.
     """
-    slow = [each for trial in subject.of("slow") for each in attempts(trial, subject.baseline, subject.eps)]
+    slow = [each for trial in subject.of("slow") for each in _attempts(subject, trial)]
     found = list(_count(subject, slow, "a timeout", zero=False))
     statuses: dict[tuple[str, bool], list[Attempts]] = {}
     for trial in subject.of("status"):
         groups = statuses.setdefault((_noun(trial), trial.injected.status // 100 == 4), [])
-        groups.extend(attempts(trial, subject.baseline, subject.eps))
+        groups.extend(_attempts(subject, trial))
     after = [
         each
         for (noun, refused), groups in sorted(statuses.items())
@@ -63,6 +63,10 @@ def retry(subject: Subject) -> Iterator[Draft | Skipped]:
         counts = [each for each in outcomes if isinstance(each, _Count)]
         if counts:
             yield _draft(subject, condition, counts)
+
+
+def _attempts(subject: Subject, trial: Trial) -> Iterator[Attempts]:
+    return attempts(trial, subject.baseline, subject.eps, goes_on=subject.goes_on)
 
 
 def _count(

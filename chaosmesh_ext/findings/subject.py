@@ -10,6 +10,7 @@ import msgspec
 
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import Call
+from chaosmesh_ext.findings.endings import goes_on
 from chaosmesh_ext.model import Answer, Cell, Condition, Edge, Injected
 
 __all__ = ["Subject", "Trial", "subjects"]
@@ -63,6 +64,11 @@ class Subject(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def nested(self) -> bool:
         return self.baseline.nested(self.edge, self.operation)
+
+    @cached_property
+    def goes_on(self) -> bool:
+        """Whether A is known to go on working when its own caller has left."""
+        return goes_on(self.around, self.eps)
 
     def of(self, condition: Condition) -> tuple[Trial, ...]:
         """The trials under CONDITION."""

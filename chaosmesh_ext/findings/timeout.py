@@ -22,7 +22,9 @@ def timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     Fires on at least three such calls over two requests whose times agree within max(5 %, 25 ms), four in five of them
     at least. Calls that ended because the caller's own caller left say nothing.
     """
-    endings = [(call, ending(call, subject.eps, nested=subject.nested)) for call in subject.slow()]
+    endings = [
+        (call, ending(call, subject.eps, nested=subject.nested, goes_on=subject.goes_on)) for call in subject.slow()
+    ]
     own = [call for call, end in endings if end is Ending.OWN_CLOCK]
     sidecar = [call for call, end in endings if end is Ending.SIDECAR]
     who, ended = ("sidecar", sidecar) if len(sidecar) > len(own) else ("application", own)
@@ -30,7 +32,8 @@ def timeout(subject: Subject) -> Iterator[Draft | Skipped]:
     if not ended:
         undecided = [end for call, end in endings if call.span.gone or end is Ending.TRIED_AGAIN]
         if undecided:
-            yield Skipped(edge, _reasons(undecided), "timeout")
+            left = Ending.CALLER_LEFT in undecided
+            yield Skipped(edge, _reasons(undecided), "timeout", "patient-caller" if left else "")
         return
     if not _enough(ended):
         few = f"{len(ended)} {Ending.OWN_CLOCK.value if who == 'application' else Ending.SIDECAR.value}"
@@ -90,6 +93,7 @@ def _kind(subject: Subject, own: Sequence[Call]) -> tuple[str | None, Callable[[
             call,
             subject.baseline.eps(call.edge, call.operation),
             nested=subject.baseline.nested(call.edge, call.operation),
+            goes_on=subject.goes_on,
         )
         is Ending.OWN_CLOCK
     ]

@@ -35,6 +35,14 @@ def test_a_call_that_ends_when_the_callers_caller_leaves_says_nothing(world, fou
     assert reasons(judgement, "timeout") == ["inconclusive: ended when the caller's own caller left (4 calls)"]
 
 
+def test_a_caller_that_is_known_to_go_on_without_its_caller_was_ended_by_its_own_clock(world, found):
+    """Once its user had left a second before, and it went on: so a user who leaves at the same time ends nothing."""
+    pairs = [world.gives_up(2.0, page_flags="DC", page_end=at) for at in (2.006, 2.006, 2.006, 1.0, 1.0)]
+    [finding] = found(judge(world.control(), [world.cell("1", world.delay(), pairs)]), "timeout")
+    assert finding.value == pytest.approx(2.0)
+    assert "(5 calls" in finding.summary
+
+
 def test_a_caller_that_had_answered_before_it_dropped_the_call_says_nothing(world, found, reasons):
     pairs = [world.gives_up(2.0, page_end=1.0) for _ in range(4)]
     judgement = judge(world.control(), [world.cell("1", world.delay(), pairs)])
