@@ -8,10 +8,18 @@ from typing import Any, Dict, List, Union
 
 from chaoslib.types import Configuration, Secrets
 
-from chaosmesh_ext.errors import InvalidInput, Weakness
+from chaosmesh_ext.errors import Inconclusive, InvalidInput, Weakness
 from chaosmesh_ext.model import Answer
 from chaosmesh_ext.names import is_token
 from chaosmesh_ext.observe.quantiles import quantile as quantile_of
+from chaosmesh_ext.probes.answers import (
+    asked,
+    asked_over_time,
+    check_count,
+    check_seconds,
+    in_all,
+    refuse_other,
+)
 from chaosmesh_ext.probes.configured import run_of
 from chaosmesh_ext.probes.load import refuse_unresolved
 
@@ -32,7 +40,7 @@ def status(
     there was no answer within `timeout` seconds. Fails, as inconclusive, when the
     host's name cannot be resolved: then nobody was asked.
     """
-    return _ask(url, 1, method, headers, timeout, marked, configuration, secrets)[0].status
+    return asked(url, 1, method, headers, timeout, marked, configuration, secrets)[0].status
 
 
 def response_time(
@@ -65,13 +73,13 @@ def response_time(
     """
     wanted = _quantiles(quantile)
     if duration is None and rate is None:
-        answers = _ask(url, count, method, headers, timeout, marked, configuration, secrets)
+        answers = asked(url, count, method, headers, timeout, marked, configuration, secrets)
         durations = [answer.duration for answer in answers]
     else:
         number = None if duration is not None and count == 1 else count
-        calls = _sent_over_time(url, number, duration, rate, method, headers, timeout, marked, configuration, secrets)
+        calls = asked_over_time(url, number, duration, rate, method, headers, timeout, marked, configuration, secrets)
         answers, durations = [call.answer for call in calls], [call.latency for call in calls]
-    _refuse_other(url, answers, expected_status)
+    refuse_other(url, answers, expected_status)
     found = [quantile_of(sorted(durations), each) for each in wanted]
     return found if isinstance(quantile, (list, tuple)) else found[0]
 
@@ -90,11 +98,11 @@ def sections(
     The names of the sections that every one of `count` answers at `url` has:
     the headings of an HTML page, the paths of a JSON document.
     """
-    answers = _ask(url, count, method, headers, timeout, marked, configuration, secrets)
+    answers = asked(url, count, method, headers, timeout, marked, configuration, secrets)
     for answer in answers:
         if not answer.status:
             raise Weakness(f"{url}: no answer ({answer.error})")
-    return _in_all(answers)
+    return in_all(answers)
 
 
 def body_section(
@@ -143,7 +151,7 @@ def header(
     if not isinstance(name, str) or not is_token(name.strip()):
         raise InvalidInput(f"name is {name!r}: give a header's, e.g. x-envoy-overloaded")
     run = run_of(configuration, secrets)
-    _seconds("timeout", timeout)
+    check_seconds("timeout", timeout)
     marker = run.marker if marked else None
     answer, response = request(
         application(run.settings, url),
@@ -156,7 +164,7 @@ def header(
     if marker is not None:
         run.keep(marker, [answer])
     refuse_unresolved([answer])
-    _refuse_other(url, [answer], expected_status)
+    refuse_other(url, [answer], expected_status)
     return response.headers.get(name.strip().lower(), "")
 
 
@@ -180,10 +188,8 @@ def against_control(
     and not every other one, and the reverse). Fails, as inconclusive, when a
     control request was not answered with success: then nothing can be compared.
     """
-    from chaosmesh_ext.errors import Inconclusive
-
-    _number("count", count)
-    _seconds("timeout", timeout)
+    check_count(count)
+    check_seconds("timeout", timeout)
     run = run_of(configuration, secrets)
     met: List[Answer] = []
     control: List[Answer] = []
@@ -195,7 +201,7 @@ def against_control(
             seen = answer.error or str(answer.status)
             raise Inconclusive(f"{url}: a control request was not answered with success ({seen}): see to that first")
     durations = [quantile_of(sorted(answer.duration for answer in each), 0.5) for each in (met, control)]
-    usual, now = _in_all(control), _in_all(met)
+    usual, now = in_all(control), in_all(met)
     return {
         "statuses": _statuses(met),
         "control_statuses": _statuses(control),
@@ -205,92 +211,11 @@ def against_control(
     }
 
 
-def _sent_over_time(
-    url: str,
-    count: int | None,
-    duration: float | None,
-    rate: float | None,
-    method: str,
-    headers: Dict[str, str] | None,
-    timeout: float,
-    marked: bool,
-    configuration: Configuration | None,
-    secrets: Secrets | None,
-) -> List[Any]:
-    """The calls of a load: at RATE over as many connections as it may need, else over one."""
-    from chaosmesh_ext.observe.load import MOST_CONNECTIONS, send
-    from chaosmesh_ext.probes.load import asked_for
-
-    run = run_of(configuration, secrets)
-    connections = 1
-    if isinstance(rate, (int, float)) and isinstance(timeout, (int, float)):
-        connections = max(1, min(MOST_CONNECTIONS, int(rate * timeout) + 1))
-    load = asked_for(run, url, count, connections, duration, rate, method, headers, timeout, marked)
-    marker = run.marker if marked else None
-    calls = send(load, marker, run.requests.begin).calls
-    refuse_unresolved(call.answer for call in calls)
-    if marker is not None:
-        run.keep(marker, [call.answer for call in calls if call.sent])
-    return list(calls)
-
-
-def _refuse_other(url: str, answers: List[Answer], expected_status: int) -> None:
-    """Raise Weakness for an answer that did not come, or has another status than EXPECTED_STATUS; 0 takes any."""
-    bad = [answer for answer in answers if not answer.status or answer.status != (expected_status or answer.status)]
-    if bad:
-        seen = str(bad[0].status) if bad[0].status else f"no answer ({bad[0].error})"
-        wanted = expected_status or "any"
-        raise Weakness(f"{url}: {len(bad)} of {len(answers)} answers were not {wanted}, e.g. {seen}")
-
-
-def _in_all(answers: List[Answer]) -> List[str]:
-    first, *others = answers
-    return [name for name in first.sections if all(name in other.sections for other in others)]
-
-
 def _statuses(answers: List[Answer]) -> Dict[str, int]:
     found: Dict[str, int] = {}
     for answer in sorted(answers, key=lambda answer: answer.status):
         found[str(answer.status)] = found.get(str(answer.status), 0) + 1
     return found
-
-
-def _ask(
-    url: str,
-    count: int,
-    method: str,
-    headers: Dict[str, str] | None,
-    timeout: float,
-    marked: bool,
-    configuration: Configuration | None,
-    secrets: Secrets | None,
-) -> List[Answer]:
-    from chaosmesh_ext.observe.http import request
-    from chaosmesh_ext.run.tokens import filled
-    from chaosmesh_ext.run.traffic import application
-
-    _number("count", count)
-    _seconds("timeout", timeout)
-    run = run_of(configuration, secrets)
-    if marked:
-        answers = run.send(url, count, headers=headers, method=method, timeout=timeout)
-    else:
-        aim, given = application(run.settings, url), filled(headers, run.tokens)
-        answers = [request(aim, None, method=method, headers=given, timeout=timeout)[0] for _ in range(count)]
-    refuse_unresolved(answers)
-    return answers
-
-
-def _number(name: str, value: Any) -> None:
-    from chaosmesh_ext.observe.load import MOST_REQUESTS
-
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= MOST_REQUESTS:
-        raise InvalidInput(f"{name} is {value!r}: give how many requests to send, 1 to {MOST_REQUESTS}")
-
-
-def _seconds(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        raise InvalidInput(f"{name} is {value!r}: give seconds above 0")
 
 
 def _quantiles(quantile: float | List[float]) -> List[float]:
