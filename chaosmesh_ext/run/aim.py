@@ -23,7 +23,7 @@ and has none. unknown: it may still show any of these.
 """
 
 TICK: Final = 0.02
-"""Seconds between two looks at answers."""
+"""Seconds between two looks at answers, at most."""
 _HELD: Final = 0.5
 """Seconds after which a request without an answer is taken to meet a fault, before its trace tells."""
 _SOON: Final = 1.0
@@ -128,6 +128,11 @@ class Aim:
     def flying(self) -> int:
         """Requests without an answer."""
         return len(self._open)
+
+    @property
+    def coming(self) -> list[Future[Answer]]:
+        """The answers that are waited for, those to control requests in between too."""
+        return [one for one in (*self._open, self._calm) if one is not None and not one.done()]
 
     @property
     def spent(self) -> bool:

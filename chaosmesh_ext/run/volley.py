@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, wait
 from typing import Final
 
 from chaosmesh_ext.errors import Inconclusive
@@ -79,7 +80,7 @@ class Volley:
                 if all(self._over(aim, now, patience, enough) for aim in aims):
                     whole = True
                     return
-                time.sleep(TICK)
+                self._await(aims)
         finally:
             if not whole:
                 self._traffic.abandon()
@@ -105,6 +106,14 @@ class Volley:
                 aim.send(self._traffic)
                 flying += 1
             room -= aim.reserves(now)
+
+    @staticmethod
+    def _await(aims: Sequence[Aim]) -> None:
+        """Until an answer comes: there are requests that wait for the one before. No longer than `TICK`."""
+        if coming := [future for aim in aims for future in aim.coming]:
+            wait(coming, timeout=TICK, return_when=FIRST_COMPLETED)
+        else:
+            time.sleep(TICK)
 
     @staticmethod
     def _over(aim: Aim, now: float, patience: float, enough: Callable[[Aim], bool]) -> bool:
