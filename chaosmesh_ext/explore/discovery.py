@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from chaosmesh_ext.errors import ChaosMeshError, Inconclusive
-from chaosmesh_ext.explore.counters import Counters, counters
+from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.explore.calming import calmer, restless, spacing
+from chaosmesh_ext.explore.counted import counted_before, propagated
+from chaosmesh_ext.explore.counters import Counters
 from chaosmesh_ext.explore.entrance import Entrance, enter
 from chaosmesh_ext.explore.reading import (
     FEWEST,
@@ -19,7 +21,6 @@ from chaosmesh_ext.explore.reading import (
     entries,
     lacking,
     multiplicities,
-    served,
     sick,
     sites,
 )
@@ -87,19 +88,10 @@ def discover(run: Run, recipe: Recipe, *, most: int = MOST, patience: float = _V
     """
     store = run.requests.traces or store_of(run.settings)
     store.many(["1".zfill(32)])  # that it is down is said before anything is sent
-    before, notes = _counters(run)
+    before, notes = counted_before(run.settings)
     search = _Search(run, store, enter(run, recipe), most, patience)
     search.go()
     return search.discovered(before, notes)
-
-
-def _counters(run: Run) -> tuple[Counters | None, list[str]]:
-    """The mesh's counters, or why they are not known."""
-    try:
-        found = counters(run.settings)
-    except ChaosMeshError as error:
-        return None, [f"edges were not compared with the mesh's metrics: {error}"]
-    return found, [] if found else ["edges were not compared with the mesh's metrics: PROMETHEUS_URL is not set"]
 
 
 class _Search:
@@ -112,6 +104,8 @@ class _Search:
         self._requests = {look.url: look.request for look in entrance.looks}
         self._traces: dict[str, Trace] = {}
         self._skipped = [Skipped("*", reason) for reason in entrance.refused.values()]
+        self._notes: list[str] = []
+        self._asked_calmly, self._hasty = False, Cell(CONTROL, None, (), {})
 
     # --- until it is enough -------------------------------------------------------------------------------------------
 
@@ -122,6 +116,7 @@ class _Search:
             for url, count in more.items():
                 self._send(url, min(count, self._most - len(self._answers[url])))
             self._gather()
+            self._ask_calmly()
             self._drop_failing()
             self._refuse_untraced()
             more = {
@@ -129,6 +124,32 @@ class _Search:
                 for url, answers in self._answers.items()
                 if len(answers) < self._most and (count := lacking(self._of(url)))
             }
+
+    def _ask_calmly(self) -> None:
+        """Ask again one at a time, once, where healthy requests fail at times; see `calming`."""
+        if self._asked_calmly or not (bad := restless(hasty := self._cell())):
+            return
+        self._asked_calmly, before = True, self._answers
+        self._answers = {url: [] for url in before}
+        for url in [url for url, answers in before.items() for _ in answers[:_FIRST]]:
+            self._send(url, 1)
+        self._gather()
+        if not calmer(hasty, calm := self._cell()):
+            self._answers = {url: [*answers, *self._answers[url]] for url, answers in before.items()}
+            return
+        self._hasty, apart = hasty, spacing(calm)
+        self._run.requests.calm(apart, {one.trace_id for one in hasty.answers})
+        self._notes.append(
+            f"calls failed in {bad} of {len(hasty.answers)} healthy requests that came at once, in {restless(calm)} of "
+            f"{len(calm.answers)} one at a time: those are not counted, and requests begin {apart:.2g} s apart"
+        )
+
+    def _cell(self) -> Cell:
+        answers = tuple(answer for each in self._answers.values() for answer in each)
+        return Cell(CONTROL, None, answers, {each: self._traces[each] for each in self._ids(answers)})
+
+    def _ids(self, answers: Sequence[Answer]) -> list[str]:
+        return [one.trace_id for one in answers if one.trace_id in self._traces]
 
     def _send(self, url: str, count: int) -> None:
         if count > 0:
@@ -203,18 +224,19 @@ class _Search:
 
     def discovered(self, before: Counters | None, notes: Sequence[str]) -> Discovered:
         """What it comes to. BEFORE: the mesh's counters before the first request; NOTES: on them."""
-        answers = tuple(answer for each in self._answers.values() for answer in each)
-        traces = {one.trace_id: self._traces[one.trace_id] for one in answers if one.trace_id in self._traces}
-        control = Cell(CONTROL, None, answers, traces)
+        control = self._cell()
+        answers, traces, hasty = control.answers, control.traces, self._hasty
         if not any(span.proxy for trace in traces.values() for span in trace.spans):
             raise Inconclusive(
                 f"{', '.join(self._answers)} is not in a mesh: all spans of its traces are its applications' own, and "
                 "none is a sidecar's; see to the sidecars first (`chaos mesh check`)"
             )
         made = list(calls(control))
-        arrived = arrivals(traces.values())
-        propagation, more = self._propagation(before, made, arrived, traces)
-        seen = Counter(call.edge for call in made)
+        every, counted = {**traces, **hasty.traces}, [*made, *calls(hasty)]  # metrics count them all
+        arrived = arrivals(every.values())
+        over = max(one.started + one.duration for one in answers)
+        propagation, more = propagated(before, counted, arrived, every.values(), over=over)
+        seen = Counter(call.edge for call in counted)
         ill = {
             one.edge: _LOST.format(one.traced, one.counted) if one.orphaned else _SILENT.format(one.edge.source)
             for one in propagation
@@ -234,7 +256,7 @@ class _Search:
             multiplicities=tuple(multiplicities(well, traces, urls)),
             steadiness=steadiness,
             propagation=propagation,
-            notes=(*self._entrance.notes, *self._cached(), *steadiness.notes(), *notes, *more),
+            notes=(*self._entrance.notes, *self._notes, *self._cached(), *steadiness.notes(), *notes, *more),
             skipped=tuple(
                 dict.fromkeys(
                     (
@@ -270,29 +292,3 @@ class _Search:
                 yield Skipped(f"* → {service}", f"{count} {_NOBODY}")
         if untraced:
             yield Skipped("*", f"the trace store lacks the traces of {untraced} of {sent} healthy requests")
-
-    @staticmethod
-    def _arrived(found: Sequence[Propagated], arrived: Counter[str]) -> Iterator[Propagated]:
-        """Those FOUND, with calls that ARRIVED, by service, though their caller's sidecar told nothing of them."""
-        for one in found:
-            silent = min(max(one.counted - one.traced, 0), arrived[one.edge.destination])
-            arrived[one.edge.destination] -= silent
-            yield msgspec.structs.replace(one, traced=one.traced + silent)
-
-    def _propagation(
-        self, before: Counters | None, made: Sequence[Call], arrived: Counter[str], traces: Mapping[str, Trace]
-    ) -> tuple[tuple[Propagated, ...], list[str]]:
-        """What the mesh's counters say of edges, and why they do not."""
-        traced = Counter(call.edge for call in made)
-        notes: list[str] = []
-        if before is not None:
-            try:
-                over = max(one.started + one.duration for each in self._answers.values() for one in each)
-                found = before.compared(traced, served(traces.values()), over=over)
-            except ChaosMeshError as error:
-                notes.append(f"edges were not compared with the mesh's metrics: {error}")
-            else:
-                if lacking := [str(one.edge) for one in found if one.counted < one.traced]:
-                    notes.append(f"the mesh's metrics lack calls that are in traces: {', '.join(lacking[:3])}")
-                return tuple(self._arrived(found, arrived)), notes
-        return tuple(Propagated(edge, traced=count) for edge, count in sorted(traced.items())), notes

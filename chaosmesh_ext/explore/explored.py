@@ -10,10 +10,10 @@ import msgspec
 from chaosmesh_ext.explore.bystanders import Effect
 from chaosmesh_ext.explore.discovery import Discovered
 from chaosmesh_ext.explore.waves import Plan, Wave
-from chaosmesh_ext.model import Cell, Judgement
+from chaosmesh_ext.model import Cell, Edge, Judgement
 from chaosmesh_ext.run.proof import Proof
 
-__all__ = ["Explored", "Watcher"]
+__all__ = ["Explored", "Watcher", "nothing"]
 
 
 class Watcher(Protocol):
@@ -48,3 +48,16 @@ class Explored(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
     seconds: Mapping[str, float]
     effects: tuple[Effect, ...] = ()
+
+
+def nothing(found: Discovered, barred: Mapping[Edge, str]) -> str:
+    """Why there is nothing to fault."""
+    urls = ", ".join(found.requests)
+    why = "; ".join(
+        dict.fromkeys(f"{one.edge}: {one.reason}" if one.edge != "*" else one.reason for one in found.skipped)
+    )
+    return f"no call that could be faulted was seen behind {urls}" + (
+        f": {why}"
+        if why
+        else "".join((": what answers there calls nobody", *(f", and {one}" for one in dict.fromkeys(barred.values()))))
+    )

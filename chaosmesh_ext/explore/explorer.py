@@ -7,15 +7,16 @@ asked again after each wave: where it no longer looks as it did, the wave proves
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from chaosmesh_ext.errors import Inconclusive
+from chaosmesh_ext.explore.calming import spacing
 from chaosmesh_ext.explore.discovery import Discovered, discover
-from chaosmesh_ext.explore.explored import Explored, Watcher
+from chaosmesh_ext.explore.explored import Explored, Watcher, nothing
 from chaosmesh_ext.explore.further import further
 from chaosmesh_ext.explore.gateways import Entrances, entrances
 from chaosmesh_ext.explore.hidden import hidden
@@ -25,6 +26,7 @@ from chaosmesh_ext.explore.plan import plan, refuse
 from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.second_order import second_order
+from chaosmesh_ext.explore.second_try import SecondTry
 from chaosmesh_ext.explore.selection import selection
 from chaosmesh_ext.explore.sending import Sending, Sent
 from chaosmesh_ext.explore.splitting import split
@@ -32,7 +34,7 @@ from chaosmesh_ext.explore.stimulating import Stimulating
 from chaosmesh_ext.explore.waves import Plan, Wave
 from chaosmesh_ext.findings import judge
 from chaosmesh_ext.mesh.surroundings import Surroundings
-from chaosmesh_ext.model import Cell, Edge, Judgement, Skipped
+from chaosmesh_ext.model import Cell, Judgement, Skipped
 from chaosmesh_ext.run.proof import Proof
 
 if TYPE_CHECKING:
@@ -61,7 +63,7 @@ class Explorer:
         self._cells: list[Cell] = []
         self._proofs: list[Proof] = []
         self._skipped: list[Skipped] = []
-        self._problems: list[str] = []
+        self._second = SecondTry()
         self._notes: list[str] = []
         self._unmet: dict[int, tuple[Skipped, ...]] = {}
         self._entrances = Entrances()
@@ -98,7 +100,7 @@ class Explorer:
         if not set(found.graph.edges) - self._entrances.barred.keys():
             if any(one.orphaned for one in found.propagation):
                 return Plan((), 0)
-            raise Inconclusive(_nothing(found, self._entrances.barred))
+            raise Inconclusive(nothing(found, self._entrances.barred))
         made = plan(
             found.graph,
             delay=self._options.delay,
@@ -123,6 +125,7 @@ class Explorer:
         """
         found, delays, statuses = self._known, self._options.delay, self._options.status
         self._one_by_one([wave for wave in self._plan.waves if wave.cells])
+        self._try_again()
         for more in (
             partial(hidden, found.graph, self._cells),
             partial(second_order, found.graph, found.control, self._cells, delay=delays, status=statuses),
@@ -170,6 +173,17 @@ class Explorer:
         self._plan = msgspec.structs.replace(self._plan, waves=(*self._plan.waves, *waves))
         for wave in waves:
             self._wave(wave)
+        self._try_again()
+
+    def _try_again(self) -> None:
+        """Those waves once more that proved nothing, their requests one after the other."""
+        for wave, why in self._second.take():
+            self._notes.append(why)
+            self._run.requests.calm(spacing(self._control))
+            self._unmet = {
+                each: why for each, why in self._unmet.items() if each not in {one.number for one in wave.cells}
+            }
+            self._wave(wave)
 
     def explored(self) -> Explored:
         """What is known by now. Raises Inconclusive where discovery did not get to its end."""
@@ -180,7 +194,7 @@ class Explorer:
             cells=(self._control, *self._cells),
             judgement=self._judgement(),
             proofs=tuple(self._proofs),
-            problems=tuple(self._problems),
+            problems=self._second.problems,
             notes=tuple(dict.fromkeys(self._notes)),
             seconds=dict(self._seconds),
             effects=tuple(self._sending.stimulating.effects) if self._sending.stimulating is not None else (),
@@ -248,7 +262,7 @@ class Explorer:
         finally:
             self._seconds["traces"] = self._seconds.get("traces", 0.0) + time.monotonic() - began
         if changed:
-            self._problems.append(f"wave {wave.number}, {wave.name}: {changed}: what it taught is left out")
+            self._second.failed(wave, f"{changed}: what it taught is left out")
             return
         self._cells += cells.values()
         self._watcher.judged(wave, self._judgement())
@@ -269,7 +283,7 @@ class Explorer:
         """WAVE proves nothing because of ERROR, which is raised where the run is over."""
         if self._run.stopped:
             raise error
-        self._problems.append(f"wave {wave.number}, {wave.name}: {error}")
+        self._second.failed(wave, error)
 
     def _judgement(self) -> Judgement:
         judgement = judge(self._control, self._cells, list(self._markers.propagation.values()))
@@ -280,16 +294,3 @@ class Explorer:
             tuple(each for each in judgement.findings if self._chosen.rule(each.rule)),
             msgspec.structs.replace(judgement.coverage, skipped=every),
         )
-
-
-def _nothing(found: Discovered, barred: Mapping[Edge, str]) -> str:
-    """Why there is nothing to fault."""
-    urls = ", ".join(found.requests)
-    why = "; ".join(
-        dict.fromkeys(f"{one.edge}: {one.reason}" if one.edge != "*" else one.reason for one in found.skipped)
-    )
-    return f"no call that could be faulted was seen behind {urls}" + (
-        f": {why}"
-        if why
-        else "".join((": what answers there calls nobody", *(f", and {one}" for one in dict.fromkeys(barred.values()))))
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Final
 
@@ -62,6 +62,7 @@ class Requests:
         self.whole: dict[str, Trace] = {}
         self._settings = settings
         self._traffic: Traffic | None = None
+        self._spacing = 0.0
         self._begun: dict[str, list[Begun]] = {}
 
     @property
@@ -69,7 +70,15 @@ class Requests:
         """What sends them, within the budget of the settings."""
         if self._traffic is None:
             self._traffic = Traffic(self._settings().request_budget, self.begin)
+            self._traffic.spacing = self._spacing
         return self._traffic
+
+    def calm(self, spacing: float, without: Collection[str] = ()) -> None:
+        """From now on requests that are to meet a fault begin SPACING seconds apart at least, and control requests
+        WITHOUT these trace ids count for what is healthy.
+        """
+        self._spacing = self.traffic.spacing = max(self._spacing, spacing)
+        self.control = [one for one in self.control if one.trace_id not in without]
 
     @property
     def count(self) -> int:
@@ -98,9 +107,9 @@ class Requests:
     ) -> Iterator[Answer]:
         """Send COUNT requests with MARKER, as many at once as the budget allows; their answers as they come.
 
-        url: whole, or a path on the setting app_url. timeout: seconds. Who stops asking, or is interrupted, gets no
-        more sent: the rest would only go before what shows that the faults are gone. Raises InvalidInput for a URL
-        without origin.
+        url: whole, or a path on the setting app_url. timeout: seconds. Once `calm`, one at a time. Who stops asking, or
+        is interrupted, gets no more sent: the rest would only go before what shows that the faults are gone. Raises
+        InvalidInput for a URL without origin.
         """
         if not 1 <= count <= MOST_REQUESTS:
             raise InvalidInput(f"count {count} is not possible: send 1 to {MOST_REQUESTS} requests")
@@ -112,7 +121,7 @@ class Requests:
         under_way: set[Future[Answer]] = set()
         try:
             while left or under_way:
-                while left and len(under_way) < traffic.budget:
+                while left and len(under_way) < (1 if traffic.spacing else traffic.budget):
                     under_way.add(traffic.send(errand, marker))
                     left -= 1
                 done, under_way = wait(under_way, return_when=FIRST_COMPLETED)

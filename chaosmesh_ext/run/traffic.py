@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
+from threading import Lock
 from typing import Final, Self
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
-from chaosmesh_ext.model import Answer, Marker, new_trace_id
+from chaosmesh_ext.model import CONTROL, Answer, Marker, new_trace_id
 from chaosmesh_ext.observe.http import request
 from chaosmesh_ext.observe.reach import SCHEMES, Target, check_url, target, without_password
 from chaosmesh_ext.run.pool import Pool
@@ -83,7 +85,8 @@ def refuse_malformed(url: str) -> None:
 class Traffic:
     """Sends marked requests, at most `budget` at once.
 
-    begin: called before each of them, with its marker; gives its trace id.
+    begin: called before each of them, with its marker; gives its trace id. spacing: seconds from the beginning of one
+    that is to meet a fault to that of the next, at least.
     """
 
     def __init__(self, budget: int, begin: Callable[[Marker], str] = lambda _marker: new_trace_id()) -> None:
@@ -91,6 +94,8 @@ class Traffic:
             raise InvalidInput(f"request_budget {budget} is no budget: give at least 1 request in flight")
         self.budget = budget
         self._begin = begin
+        self.spacing = 0.0
+        self._turns, self._next = Lock(), 0.0
         self._pool = self._fresh()
 
     def send(self, errand: Errand, marker: Marker) -> Future[Answer]:
@@ -113,7 +118,16 @@ class Traffic:
     def _fresh(self) -> Pool[Answer]:
         return Pool(self.budget, "marked-request")
 
+    def _wait_for_turn(self) -> None:
+        with self._turns:
+            now = time.monotonic()
+            begins = max(now, self._next)
+            self._next = begins + self.spacing
+        time.sleep(begins - now)
+
     def _request(self, errand: Errand, marker: Marker) -> Answer:
+        if marker.cell != CONTROL:
+            self._wait_for_turn()
         answer, _ = request(
             errand.target or errand.url,
             marker,

@@ -1,0 +1,66 @@
+"""Whether healthy requests fail because many of them come at once: a busy machine invents timeouts. Pure.
+
+What is learnt from such requests is wrong, and what their faults' requests show later no less. So they are asked again
+one at a time, and where that is well, the run's requests begin one after the other from then on.
+"""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Final
+
+from chaosmesh_ext.findings.calls import Call, calls
+from chaosmesh_ext.model import Answer, Cell
+
+__all__ = ["calmer", "restless", "spacing"]
+
+_BY_CHANCE: Final = 0.05
+"""How probable it may be at most that as few fail one at a time, though they fail as often as before."""
+
+_LONGEST: Final = 1.0
+"""Seconds between two requests, at most."""
+
+
+def restless(hasty: Cell) -> int:
+    """How many requests of HASTY, sent at once, hold a call that fails now and then, or that was given up.
+
+    What always fails in the same way is sick, and no haste.
+    """
+    return len(_bad(hasty))
+
+
+def calmer(hasty: Cell, calm: Cell) -> bool:
+    """Whether the CALM requests, one at a time, fare better than the HASTY ones, and not by chance.
+
+    Callees that were given up, and are not any more, were too slow for a while: that is the machine's doing.
+    """
+    bad, before, after = _bad(hasty), len(hasty.answers), len(_bad(calm))
+    if not bad or not before or not calm.answers:
+        return False
+    if not after and all(call.span.gone for those in bad.values() for call in those):
+        return True
+    rate = len(bad) / before
+    return 2 * after * before <= len(bad) * len(calm.answers) and (1 - rate / 2) ** len(calm.answers) <= _BY_CHANCE
+
+
+def spacing(calm: Cell) -> float:
+    """Seconds from one request to the next, so that healthy ones seldom meet."""
+    return min(_LONGEST, median([answer.duration for answer in calm.answers] or [0.0]))
+
+
+def _bad(cell: Cell) -> dict[str, list[Call]]:
+    """By trace id, the calls in which failures began; of requests that failed without a trace of that, none."""
+    by_site: dict[tuple[object, str], list[Call]] = {}
+    for call in calls(cell):
+        by_site.setdefault((call.edge, call.operation), []).append(call)
+    found: dict[str, list[Call]] = {one.trace_id: [] for one in cell.answers if _failed(one)}
+    for those in by_site.values():
+        failed = [call for call in those if call.failed and not any(span.broken for span in call.callees)]
+        if len(failed) < len(those) or any(call.span.gone for call in failed):
+            for call in failed:
+                found.setdefault(call.answer.trace_id, []).append(call)
+    return found
+
+
+def _failed(answer: Answer) -> bool:
+    return bool(answer.error) or answer.status == 0 or answer.status >= 500

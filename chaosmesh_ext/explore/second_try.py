@@ -1,0 +1,43 @@
+"""Waves that proved nothing, for a second try: what a busy machine spoilt may be well the next time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chaosmesh_ext.errors import Inconclusive, NotProven
+from chaosmesh_ext.explore.waves import Wave
+
+__all__ = ["SecondTry"]
+
+
+class SecondTry:
+    """Each wave gets one. problems: why waves proved nothing that have none any more, or did not come to it."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[int, tuple[Wave, str]] = {}
+        self._tried: set[int] = set()
+        self._problems: list[str] = []
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """One line each."""
+        return (*self._problems, *(_line(wave, why) for wave, why in self._waiting.values()))
+
+    def failed(self, wave: Wave, why: str | Inconclusive) -> None:
+        """WAVE proved nothing, and WHY. What may have met others than it was for is not tried again."""
+        if wave.number in self._tried or isinstance(why, NotProven):
+            self._problems.append(_line(wave, str(why)))
+        else:
+            self._waiting[wave.number] = wave, str(why)
+
+    def take(self) -> Iterator[tuple[Wave, str]]:
+        """The waves that wait, one after the other, with a line for people."""
+        while self._waiting:
+            number = min(self._waiting)
+            wave, why = self._waiting.pop(number)
+            self._tried.add(number)
+            yield wave, f"{_line(wave, why)}; tried again"
+
+
+def _line(wave: Wave, why: str) -> str:
+    return f"wave {wave.number}, {wave.name}: {why}"
