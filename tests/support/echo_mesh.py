@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
 import itertools
-import json
 import random
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import loops
-import msgspec
 from aiohttp import web
+from asking import Reply, get
+from echo_apps import Echo, Otlp
+from fault_words import marked
+from waiting import PATIENCE_S, until
 
 from chaosmesh_ext.lab.controlplane.istiod import IstiodControlPlane
 from chaosmesh_ext.lab.envoy import Sidecar
@@ -56,70 +56,6 @@ _QUIET_S = 0.12
 _LOOKS = 8
 
 
-class Reply(msgspec.Struct):
-    """An answer, and how long it took in seconds."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-    took: float
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-class Echo:
-    """An application that tells what reached it. `answer` makes it answer another status, after `delay` seconds."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.hits = 0
-        self.answer = 200
-        self.delay = 0.0
-        self.seen: list[dict[str, str]] = []
-
-    def reset(self) -> None:
-        self.hits, self.answer, self.delay, self.seen = 0, 200, 0.0, []
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.hits += 1
-        self.seen.append({key.lower(): ",".join(request.headers.getall(key)) for key in request.headers})
-        if self.delay:
-            await asyncio.sleep(self.delay)
-        return web.json_response({"name": self.name, "path": request.path_qs}, status=self.answer)
-
-
-class Otlp:
-    """A collector that keeps the spans it is sent."""
-
-    def __init__(self) -> None:
-        self.spans: list[dict[str, Any]] = []
-
-    async def handle(self, request: web.Request) -> web.Response:
-        from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-
-        message = ExportTraceServiceRequest.FromString(await request.read())
-        for resource in message.resource_spans:
-            service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
-            for scope in resource.scope_spans:
-                for span in scope.spans:
-                    self.spans.append(
-                        {
-                            "service": service,
-                            "name": span.name,
-                            "kind": span.kind,
-                            "trace": span.trace_id.hex(),
-                            "id": span.span_id.hex(),
-                            "parent": span.parent_span_id.hex(),
-                            "start": span.start_time_unix_nano / 1e9,
-                            "end": span.end_time_unix_nano / 1e9,
-                            "tags": {a.key: a.value.string_value for a in span.attributes},
-                        }
-                    )
-        return web.Response()
-
-
 class Mesh:
     """Pods of echo applications. All methods are for the test's thread; the mesh runs in one of its own.
 
@@ -141,7 +77,7 @@ class Mesh:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def do(self, coroutine: Any, timeout: float = 15.0) -> Any:
+    def do(self, coroutine: Any, timeout: float = PATIENCE_S) -> Any:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
     def start(self) -> None:
@@ -340,10 +276,10 @@ class Mesh:
                 f"istiod knows {written['kind']} {meta['name']}",
             )
         quiet_since, before, looks = time.monotonic(), None, 0
-        deadline = quiet_since + 10
+        deadline = quiet_since + PATIENCE_S
         # an istiod that is short of time is slow to answer, too: so many answers of it must be the same
         while time.monotonic() - quiet_since < _QUIET_S or looks < _LOOKS:
-            assert time.monotonic() < deadline, "istiod keeps sending for 10 s"
+            assert time.monotonic() < deadline, f"istiod keeps sending for {PATIENCE_S:g} s"
             # by name: istiod's order of proxies of several namespaces varies
             now = {
                 proxy["proxy"]: {
@@ -427,32 +363,6 @@ class Mesh:
         return get(self.addresses[source].outbound, port=15000, path=path, headers={}).body.decode()
 
 
-def get(
-    address: str, *, port: int, path: str, headers: dict[str, str], method: str = "GET", timeout: float = 10.0
-) -> Reply:
-    """One request on a connection of its own."""
-    started = time.monotonic()
-    with contextlib.closing(http.client.HTTPConnection(address, port, timeout=timeout)) as connection:
-        connection.request(method, path, headers=headers)
-        answer = connection.getresponse()
-        body = answer.read()
-    fields = {key.lower(): value for key, value in answer.getheaders()}
-    return Reply(status=answer.status, headers=fields, body=body, took=time.monotonic() - started)
-
-
-def until(condition: Callable[[], Any], what: str | Callable[[], str], timeout: float = 10.0) -> Any:
-    """Wait for CONDITION; what it returned."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, (
-            f"waited {timeout:g} s, but not: {what if isinstance(what, str) else what()}"
-        )
-        time.sleep(0.003)
-
-
 def _free_block() -> int:
     for block in random.sample(range(64, 255), 40):
         taken = []
@@ -466,38 +376,3 @@ def _free_block() -> int:
         if not taken:
             return block
     raise AssertionError("no free block of loopback addresses")
-
-
-FAULT = "envoy.filters.http.fault"
-
-
-def http_fault(**settings: Any) -> dict[str, Any]:
-    """The fault filter's settings in Envoy's words, for an EnvoyFilter."""
-    return {FAULT: {"@type": "type.googleapis.com/envoy.extensions.filters.http.fault.v3.HTTPFault", **settings}}
-
-
-def http_abort(status: int) -> dict[str, Any]:
-    return {"abort": {"http_status": status, "percentage": {"numerator": 100}}}
-
-
-def http_delay(length: str) -> dict[str, Any]:
-    return {"delay": {"fixed_delay": length, "percentage": {"numerator": 100}}}
-
-
-def marker(value: str) -> dict[str, Any]:
-    """A header condition that finds a marker anywhere in tracestate."""
-    return {"name": "tracestate", "string_match": {"safe_regex": {"regex": f"(.*,)?[ ]*chaosmesh={value}([,; ].*)?"}}}
-
-
-def marked(value: str) -> dict[str, str]:
-    """The headers of a request that carries a marker among other vendors' entries."""
-    parent = f"00-{random.randbytes(16).hex()}-{random.randbytes(8).hex()}-01"
-    return {"traceparent": parent, "tracestate": f"foo=1,chaosmesh={value}", "x-client-trace-id": value}
-
-
-def fixed_delay(text: str, percent: float = 100) -> dict[str, Any]:
-    return {"delay": {"fixedDelay": text, "percentage": {"value": percent}}}
-
-
-def abort(status: int, percent: float = 100) -> dict[str, Any]:
-    return {"abort": {"httpStatus": status, "percentage": {"value": percent}}}

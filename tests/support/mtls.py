@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from echo_mesh import PORT, Mesh, get, until
+from asking import get
+from echo_mesh import PORT, Mesh
+from waiting import until
 
 __all__ = [
     "DISABLE",

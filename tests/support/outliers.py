@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from echo_mesh import Mesh, until
+from echo_mesh import Mesh
 from traffic import gauge
+from waiting import until
 
 __all__ = [
     "HOST",

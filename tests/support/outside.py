@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from echo_mesh import PORT, Mesh, until
+from echo_mesh import PORT, Mesh
+from waiting import until
 
 __all__ = ["API", "entry", "registry_only", "settled", "sidecar", "status"]
 

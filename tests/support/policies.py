@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
-from echo_mesh import PORT, Mesh, get, until
+from asking import get
+from echo_mesh import PORT, Mesh
+from waiting import until
 
 __all__ = ["HOST", "Case", "Request", "asked", "let_through", "plain", "policy", "told"]
 

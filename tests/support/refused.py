@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 import pytest
-from echo_mesh import Mesh, until
+from echo_mesh import Mesh
+from waiting import until
 
 from chaosmesh_ext.errors import Unprocessable
 

@@ -7,7 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from echo_mesh import PORT, Mesh, get, marked, until
+from asking import get
+from echo_mesh import PORT, Mesh
+from fault_words import marked
+from waiting import until
 
 from chaosmesh_ext.lab.envoy.metrics import RELABEL
 

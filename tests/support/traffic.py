@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from echo_mesh import PORT, Mesh, Reply
+from asking import Reply
+from echo_mesh import PORT, Mesh
 
 __all__ = ["counted", "gauge", "shares", "statuses", "together", "warm"]
 

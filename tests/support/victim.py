@@ -8,7 +8,10 @@ from typing import Any
 
 import psutil
 from aiohttp import web
-from echo_mesh import PORT, Echo, Mesh, get, until
+from asking import get
+from echo_apps import Echo
+from echo_mesh import PORT, Mesh
+from waiting import until
 
 __all__ = ["Victim"]
 

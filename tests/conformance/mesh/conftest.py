@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from echo_mesh import PORT, Mesh, until
+from echo_mesh import PORT, Mesh
 from victim import Victim
+from waiting import until
 
 _PLANE = {"embedded": "embedded", "real": "istiod"}
 

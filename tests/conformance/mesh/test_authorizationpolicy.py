@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 
 import pytest
-from echo_mesh import get, until
+from asking import get
 from policies import HOST, Case, Request, asked, let_through, plain, policy, told
 from refused import refused
+from waiting import until
 
 ROOT = "istio-system"
 SLEEP = "cluster.local/ns/default/sa/sleep"

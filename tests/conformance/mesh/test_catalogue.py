@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import pytest
 from chance import likely
-from echo_mesh import PORT, Mesh, until
+from echo_mesh import PORT, Mesh
 from laid import MARKED, lay, marks
 from mtls import PERMISSIVE, STRICT, takes
 from outliers import is_ejected
 from outside import API, entry, settled
 from tokens import Issuer
 from traffic import statuses, together
+from waiting import until
 
 from chaosmesh_ext.faults import (
     Connections,

@@ -11,8 +11,9 @@ import time
 
 import pytest
 from bare_pod import address_of, bare_pod
-from echo_mesh import PORT, until
+from echo_mesh import PORT
 from traffic import gauge, statuses, together
+from waiting import until
 
 HOST = "details:9080"
 WHOLE = "details.default.svc.cluster.local"

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 
 import pytest
-from echo_mesh import until
 from outliers import HOST, REVIEWS, WHOLE_REVIEWS, bad_reviews, ejected, fails, is_ejected, rule, settled
 from traffic import gauge, shares
+from waiting import until
 
 
 def test_the_others_take_over(mesh, seen):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 
 import pytest
-from echo_mesh import abort, fixed_delay, http_abort, http_delay, http_fault, marked, marker, until
+from fault_words import abort, fixed_delay, http_abort, http_delay, http_fault, marked, marker
+from waiting import until
 
 HOST = "reviews:9080"
 VHOST = "reviews.default.svc.cluster.local:9080"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
+from asking import get
 from carrier import Both, inject, marks, object_of, patch_of
-from echo_mesh import fixed_delay, get, until
+from fault_words import fixed_delay
+from waiting import until
 
 from chaosmesh_ext.faults import Abort, Delay
 

@@ -7,10 +7,13 @@ import http.client
 import threading
 
 import pytest
-from echo_mesh import PORT, get, http_abort, http_delay, http_fault, marked, marker, until
+from asking import get
+from echo_mesh import PORT
+from fault_words import http_abort, http_delay, http_fault, marked, marker
 from overlays import RUN, place
 from policies import plain, policy
 from refused import refused
+from waiting import until
 
 from chaosmesh_ext.faults import Propagation
 from chaosmesh_ext.mesh import View

@@ -5,8 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from asking import get
 from chance import likely
-from echo_mesh import PORT, abort, fixed_delay, get, until
+from echo_mesh import PORT
+from fault_words import abort, fixed_delay
+from waiting import until
 
 HOST = "reviews:9080"
 GRPC = {"content-type": "application/grpc"}

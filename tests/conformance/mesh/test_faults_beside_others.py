@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import abort, fixed_delay, until
+from fault_words import abort, fixed_delay
+from waiting import until
 
 HOST = "reviews:9080"
 SLEEP = {"sourceLabels": {"app": "sleep"}}

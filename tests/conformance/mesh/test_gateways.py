@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import abort, fixed_delay, get, http_abort, http_fault, marked, until
+from asking import get
+from fault_words import abort, fixed_delay, http_abort, http_fault, marked
 from refused import refused
+from waiting import until
 
 SERVER = {"port": {"number": 8080, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
 GATEWAY = {"selector": {"istio": "ingressgateway"}, "servers": [SERVER]}

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 import pytest
 from carrier import RUN, inject, marks, object_of
-from echo_mesh import PORT, abort, fixed_delay, marked, until
+from echo_mesh import PORT
+from fault_words import abort, fixed_delay, marked
 from grpc_peer import METHOD, Server, call, channel
 from grpclib.client import Channel
 from grpclib.const import Cardinality
+from waiting import until
 
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.istio.hosts import fqdn

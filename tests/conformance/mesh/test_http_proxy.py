@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from echo_mesh import PORT, http_abort, http_fault, marked
+from echo_mesh import PORT
+from fault_words import http_abort, http_fault, marked
 
 _PROXY = 15001
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import abort, http_abort, http_fault, marked, marker, until
+from fault_words import abort, http_abort, http_fault, marked, marker
 from gateway_routes import TAG, attach, backend, rule, to_service
+from waiting import until
 
 HOST = "reviews:9080"
 WHOLE = "reviews.default.svc.cluster.local"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 from chance import likely
-from echo_mesh import until
 from gateway_routes import attach, backend, rule
 from traffic import gauge
+from waiting import until
 
 HOST = "reviews:9080"
 DETAILS = "details.default.svc.cluster.local"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import get, http_abort, http_fault, marked, until
+from asking import get
+from fault_words import http_abort, http_fault, marked
 from gateway_routes import TAG, attach, backend, rule, tagged, to_service
+from waiting import until
 
 KIND = "Gateway.gateway.networking.k8s.io"
 HOME = "istio-system"

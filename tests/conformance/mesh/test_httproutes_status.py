@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import until
 from gateway_routes import attach, backend, rule, to_service
+from waiting import until
 
 MIRROR = {"type": "RequestMirror", "requestMirror": {"backendRef": backend("mirror")}}
 

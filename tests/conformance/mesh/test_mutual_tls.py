@@ -6,8 +6,9 @@ import re
 import time
 
 import pytest
-from echo_mesh import PORT, until
+from echo_mesh import PORT
 from mtls import DISABLE, PERMISSIVE, ROOT, STRICT, caller, certificate, peer, plain, settled, takes, ways
+from waiting import until
 
 HOST = f"details:{PORT}"
 DETAILS = {"app": "details"}

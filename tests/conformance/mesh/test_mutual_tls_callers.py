@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import PORT, get, until
+from asking import get
+from echo_mesh import PORT
 from mtls import DISABLE, ROOT, STRICT, called, caller, peer, settled, takes
 from traffic import gauge
+from waiting import until
 
 HOST = f"details:{PORT}"
 PLAIN, MUTUAL = {"tls": {"mode": "DISABLE"}}, {"tls": {"mode": "ISTIO_MUTUAL"}}

@@ -11,8 +11,10 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from echo_mesh import PORT, abort, until
+from echo_mesh import PORT
+from fault_words import abort
 from mtls import DISABLE, STRICT, called, peer, plain, settled, takes
+from waiting import until
 
 HOST = f"details:{PORT}"
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from echo_mesh import until
 from refused import refused
+from waiting import until
 
 HOST = "details:9080"
 ROUTER = {"name": "envoy.filters.http.router"}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import PORT, abort, until
+from echo_mesh import PORT
+from fault_words import abort
 from refused import condition, events, refused
+from waiting import until
 
 from chaosmesh_ext.errors import Unprocessable
 

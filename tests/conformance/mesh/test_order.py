@@ -9,7 +9,9 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from echo_mesh import PORT, abort, http_abort, http_fault, until
+from echo_mesh import PORT
+from fault_words import abort, http_abort, http_fault
+from waiting import until
 
 HOST = f"details:{PORT}"
 REVIEWS = f"reviews:{PORT}"

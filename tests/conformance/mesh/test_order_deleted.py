@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import PORT, abort, get, until
+from asking import get
+from echo_mesh import PORT
+from fault_words import abort
+from waiting import until
 
 HOST = f"details:{PORT}"
 GRPC = {"content-type": "application/grpc"}

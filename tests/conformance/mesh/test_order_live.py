@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from echo_mesh import PORT, abort, fixed_delay, http_abort, http_fault, until
+from echo_mesh import PORT
+from fault_words import abort, fixed_delay, http_abort, http_fault
 from mtls import STRICT, peer, plain, settled, takes
 from refused import condition, refused
 from traffic import gauge, warm
+from waiting import until
 
 HOST = f"details:{PORT}"
 WHOLE = "details.default.svc.cluster.local"

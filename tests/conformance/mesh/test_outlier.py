@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from bare_pod import bare_pod
-from echo_mesh import until
 from outliers import HOST, fails, is_ejected, rule, settled
+from waiting import until
 
 
 @pytest.mark.parametrize("limit", [1, 3, 7])

@@ -6,10 +6,12 @@ import base64
 import json
 
 import pytest
-from echo_mesh import PORT, get, until
+from asking import get
+from echo_mesh import PORT
 from policies import Case, Request, asked, plain, policy, told
 from refused import refused
 from tokens import Issuer
+from waiting import until
 
 ROOT = "istio-system"
 OURS, OTHER, STRANGER = Issuer(), Issuer("https://other.example.com"), Issuer()

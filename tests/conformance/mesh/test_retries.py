@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from chance import likely
-from echo_mesh import PORT, until
+from echo_mesh import PORT
 from traffic import gauge
+from waiting import until
 
 HOST = "victim:9080"
 PAIR = "pair:9080"

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from echo_mesh import PORT, Echo, abort, fixed_delay, until
+from echo_apps import Echo
+from echo_mesh import PORT
+from fault_words import abort, fixed_delay
 from mtls import certificate
 from outside import API, entry, settled
 from refused import refused
+from waiting import until
 
 HOST = f"{API}:{PORT}"
 PORTS = [{"number": PORT, "name": "http", "protocol": "HTTP"}]

@@ -6,10 +6,12 @@ import time
 from typing import Any
 
 import pytest
-from echo_mesh import PORT, abort, until
+from echo_mesh import PORT
+from fault_words import abort
 from mtls import caller
 from outside import API, entry, registry_only, settled, sidecar, status
 from refused import refused
+from waiting import until
 
 SLEEP = {"app": "sleep"}
 TARGETS = ("details.default", "reviews.default", "guest.far", API)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import get, until
+from asking import get
+from waiting import until
 
 from chaosmesh_ext.mesh import sync
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from echo_mesh import PORT, marked, until
+from echo_mesh import PORT
+from fault_words import marked
 from telemetry import traced_call
+from waiting import until
 
 HOST = f"details:{PORT}"
 KINDS = {2: "SERVER", 3: "CLIENT"}

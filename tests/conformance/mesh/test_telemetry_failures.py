@@ -6,9 +6,12 @@ import contextlib
 import socket
 
 import pytest
-from echo_mesh import PORT, abort, fixed_delay, get, marked, until
+from asking import get
+from echo_mesh import PORT
+from fault_words import abort, fixed_delay, marked
 from telemetry import flushed, trace, traced_call
 from traffic import together
+from waiting import until
 
 HOST = f"details:{PORT}"
 KINDS = {2: "SERVER", 3: "CLIENT"}

@@ -6,10 +6,13 @@ import re
 from collections import Counter
 
 import pytest
-from echo_mesh import PORT, abort, fixed_delay, get, until
+from asking import get
+from echo_mesh import PORT
+from fault_words import abort, fixed_delay
 from mtls import DISABLE, peer, settled, takes
 from telemetry import counter, grown, samples
 from traffic import together
+from waiting import until
 
 HOST = f"details:{PORT}"
 GRPC = {"content-type": "application/grpc"}

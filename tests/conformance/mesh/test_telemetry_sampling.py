@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from echo_mesh import PORT, Mesh, marked, until
+from echo_mesh import PORT, Mesh
+from fault_words import marked
 from telemetry import flushed
+from waiting import until
 
 HOST = f"details:{PORT}"
 TRACE, PARENT = "ab" * 16, "cd" * 8

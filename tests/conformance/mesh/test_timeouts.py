@@ -5,7 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from echo_mesh import marked, until
+from fault_words import marked
+from waiting import until
 
 HOST = "victim:9080"
 CONNECT = "upstream connect error or disconnect/reset before headers. "

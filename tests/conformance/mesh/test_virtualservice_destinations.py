@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 from chance import likely
-from echo_mesh import until
 from traffic import shares
+from waiting import until
 
 HOST = "reviews:9080"
 BOTH = ("reviews-v1", "reviews-v2")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import abort
+from fault_words import abort
 
 HOST = "reviews:9080"
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from echo_mesh import PORT, abort, fixed_delay, until
+from echo_mesh import PORT
+from fault_words import abort, fixed_delay
 from outside import API, entry
+from waiting import until
 
 HOST = f"reviews:{PORT}"
 V1 = [{"destination": {"host": "reviews", "subset": "v1"}}]

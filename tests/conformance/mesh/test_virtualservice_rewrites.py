@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from chance import likely
-from echo_mesh import marked, until
+from fault_words import marked
 from traffic import gauge
+from waiting import until
 
 HOST = "reviews:9080"
 WHOLE = "details.default.svc.cluster.local"

@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from echo_mesh import Mesh, abort, fixed_delay, get, http_abort, http_delay, http_fault, marked, marker, until
+from asking import get
+from echo_mesh import Mesh
+from fault_words import abort, fixed_delay, http_abort, http_delay, http_fault, marked, marker
+from waiting import until
 
 
 @pytest.fixture(scope="session")
