@@ -63,6 +63,7 @@ def measure(url: str, **options: Any) -> Measured:
     explorer = Explorer(run, Recipe.of_urls([url]), Options(**options), watch)
     began = time.perf_counter()
     try:
+        run.make_ready()
         explorer.discover()
         explorer.inject()
     finally:

@@ -100,7 +100,7 @@ def go(recipe: Recipe, options: Options, out: Path | None, console: Console) -> 
     told = Told(console)
     run = _run()
     explorer = Explorer(run, recipe, options, told)
-    error = _through(run, told, explorer.discover, explorer.inject)
+    error = _through(run, told, run.make_ready, explorer.discover, explorer.inject)
     if not explorer.has_begun:
         raise error or InvalidInput("nothing was explored")
     explored = explorer.explored()

@@ -61,19 +61,20 @@ class Opened:
         connect: Callable[[], Client],
         disturbed: Callable[[Client], str],
         stop: Callable[[ChaosMeshError], None],
+        ready: Watchdog | None = None,
     ) -> Self:
         """Open RUN with its Lease in NAMESPACE.
 
         LENGTH: seconds that the experiment should take; without it the run may take the setting max_run. DISTURBED:
-        what somebody changed under a fault, or nothing. STOP ends the run, from another thread. Raises what the API
-        refuses; nothing is left then.
+        what somebody changed under a fault, or nothing. STOP ends the run, from another thread. READY: its watchdog,
+        where that was made ready. Raises what the API refuses; nothing is left then.
         """
         most = settings.max_run
         length = most if length is None else min(length + _MARGIN, most)
         audit = None
         if settings.prometheus_url and has_store(settings):
             audit = Audit(Prometheus(target(settings, "prometheus")))
-        opened = cls(run, Watchdog.start(client.access, run=run, deadline=length), audit)
+        opened = cls(run, Watchdog.start(client.access, run=run, deadline=length, ready=ready), audit)
         try:
             now = client.server_time()
             lease = RunLease(

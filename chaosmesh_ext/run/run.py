@@ -9,11 +9,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any, Final, TypedDict
 
 from chaosmesh_ext import mesh
-from chaosmesh_ext.errors import ChaosMeshError, Inconclusive
+from chaosmesh_ext.errors import ChaosMeshError
 from chaosmesh_ext.mesh import Client, Fault, Place
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Scope, new_run_token
@@ -26,6 +25,7 @@ from chaosmesh_ext.run.guardrails import Guardrails
 from chaosmesh_ext.run.keeper import refuse_halted
 from chaosmesh_ext.run.newest import outdone
 from chaosmesh_ext.run.opened import Opened
+from chaosmesh_ext.run.opening import Opening
 from chaosmesh_ext.run.problems import Problem
 from chaosmesh_ext.run.proof import Proof, for_nobody
 from chaosmesh_ext.run.requests import Requests
@@ -42,8 +42,7 @@ __all__ = ["Run"]
 
 _logger = logging.getLogger("chaostoolkit")
 
-_HURRY: Final = 3.0
-"""Seconds that a run that was interrupted waits for the traces of what it had sent."""
+_NOTHING: Final = "nothing is injected any more"
 
 
 class _Means(TypedDict):
@@ -90,10 +89,9 @@ class Run:
         self.interrupt: Callable[[ChaosMeshError], None] = _nobody
         self._client: Client | None = None
         self._surroundings: Surroundings | None = None
-        self._opened: Opened | None = None
-        self._closed = False
         self._cells = Cells(self.token)
         self._stopping = Stopping(self.token, out=lambda: self._cells.out_at_once(self.connect), told=self.failed)
+        self._opening = Opening(self, self._cells, self._stopping, self._stop)
 
     # --- what is asked of it ------------------------------------------------------------------------------------------
 
@@ -164,6 +162,13 @@ class Run:
         if not self._cells.keep(marker.cell, answers := list(answers)):
             self.requests.control += answers
 
+    def make_ready(self) -> None:
+        """A fault will be injected soon: what its safety takes longest for begins now. Nothing is written.
+
+        Raises Inconclusive where there can be no watchdog.
+        """
+        self._opening.make_ready()
+
     def inject(
         self,
         fault: Fault,
@@ -185,7 +190,7 @@ class Run:
         Raises InvalidInput (nothing was written), NotProven (rolled back), ApiError, Unreachable, and LeftBehind when
         the roll-back failed too.
         """
-        self._may_inject()
+        self._opening.refuse(_NOTHING)
         self._surroundings = self._surroundings or Surroundings(self.client)
         before = list(self._cells.live)
         cell, proof = start_fault(
@@ -213,7 +218,7 @@ class Run:
         no fault, before anything is written; that the faults are met, the wave's own requests show (`Wave.send`). Two
         cells of the same callers and host are refused. Raises as `inject`, naming the cell.
         """
-        self._may_inject()
+        self._opening.refuse(_NOTHING)
         return start_wave(cells, carrier, errands, refuse=self._refuse_halted, **self._means)
 
     def undo(self) -> Undone:
@@ -227,7 +232,7 @@ class Run:
                 with suppress(ChaosMeshError):  # whoever cannot ask undoes it all the same
                     if lost := cell.pod_lost(self.client):
                         self.failed(mesh.Disturbed(lost))
-        return self._undo(list(self._cells.live), sweep=self._opened is not None)
+        return self._undo(list(self._cells.live), sweep=self._opening.opened is not None)
 
     def close(self, *, hurry: bool = False) -> None:
         """Undo what is left, and inject nothing any more. Again is no error; raises LeftBehind.
@@ -235,22 +240,7 @@ class Run:
         hurry: somebody waits for the end, so that traces which are late are not waited for.
         Where something is left, the run's Lease stays, so that the watchdog and the janitor go on trying.
         """
-        try:
-            if self._opened is not None and not self._closed:
-                self._opened.end(self.client, self.undo, self._cells.namespaces)
-                self.problems[:] = [problem.mended() for problem in self.problems]
-                if not self.problems:  # else it is known already that somebody may have met them
-                    hurry = hurry or self.stopped
-                    sent = partial(self.requests.sent, self._cells.every, _HURRY if hurry else None)
-                    problems, notes = self._opened.strangers(self.client, self._cells.every, sent, hurry=hurry)
-                    self.problems += problems
-                    self.notes += notes
-        finally:
-            self._closed = True
-            if self.guardrails is not None:
-                self.guardrails.stop()
-            self._stopping.over()
-            self.requests.close()
+        self._opening.close(self.undo, hurry=hurry)
 
     def cells(self, source: TraceSource | None = None) -> list[Cell]:
         """The control, then every cell that was injected, with their answers and, from SOURCE, their traces.
@@ -261,28 +251,6 @@ class Run:
 
     # --- how it does it -----------------------------------------------------------------------------------------------
 
-    def _open(self, place: Place) -> Opened:
-        """Before the first write: whatever ends this process, the faults go first."""
-        if self._opened is None:
-            if self.guardrails is not None:
-                self.guardrails.check()
-            self._stopping.arm()
-            self._opened = Opened.open(
-                self.client,
-                self.token,
-                place.namespace,
-                settings=self.settings,
-                experiment=self.experiment,
-                length=self.length,
-                connect=self.connect,
-                disturbed=self._cells.disturbed,
-                stop=self._stop,
-            )
-            self._stopping.armed = True
-            if self.guardrails is not None:
-                self.guardrails.start(self._stop)
-        return self._opened
-
     @property
     def _means(self) -> _Means:
         """What puts faults in."""
@@ -291,21 +259,15 @@ class Run:
             "cells": self._cells,
             "requests": self.requests,
             "settings": self.settings,
-            "open_run": self._open,
+            "open_run": self._opening.open,
             "stopped": lambda: self.stopped,
             "undo": self._undo,
         }
 
-    def _may_inject(self, what: str = "nothing is injected any more") -> None:
-        """Raise, saying WHAT follows, when the run is over."""
-        if self._closed:
-            raise Inconclusive(f"the run {self.token} is closed: {what}")
-        self._stopping.refuse(what)
-
     def _refuse_halted(self, what: str) -> None:
-        """As `_may_inject`, and asks the cluster, too."""
+        """Raise, saying WHAT follows, when the run is over, or the cluster says that all are."""
         refuse_halted(self.client, self.settings.system_namespace)
-        self._may_inject(what)
+        self._opening.refuse(what)
 
     def _stop(self, error: ChaosMeshError) -> None:
         """End the run because of ERROR; from the keeper's threads and the guardrails'."""
@@ -313,7 +275,7 @@ class Run:
             self.interrupt(error)
 
     def _undo(self, cells: Sequence[Growing], *, sweep: bool = False) -> Undone:
-        return self._cells.undo(self.client, cells, self._opened, sweep=sweep) if cells or sweep else Undone()
+        return self._cells.undo(self.client, cells, self._opening.opened, sweep=sweep) if cells or sweep else Undone()
 
     def failed(self, error: BaseException) -> Problem:
         """Remember an ERROR: Chaos Toolkit forgets that an action failed."""

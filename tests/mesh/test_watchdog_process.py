@@ -13,7 +13,8 @@ from pathlib import Path
 import msgspec
 import pytest
 from end_watchdogs import end_watchdogs
-from watched import RUN, until
+from waiting import until
+from watched import RUN
 
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.mesh import Witness, connect
@@ -78,6 +79,42 @@ class TestProcess:
             timeout=30,
         )
         assert (done.returncode, done.stdout, done.stderr) == (2, b"", b"")
+
+
+class TestMadeReady:
+    """A process that waits for its run, so that it is there at once."""
+
+    @pytest.fixture
+    def ready(self, client, tmp_path, monkeypatch):
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+        made = Watchdog.make_ready(RUN)
+        yield made
+        end_watchdogs()
+
+    def logs(self, folder):
+        return list((folder / "chaosmesh-ext").glob("*"))
+
+    def test_it_becomes_the_runs_watchdog(self, ready, tmp_path):
+        started = Watchdog.start(connect().access, run=RUN, deadline=60, ready=ready)
+        assert started is ready
+        started.close()
+        assert not started.died
+        assert not self.logs(tmp_path)
+
+    def test_one_that_died_meanwhile_is_replaced(self, ready, tmp_path):
+        ready._process.kill()
+        until(lambda: ready._ended)
+        started = Watchdog.start(connect().access, run=RUN, deadline=60, ready=ready)
+        assert started is not ready
+        started.close()
+        assert not self.logs(tmp_path)
+
+    def test_one_whose_runner_ends_before_that_leaves_nothing(self, ready, tmp_path):
+        """A run that never began: its runner's end closes the pipe."""
+        ready._input.close()
+        until(lambda: ready._ended)
+        assert not self.logs(tmp_path)
+        assert not ready.took_over
 
 
 class TestRunnersSide:

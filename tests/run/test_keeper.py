@@ -120,7 +120,7 @@ def test_a_run_ends_at_its_deadline(open_run):
 
 def test_a_run_whose_watchdog_dies_undoes_by_itself(open_run):
     run = open_run()
-    os.kill(run._opened._watchdog._process.pid, signal.SIGKILL)
+    os.kill(run._opening.opened._watchdog._process.pid, signal.SIGKILL)
     assert "watchdog died" in str(ended(run, 5))
 
 

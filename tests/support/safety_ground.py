@@ -197,7 +197,7 @@ class Ground:
         self.background = Background()
         self.server = ForkServer("safety_runner")
         self.silence = 1.5
-        started = {"heartbeat": 0.25, "silence": self.silence, "late": None, "patience": None}
+        started = {"heartbeat": 0.25, "silence": self.silence, "late": None, "patience": None, "ready": None}
         self.scale: dict[str, Any] = {
             "chaosmesh_ext.mesh.watchdog.runner:LATE_S": 65.0 / factor,
             "chaosmesh_ext.mesh.watchdog.runner:Watchdog:start:__func__:__kwdefaults__": started,

@@ -1,4 +1,4 @@
-"""The watchdog process: `python -m chaosmesh_ext.mesh.watchdog`, started by a runner and spoken to by its pipe only."""
+"""The watchdog process: `python -m chaosmesh_ext.mesh.watchdog [LOG]`, started by a runner, spoken to by its pipe."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ def main() -> int:
     ear = Ear(0, 1)
     start = _first(ear)
     if start is None:
+        for log in sys.argv[1:]:  # it was made ready for a run that never began
+            Path(log).unlink(missing_ok=True)
         return 2
     ear.follow(start.pid)
     sys.path[:] = [str(Path(entry).absolute()) for entry in sys.path]

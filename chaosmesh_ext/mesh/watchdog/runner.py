@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import threading
@@ -14,6 +13,7 @@ from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.mesh.notes import Entry
 from chaosmesh_ext.mesh.transport import Access
 from chaosmesh_ext.mesh.watchdog import messages as say
+from chaosmesh_ext.mesh.watchdog.log import forget_log, log_of
 
 if TYPE_CHECKING:
     import subprocess
@@ -58,32 +58,44 @@ class Watchdog:
         silence: float = 10.0,
         late: float | None = None,
         patience: float | None = None,
+        ready: Self | None = None,
     ) -> Self:
         """Start it for RUN; returns when it has spoken to the API.
 
         DEADLINE: seconds from now, after which it undoes the run in any case. HEARTBEAT, SILENCE: seconds between two
         calls of `beat`, and without one, after which we count as dead. LATE, PATIENCE: `LATE_S` and `PATIENCE_S`.
-        Raises Inconclusive with its last words.
+        READY: one of RUN that was made ready, see `make_ready`. Raises Inconclusive with its last words.
+        """
+        if ready is not None and ready._ended:
+            ready.discard()
+            ready = None
+        watchdog = ready or cls.make_ready(run)
+        return watchdog._begun(access, deadline, heartbeat, silence, late, patience)
+
+    @classmethod
+    def make_ready(cls, run: str) -> Self:
+        """A process for RUN that waits to be started: half a second is spared then. It has nothing to watch over, and
+        ends with us. Raises Inconclusive.
         """
         try:
-            process, log = cls._process_of(run)
-            watchdog = cls(run, process, log)
+            return cls(run, *cls._process_of(run))
         except BaseException:  # Ctrl-C among them: a process that has begun ends with its pipe
-            for folder in _folders():
-                with contextlib.suppress(OSError):
-                    _log_in(folder, run).unlink(missing_ok=True)
+            forget_log(run)
             raise
-        return watchdog._begun(access, deadline, heartbeat, silence, late, patience)
+
+    def discard(self) -> None:
+        """End one that was made ready and never started."""
+        self._kill()
 
     @staticmethod
     def _process_of(run: str) -> tuple[subprocess.Popen[bytes], Path | None]:
         """The process, and where its standard error goes."""
         import subprocess
 
-        log, errors = _log(run)
+        log, errors = log_of(run)
         try:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "chaosmesh_ext.mesh.watchdog"],
+                [sys.executable, "-P", "-m", "chaosmesh_ext.mesh.watchdog", *([str(log)] if log else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors if errors is not None else subprocess.DEVNULL,
@@ -272,28 +284,3 @@ class Watchdog:
         status = self._process.poll()
         how = "it did not answer" if status is None else f"it exited {status}" if status >= 0 else f"signal {-status}"
         return f"{how}, {text.splitlines()[-1][:300]}" if text else how
-
-
-def _folders() -> tuple[Path, ...]:
-    """Where its log may be, the first that can be written to."""
-    import tempfile
-
-    state = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
-    return Path(state) / "chaosmesh-ext", Path(tempfile.gettempdir())
-
-
-def _log_in(folder: Path, run: str) -> Path:
-    return folder.expanduser() / f"watchdog-{run}.log"
-
-
-def _log(run: str) -> tuple[Path | None, IO[bytes] | None]:
-    """A file for its standard error that nobody else reads; none where there is no place for one."""
-    for folder in _folders():
-        try:
-            file = _log_in(folder, run)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            number = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except OSError:
-            continue
-        return file, os.fdopen(number, "wb")
-    return None, None
