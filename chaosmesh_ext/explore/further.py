@@ -54,6 +54,13 @@ def further(
             for edge in graph.edges
             if any(fault.covers(edge) for fault in faults) and _lacks(graph, edge, kind, condition, judgement)
         ]
+        # a version that is spared ends the retries of requests that come to it
+        several = {_call(edge) for edge in edges if _amplifies(edge, judgement)}
+        edges += [
+            edge
+            for edge in graph.edges
+            if edge not in edges and _call(edge) in several and any(fault.covers(edge) for fault in faults)
+        ]
         if edges:
             planned = tuple(
                 cell_for(
@@ -91,6 +98,18 @@ def _lacks(graph: Graph, edge: Edge, kind: Kind, condition: str, judgement: Judg
         if each.rule in _WHAT_IS_LOST and each.condition == condition and _about(each, edge)
     }
     return bool(rules) and not known.issuperset(graph.operations(edge))
+
+
+def _amplifies(edge: Edge, judgement: Judgement) -> bool:
+    return any(
+        each.edge == str(edge) and each.rule == "retry-amplification" and each.lacking
+        for each in judgement.coverage.skipped
+    )
+
+
+def _call(edge: Edge) -> tuple[str, str, str]:
+    """What the versions of a caller have in common."""
+    return edge.source.namespace, edge.source.service, edge.destination
 
 
 def _cut_off(edge: Edge, judgement: Judgement) -> bool:

@@ -17,12 +17,15 @@ from chaosmesh_ext.findings.exploration import Exploration
 from chaosmesh_ext.findings.statistics import MIN_CALLS
 from chaosmesh_ext.findings.subject import Subject, Trial
 from chaosmesh_ext.findings.words import amount, joined
-from chaosmesh_ext.model import Condition, Skipped
+from chaosmesh_ext.model import Condition, Edge, Skipped
 
 __all__ = ["retry_amplification"]
 
 _CLOSE: Final = 0.05
 """Share by which two measurements of one factor may differ."""
+
+_NO_BREAKER: Final = 10
+"""Failed calls for one request that no breaker cut short: it would have opened by then."""
 
 _MIXED: Final = "the request tried several versions of a service on the way, which do not try equally often"
 
@@ -32,15 +35,15 @@ _Requests = Mapping[tuple[str, str], Sequence[Call]]
 
 class _Measured(msgspec.Struct, frozen=True):
     """One request of a user. factor: attempts ÷ healthy ones. layers: the services that retried, the nearest last.
-    mixed: several versions of a service on the way were tried, which may try differently often. tries: of each request
-    that A served, by its version, how often it called B.
+    mixed: the services on the way of which several versions were tried, which may try differently often. tries: of
+    each request that A served, by its version, how often it called B.
     """
 
     call: Call
     factor: float
     made: int
     layers: tuple[str, ...]
-    mixed: bool
+    mixed: frozenset[tuple[str, str]]
     tries: tuple[tuple[str, int], ...]
 
 
@@ -51,7 +54,8 @@ def retry_amplification(whole: Exploration) -> Iterator[Draft | Skipped]:
     them two services or more tried again: calls of one method and URL, healthily one, that follow failed ones, on the
     way from the user to B; a sidecar's own tries count. Requests that tried a version of A that the fault spares are
     left out, since it may have got through, and so are those that tried several versions of a service on the way,
-    unless all requests show the same. Limit: it is the load of one request; what many at once do to B is not measured.
+    unless all requests show the same, or what one version would do follows from what it does each time. Limit: it is
+    the load of one request; what many at once do to B is not measured.
     """
     callers = {edge.source.service for edge in whole.baseline.edges}
     callers |= {one.edge.source.service for one in whole.propagation}  # also of calls that are in no trace
@@ -85,6 +89,8 @@ def _under(subject: Subject, condition: Condition, requests: _Requests) -> Itera
     pure = [each for each in found if not each.mixed]
     if len(pure) < MIN_CALLS and len(found) >= 2 * MIN_CALLS and _alike(found):
         pure = found
+    if len(pure) < MIN_CALLS:
+        pure = _of_one_version(subject.edge, found) or pure
     if len(found) > len(pure):
         undecided[_MIXED] += len(found) - len(pure)
     found = pure
@@ -138,7 +144,7 @@ def _measure(subject: Subject, trial: Trial, made: Sequence[Call], everything: S
         and (call.edge.source.namespace, call.edge.source.service) == (source.namespace, source.service)
     ]
     layers, way = _layers(subject.baseline, whole, everything)
-    mixed = any(len(whole[0].trace.versions.get(service, ())) > 1 for service in way)
+    mixed = frozenset(service for service in way if len(whole[0].trace.versions.get(service, ())) > 1)
     visits = Counter((call.edge.source.version, call.caller.span_id if call.caller else "") for call in whole)
     tries = tuple((version, count) for (version, _), count in visits.items())
     return _Measured(whole[0], len(whole) / healthy, len(whole), layers, mixed, tries)
@@ -152,6 +158,36 @@ def _alike(found: Sequence[_Measured]) -> bool:
     factors = [each.factor for each in found]
     same = len({count for each in found for _, count in each.tries}) == 1
     return same and max(factors) - min(factors) <= _CLOSE * min(factors)
+
+
+def _of_one_version(edge: Edge, found: Sequence[_Measured]) -> list[_Measured]:
+    """What requests would have done that met no other version of A than EDGE's: those that met another one once, where
+    all requests come to A equally often, and this version tries equally often each time. Nothing where that is not so.
+    """
+    service, version = (edge.source.namespace, edge.source.service), edge.source.version
+    known = [each for each in found if each.mixed <= {service}]
+    visits = {len(each.tries) for each in known}
+    counts = {count for each in known for by, count in each.tries if by == version}
+    if len(known) < 2 * MIN_CALLS or len(visits) != 1 or len(counts) != 1:
+        return []
+    count, made = max(counts), max(visits) * max(counts)
+    mostly = [
+        each
+        for each in known
+        for own in [sum(by == version for by, _ in each.tries)]
+        if own >= len(each.tries) - 1 or own * count >= _NO_BREAKER
+    ]
+    if len(mostly) < MIN_CALLS:
+        return []
+    return [
+        msgspec.structs.replace(
+            each,
+            factor=made * each.factor / each.made,
+            made=made,
+            layers=tuple(one for one in each.layers if one != edge.source.service or count > 1),
+        )
+        for each in mostly
+    ]
 
 
 def _layers(

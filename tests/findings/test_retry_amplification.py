@@ -9,21 +9,24 @@ RULE = "retry-amplification"
 def page(world, reviews=1, ratings=1, *, flags="FI", status=507, length=0.0005, url="", versions=("v1",), apart=""):
     """productpage calls reviews so many TIMES, and each reviews ratings; both one after the other.
 
+    ratings: calls of each reviews, or a list of them.
+
     versions: of reviews, by turns. apart: what tells the URLs of reviews' calls to ratings apart.
     """
     r = world.request()
-    total = reviews * (ratings * length + 0.02) + 0.02
+    tries = ratings if isinstance(ratings, list) else [ratings] * reviews
+    total = reviews * (max(tries) * length + 0.02) + 0.02
     gateway = r.server("gateway-latest", 0, total + 0.01, url="http://gateway/productpage")
     out = r.call("gateway-latest", "productpage", 0.001, total + 0.008, gateway)
     a = r.server("productpage-v1", 0.002, total + 0.006, out)
     at = 0.004
     failed = bool(flags)
     for turn in range(reviews):
-        each = ratings * length + 0.01
+        each = tries[turn] * length + 0.01
         who = f"reviews-{versions[turn % len(versions)]}"
         c = r.call("productpage-v1", "reviews", at, each, a, status=502 if failed else 200, url=url)
         b = r.server(who, at + 0.001, each - 0.002, c, status=502 if failed else 200)
-        for attempt in range(ratings):
+        for attempt in range(tries[turn]):
             at_url = f"http://ratings:9080/ratings/{attempt}" if apart else ""
             r.call(
                 who,
@@ -170,6 +173,22 @@ def test_versions_of_the_caller_that_try_unequally_often_are_judged_by_requests_
     [finding] = found(judge(control, [world.cell("1", both, pure + mixed)]), RULE)
     assert (finding.source, finding.value) == ("reviews-v1", 4.0)
     assert not found(judge(control, [world.cell("1", both, mixed)]), RULE)
+
+
+def test_what_one_version_would_do_alone_follows_from_what_it_does_each_time(world, found):
+    """Of three calls of one request another version had one: reviews-v1 tries twice each time, reviews-v2 once."""
+    control = world.cell("0", None, [page(world, flags="", status=200, versions=(v,)) for v in ("v1", "v2") * 2])
+    both = abort(sources=("reviews-v1", "reviews-v2"))
+
+    def cell(*others):
+        one, two = {"v1": 2, "v2": 1}, ("v1", "v2", "v1")
+        pairs = [page(world, 3, [one[each] for each in two], versions=two) for _ in range(6)]
+        return world.cell("1", both, [*pairs, *others])
+
+    [finding] = found(judge(control, [cell()]), RULE)
+    assert (finding.source, finding.value) == ("reviews-v1", 6.0)
+    breaks = page(world, 3, [2, 1, 1], versions=("v1", "v2", "v1"))
+    assert not found(judge(control, [cell(breaks)]), RULE)
 
 
 def test_who_calls_others_without_our_trace_is_no_leaf(world, found):
