@@ -68,8 +68,10 @@ def lab(name: str, topology: Path, state: Path) -> Iterator[dict[str, str]]:
     up = [CHAOS, "mesh", "lab", "up", "--name", name, "--topology", str(topology), "--json"]
     try:
         done = subprocess.run(up, env=home, check=True, stdout=subprocess.PIPE, text=True)
-        # every service of a graph is a host, and all of them are faulted at once
-        yield {"CHAOSMESH_MAX_HOSTS": "100", **home, **json.loads(done.stdout)["env"]}
+        # every service of a graph is a host, and all of them are faulted at once; a lab of 25 services on a busy
+        # machine is slow to answer who renews a Lease
+        patient = {"CHAOSMESH_MAX_HOSTS": "100", "CHAOSMESH_LEASE_DURATION": "120"}
+        yield {**patient, **home, **json.loads(done.stdout)["env"]}
     finally:
         down = [CHAOS, "mesh", "lab", "down", "--name", name]
         subprocess.run(down, env=home, check=True, stdout=2)  # what prints is one object
