@@ -15,11 +15,11 @@ import msgspec
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput, NotProven
 from chaosmesh_ext.mesh import INBOUND
-from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker, Trace
-from chaosmesh_ext.observe.traces import Expected, Free, Gathering, TraceSource, gather_all
+from chaosmesh_ext.model import CONTROL, Answer, Cell, Injected, Marker
+from chaosmesh_ext.observe.traces import Gathering
 from chaosmesh_ext.run.canary import Canary
 from chaosmesh_ext.run.cells import Undone
-from chaosmesh_ext.run.evidence import Watched, elsewhere
+from chaosmesh_ext.run.evidence import Watched
 from chaosmesh_ext.run.growing import Growing
 from chaosmesh_ext.run.proof import MOST
 from chaosmesh_ext.run.provers import shows_by
@@ -28,6 +28,7 @@ from chaosmesh_ext.run.traffic import Errand, Traffic
 from chaosmesh_ext.run.volley import Aim, Volley
 from chaosmesh_ext.run.wave_plan import Part
 from chaosmesh_ext.run.wave_proof import Goner, Witnessed
+from chaosmesh_ext.run.wave_traces import WaveTraces
 
 __all__ = ["Wave"]
 
@@ -42,7 +43,7 @@ class Wave:
 
     run: its token. written: when the last write was answered, in seconds since the epoch. replaces: carriers that were
     preferred and not used, and why. answers: by cell, of its requests from the first one on that met the fault.
-    canary: the control requests that were sent meanwhile. whole: by id, traces that `cells` has waited for.
+    canary: the control requests that were sent meanwhile.
     """
 
     def __init__(
@@ -52,27 +53,20 @@ class Wave:
         parts: Mapping[str, Sequence[Part]],
         *,
         errands: Sequence[Errand],
-        store: TraceSource,
+        traces: WaveTraces,
         traffic: Traffic,
         control: Sequence[Answer],
-        expected: Mapping[str, Expected],
-        foreign: Collection[str],
-        beside: Sequence[Watched],
         timeout: float,
-        free: Free | None = None,
         stopped: Callable[[], bool],
         undo: Callable[[Sequence[Growing]], Undone],
         roll_back: Callable[[Sequence[Growing], BaseException], None],
     ) -> None:
-        """ERRANDS: that lead to the calls, where `send` is not told others. CONTROL: healthy answers to them, whose
-        traces hold what is EXPECTED, by URL. FOREIGN: calls that had faults of others before. BESIDE: those on which
-        the run's requests may meet faults of its own. TIMEOUT: seconds in which a fault must be met. FREE: see
-        `observe.wholeness.missing`.
+        """ERRANDS: that lead to the calls, where `send` is not told others. TRACES: of its requests, none yet. CONTROL:
+        healthy answers to ERRANDS. TIMEOUT: seconds in which a fault must be met.
         """
         self.run = run
         self.written = max((cell.began for cell in grown), default=0.0)
         self.replaces: tuple[str, ...] = ()
-        self.whole: dict[str, Trace] = {}
         self.canary: list[Answer] = []
         self._grown = {cell.id: cell for cell in grown}
         self._seen = {
@@ -84,12 +78,10 @@ class Wave:
             )
             for cell in grown
         }
-        self._errands, self._control, self._expected = errands, control, expected
-        self._known = Gathering(store)
-        self._store, self._traffic, self._stopped, self._timeout = store, traffic, stopped, timeout
-        self._foreign, self._beside = frozenset(foreign), tuple(beside)
-        self._undo, self._roll_back, self._free = undo, roll_back, free
-        goner = Goner(store, traffic, expected=expected, timeout=timeout, cells=list(self._seen.values()))
+        self._errands, self._control, self._traces = errands, control, traces
+        self._traffic, self._stopped, self._timeout = traffic, stopped, timeout
+        self._undo, self._roll_back = undo, roll_back
+        goner = Goner(traces.store, traffic, expected=traces.expected, timeout=timeout, cells=list(self._seen.values()))
         for cell in grown:
             cell.prover = goner
 
@@ -179,17 +171,17 @@ class Wave:
         harmless = next((one for one in self._errands if one.method in ("GET", "HEAD")), self._errands[0])
         canary = Canary(self._traffic, harmless, Marker(self.run, CONTROL), self._control)
         volley = Volley(
-            self._store,
+            self._traces.store,
             self._traffic,
-            expected=self._expected,
+            expected=self._traces.expected,
             stopped=self._stopped,
             canary=canary,
-            known=self._known,
+            known=self._traces.known,
         )
 
         def look() -> None:
             for number, aim in aims.items():
-                self._nowhere_else(self._seen[number], aim.answers, volley.traces)
+                self._traces.nowhere_else(self._seen[number], aim.answers, volley.traces)
             seen({number: aim.got for number, aim in aims.items()})
 
         try:
@@ -219,11 +211,11 @@ class Wave:
         assert aim is not None  # noqa: S101
         stimulus = Stimulus(
             aim,
-            Gathering(self._store, expected=self._expected),
+            Gathering(self._traces.store, expected=self._traces.expected),
             self._traffic.another(workloads),
             self._traffic.another(workloads),
             shows=self._seen[number].shows,
-            check=lambda answers, traces: self._nowhere_else(self._seen[number], answers, traces),
+            check=lambda answers, traces: self._traces.nowhere_else(self._seen[number], answers, traces),
             stopped=self._stopped,
         )
         try:
@@ -239,8 +231,7 @@ class Wave:
 
     def land(self) -> None:
         """Wait for the known ends of all calls; spans may still come then, and a caller may try again: see `cells`."""
-        wanted = [(cell.injected, cell.answers) for cell in self._grown.values() if cell.injected is not None]
-        gather_all(self._store, wanted, expected=self._expected, again=False, quiet=0.0, known=self._known)
+        self._traces.land(list(self._grown.values()))
 
     def cells(self, *, again: bool = True) -> list[Cell]:
         """Its cells with their answers and traces, which are waited for until they are whole, all at once.
@@ -251,24 +242,11 @@ class Wave:
         Raises NotProven, rolled back, where a fault was met on a call that was not meant; Unreachable.
         """
         grown = [cell for cell in self._grown.values() if cell.injected is not None]
-        wanted: list[tuple[Injected | None, Sequence[Answer]]] = [(cell.injected, cell.answers) for cell in grown]
-        wanted.append((None, self.canary))
-        seen = gather_all(self._store, wanted, expected=self._expected, again=again, free=self._free, known=self._known)
-        traces = seen.traces
-        ids = {one.trace_id for _, answers in wanted for one in answers} - seen.incomplete.keys()
-        self.whole.update({one: traces[one] for one in ids if again and one in traces})
         try:
-            for cell in grown:
-                self._nowhere_else(self._seen[cell.id], cell.answers, traces)
-            self._nowhere_else(None, self.canary, traces)
+            return self._traces.cells(grown, self._seen, self.canary, again=again)
         except NotProven as error:
             self._roll_back(grown, error)
             raise
-        return [
-            Cell(cell.id, cell.injected, tuple(cell.answers), {one: traces[one] for one in mine if one in traces})
-            for cell in grown
-            for mine in [[answer.trace_id for answer in cell.answers]]
-        ]
 
     def undo(self) -> Undone:
         """Take all its faults out, each object in one write, and see that those that were met are gone.
@@ -307,19 +285,3 @@ class Wave:
             kinds=kinds,
             share=seen.share,
         )
-
-    def _nowhere_else(self, seen: Witnessed | None, answers: Sequence[Answer], traces: Mapping[str, Trace]) -> None:
-        """Raise NotProven where TRACES of ANSWERS, of the cell SEEN or of no cell, show a fault on another call."""
-        found = [traces[one.trace_id] for one in answers if one.trace_id in traces]
-        meant = (*seen.parts, *self._beside) if seen else ()
-        wrong = elsewhere(found, meant, seen.shows) if seen else elsewhere(found, ())
-        wrong = {call: trace for call, trace in wrong.items() if call not in self._foreign}
-        if wrong:
-            call, trace = next(iter(wrong.items()))
-            others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
-            if seen is None:
-                raise NotProven(
-                    f"a fault of the wave was also met on {call}{others} by control requests (trace {trace})"
-                )
-            whose = f"the fault of the cell {seen.cell.id}, meant for {seen.watched},"
-            raise NotProven(f"{whose} was also met on {call}{others} (trace {trace})")

@@ -27,6 +27,7 @@ from chaosmesh_ext.run.requests import Requests
 from chaosmesh_ext.run.traffic import Errand, application
 from chaosmesh_ext.run.wave import Wave
 from chaosmesh_ext.run.wave_plan import Faults, Part, WavePlan, hosts_of, plan_wave, whole
+from chaosmesh_ext.run.wave_traces import WaveTraces
 from chaosmesh_ext.settings import Settings
 
 __all__ = ["start_wave"]
@@ -90,19 +91,17 @@ def start_wave(
         grown,
         plan.cells,
         errands=errands,
-        store=store,
+        traces=WaveTraces(
+            store, expected=expected, foreign=foreign, beside=beside, whole=requests.whole, free=_held(settings)
+        ),
         traffic=requests.traffic,
         control=control,
-        expected=expected,
-        foreign=foreign,
-        beside=beside,
         timeout=settings.proof_timeout,
-        free=_held(settings),
         stopped=stopped,
         undo=undo,
         roll_back=roll_back,
     )
-    wave.replaces, wave.whole = plan.replaces, requests.whole
+    wave.replaces = plan.replaces
     return wave
 
 
