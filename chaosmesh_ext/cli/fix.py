@@ -14,7 +14,7 @@ from chaosmesh_ext.visible import visible
 
 if TYPE_CHECKING:
     from chaosmesh_ext.explore.mending import Weak
-    from chaosmesh_ext.report.saved import Saved
+    from chaosmesh_ext.report.saved import Saved, SavedFinding
 
 __all__ = ["fix"]
 
@@ -41,8 +41,8 @@ def fix(
     """Print the manifests that mend what Istio can mend of FINDINGS, a findings.json, its folder, or `latest`.
 
     One YAML stream, with the finding and the advice as comments; what only the application can mend is named first.
-    Nothing is written, with --verify only in a lab: there each weakness is looked for again, with the callee slow at
-    its own side, without the fix and with it, and everything is as it was afterwards.
+    Nothing is written, with --verify only in a lab: there each weakness is looked for again, by a slow callee, one
+    that fails or a load, without the fix and with it, and everything is as it was afterwards.
 
     \b
     Exit codes: 0 printed, and with --verify all weaknesses are gone, 1 one is still there, 2 wrong usage or input,
@@ -67,7 +67,8 @@ def fix(
     tried = fixing.Tried()
     if verify and made:
         asked = load_recipe(recipe) if recipe else Recipe.of_urls(urls or (_url(saved, findings),))
-        tried = fixing.go(made, asked, lambda line: click.echo(visible(line), err=True))
+        known = [_read(one) for one in saved.findings]
+        tried = fixing.go(made, asked, lambda line: click.echo(visible(line), err=True), known)
     elif verify and weak:
         tried = fixing.Tried(problems=("Istio can mend none of these weaknesses, so nothing was verified",))
     shown = fixing.as_json(made, weak, tried) if as_json else None
@@ -90,10 +91,6 @@ def _path(given: Path) -> Path:
 
 def _weak(saved: Saved, only: tuple[str, ...], path: Path) -> list[Weak]:
     """The weaknesses in SAVED, those with an id in ONLY where that names any; raises InvalidInput."""
-    import msgspec
-
-    from chaosmesh_ext.explore.mending import Weak
-
     known = {finding.id for finding in saved.findings}
     if unknown := [one for one in only if one not in known]:
         raise InvalidInput(f"{path}: no finding has the id {unknown[0]!r}; findings.json has them, e.g. {_some(known)}")
@@ -101,7 +98,15 @@ def _weak(saved: Saved, only: tuple[str, ...], path: Path) -> list[Weak]:
     if idle := [one for one in found if only and one.severity == "info" and not one.fix]:
         raise InvalidInput(f"{path}: {idle[0].id} is a {idle[0].rule}, which is no weakness: there is nothing to mend")
     found = [one for one in found if one.fix or one.severity != "info"]
-    return [msgspec.convert(msgspec.to_builtins(one), Weak) for one in found]
+    return [_read(one) for one in found]
+
+
+def _read(finding: SavedFinding) -> Weak:
+    import msgspec
+
+    from chaosmesh_ext.explore.mending import Weak
+
+    return msgspec.convert(msgspec.to_builtins(finding), Weak)
 
 
 def _some(known: set[str]) -> str:

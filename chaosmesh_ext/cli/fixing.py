@@ -43,8 +43,9 @@ class Tried(msgspec.Struct, frozen=True):
         return max(codes, default=0)
 
 
-def go(mends: Sequence[Mend], recipe: Recipe, told: Callable[[str], None]) -> Tried:
-    """Try MENDS out on what RECIPE asks for, and tell the lines of its progress; nothing is left afterwards.
+def go(mends: Sequence[Mend], recipe: Recipe, told: Callable[[str], None], known: Sequence[Weak] = ()) -> Tried:
+    """Try MENDS out on what RECIPE asks for, and tell the lines of its progress; nothing is left afterwards. KNOWN: all
+    that was found.
 
     An error is returned, so that the manifests are printed all the same.
     """
@@ -62,7 +63,7 @@ def go(mends: Sequence[Mend], recipe: Recipe, told: Callable[[str], None]) -> Tr
         if not Surroundings(run.client).lab:
             raise Inconclusive(_ON_A_CLUSTER)
         run.settings = affording(run.settings, asked_in_flight(), lab=True)
-        verifier = Verifier(run, recipe, mends, told)
+        verifier = Verifier(run, recipe, mends, told, known)
         verifier.verify()
     except ChaosMeshError as caught:
         error = caught

@@ -2,29 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.plan import DELAY
+from chaosmesh_ext.explore.remedies import remedy
 from chaosmesh_ext.findings.fixes.together import together
 from chaosmesh_ext.istio.durations import seconds
 from chaosmesh_ext.model import Edge, Finding, Judgement
 
-__all__ = ["Mend", "Outcome", "Verified", "Weak", "callers", "mends", "outcome", "timeout_of", "untried"]
+__all__ = [
+    "SLOW",
+    "Mend",
+    "Outcome",
+    "Verified",
+    "Weak",
+    "callers",
+    "joined",
+    "like",
+    "mends",
+    "outcome",
+    "patience",
+    "timeout_of",
+    "untried",
+]
 
 Outcome = Literal["gone", "still there", "inconclusive"]
 
-_SLOW: Final = ("missing-timeout", "timeout-inversion")
+SLOW: Final = ("missing-timeout", "timeout-inversion")
 """Rules whose weakness shows while the callee is slow, and that a timeout of the mesh mends."""
 
-_LOAD: Final = "cannot be verified: a pool and an ejection show under load only, and no load is made for it"
-_BELOW: Final = "cannot be verified: it shows only while what the callee calls is slow, and no such fault is injected"
 _NO_TIMEOUT: Final = (
     "cannot be verified: the fix is not a timeout for all calls of a host, as `chaos mesh explore` writes"
 )
+_EDITED: Final = "cannot be verified: the fix is not as `chaos mesh explore` writes it"
+
+_SOONER: Final = 1.25
+"""Times as long as it is slow somebody waits who is sure to wait."""
 
 
 class Weak(msgspec.Struct, frozen=True):
@@ -87,9 +104,9 @@ def mends(found: Sequence[Weak]) -> list[Mend]:
 
 def untried(weak: Weak, manifest: dict[str, Any]) -> str:
     """Why nobody can try out on a lab whether MANIFEST mends WEAK; empty where that can be done."""
-    if weak.rule in _SLOW:
+    if weak.rule in SLOW:
         return _NO_TIMEOUT if timeout_of(manifest) is None else ""
-    return _BELOW if weak.rule == "unsafe-retry" else _LOAD
+    return "" if remedy(weak.rule, manifest) else _EDITED
 
 
 def timeout_of(manifest: dict[str, Any]) -> float | None:
@@ -108,30 +125,40 @@ def callers(weak: Weak, edges: Collection[Edge]) -> frozenset[Edge]:
     return _of(weak.source, weak.destination, edges)
 
 
+def patience(edge: Edge, known: Iterable[Weak]) -> float:
+    """Seconds for which EDGE's source is sure to wait, as far as is KNOWN: what was waited for, or less than it waits;
+    longer than any timeout where nothing is.
+    """
+    ours = [one for one in known if edge in callers(one, [edge]) and one.value]
+    waited = [one.value or 0.0 for one in ours if one.rule == "missing-timeout"]
+    given_up = [(one.value or 0.0) / _SOONER for one in ours if one.rule == "timeout"]
+    return min([*waited, *given_up], default=DELAY)
+
+
 def outcome(weak: Weak, before: Judgement, after: Judgement, edges: Collection[Edge]) -> Verified:
     """Whether WEAK, found again BEFORE the fix was in, is not found AFTER, while its callee was as slow.
 
     That a rule is silent shows nothing: every caller must have been seen to be ended by a timeout. EDGES: of the graph.
     """
     ours = callers(weak, edges)
-    there = _like(weak, weak.rule, before, edges)
+    there = like(weak, weak.rule, before, edges)
     if not there:
         return Verified(
             weak, "inconclusive", why=f"without the fix it was not found again: {_said(weak, before, ours)}"
         )
-    said = _joined(there)
-    if still := _like(weak, weak.rule, after, edges):
-        return Verified(weak, "still there", said, _joined(still))
-    ended = _like(weak, "timeout", after, edges)
+    said = joined(there)
+    if still := like(weak, weak.rule, after, edges):
+        return Verified(weak, "still there", said, joined(still))
+    ended = like(weak, "timeout", after, edges)
     seen = frozenset().union(*(_of(one.source, one.destination, edges) for one in ended))
     doubts = [one.reason for one in after.coverage.skipped if one.rule == weak.rule and _about(one.edge, ours)]
     if ours <= seen and not doubts:
-        return Verified(weak, "gone", said, _joined(ended))
+        return Verified(weak, "gone", said, joined(ended))
     why = "; ".join(dict.fromkeys(doubts)) or _said(weak, after, ours)
-    return Verified(weak, "inconclusive", said, _joined(ended), f"with the fix it cannot be told: {why}")
+    return Verified(weak, "inconclusive", said, joined(ended), f"with the fix it cannot be told: {why}")
 
 
-def _like(weak: Weak, rule: str, judgement: Judgement, edges: Collection[Edge]) -> list[Finding]:
+def like(weak: Weak, rule: str, judgement: Judgement, edges: Collection[Edge]) -> list[Finding]:
     """The findings of RULE on the call of WEAK, under its condition, by a caller of its."""
     ours = callers(weak, edges)
     return [
@@ -165,5 +192,6 @@ def _about(edge: str, ours: Collection[Edge]) -> bool:
     return edge in {str(one) for one in ours}
 
 
-def _joined(findings: Sequence[Finding]) -> str:
+def joined(findings: Sequence[Finding]) -> str:
+    """What FINDINGS say, in a line."""
     return " ".join(one.summary for one in findings)

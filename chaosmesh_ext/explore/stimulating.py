@@ -66,7 +66,7 @@ class Stimulating:
     def waves(self, findings: Sequence[Finding], **more: Any) -> tuple[tuple[Wave, ...], list[Skipped]]:
         """What `stateful_waves` gives for the FINDINGS of the stateless ones; nothing that a gateway calls."""
         graph, gateways = self._found.graph, self._found.gateways
-        spared = {edge for edge in graph.edges if edge not in gateways and self._spare(edge) is not None}
+        spared = {edge for edge in graph.edges if edge not in gateways and self.spare(edge) is not None}
         waves, skipped = stateful_waves(graph, findings, spared=spared, apart=gateways, **more)
         return tuple(waves), skipped
 
@@ -101,7 +101,7 @@ class Stimulating:
             self.effects.append(effect(wave.number, wave.name, self.control, others))
 
     def _hang(self, injection: Injection, number: str, cell: PlannedCell, errands: Sequence[Errand]) -> list[Answer]:
-        beside, count = self._spare(cell.edge), len(cell.edges)
+        beside, count = self.spare(cell.edge), len(cell.edges)
         assert beside is not None  # noqa: S101
         hanging = Hanging(beside, errands, self._run.settings.request_budget, cell.delay, workloads=count)
         try:
@@ -124,7 +124,7 @@ class Stimulating:
         expected = Expected.of(self._found.control.traces.values())
         return dict(gather(self._store, answers, expected=expected).traces)
 
-    def _spare(self, edge: Edge) -> Errand | None:
+    def spare(self, edge: Edge) -> Errand | None:
         """A request that has EDGE's source serve others without a call on EDGE; None where every one makes it."""
         spare = sparing(self._baseline, edge)
         control = self._found.control

@@ -9,21 +9,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from chaosmesh_ext.errors import InvalidInput, NotProven
+import msgspec
+
+from chaosmesh_ext.errors import NotProven
 from chaosmesh_ext.explore.discovery import Discovered, discover
-from chaosmesh_ext.explore.mending import Mend, Verified, Weak, callers, outcome, timeout_of, untried
+from chaosmesh_ext.explore.looking import Looking
+from chaosmesh_ext.explore.mended import found_again, mended
+from chaosmesh_ext.explore.mending import SLOW, Mend, Verified, Weak, callers, outcome, timeout_of, untried
 from chaosmesh_ext.explore.plan import DELAY
-from chaosmesh_ext.explore.recheck import difference, recheck
+from chaosmesh_ext.explore.putting import put
+from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
+from chaosmesh_ext.explore.remedies import remedy
 from chaosmesh_ext.explore.waves import CALLS_EACH
 from chaosmesh_ext.faults import Delay, Timeout
 from chaosmesh_ext.findings import judge
 from chaosmesh_ext.model import Cell, Edge, Judgement, Scope
-from chaosmesh_ext.observe.addressed import Addressed
-from chaosmesh_ext.observe.traces import Expected, gather
 from chaosmesh_ext.run.traffic import Errand, application
 
 if TYPE_CHECKING:
+    from chaosmesh_ext.mesh import Fault
     from chaosmesh_ext.run import Run
 
 __all__ = ["Verifier"]
@@ -31,17 +36,11 @@ __all__ = ["Verifier"]
 _SPARE: Final = 1
 """Requests beyond those that a rule needs: one trace may come too late."""
 
-_VISIBLE: Final = 8.0
-"""Seconds that a trace may take to become visible."""
-
-_TRIES: Final = 2
-"""Rounds of healthy requests that must suffer before a fix is said to do harm: a busy machine is late now and then."""
-
 _SETTLES: Final = 2.0
 """Seconds after which the control must look as before."""
 
 _AGAIN: Final = 3
-"""Control requests to each URL afterwards, and requests that meet the fix and no fault."""
+"""Control requests to each URL afterwards."""
 
 Host = tuple[str, str]
 """The callers' namespace, and the called service as they name it."""
@@ -53,8 +52,18 @@ class Verifier:
     results: what came of each weakness, by its id. problems: what makes the whole inconclusive.
     """
 
-    def __init__(self, run: Run, recipe: Recipe, mends: Sequence[Mend], told: Callable[[str], None]) -> None:
-        self._run, self._recipe, self._mends, self._told = run, recipe, mends, told
+    def __init__(
+        self,
+        run: Run,
+        recipe: Recipe,
+        mends: Sequence[Mend],
+        told: Callable[[str], None],
+        known: Sequence[Weak] = (),
+    ) -> None:
+        """KNOWN: everything that the exploration found."""
+        self._run, self._recipe, self._told, self._known = run, recipe, told, known
+        self._timeouts = [msgspec.structs.replace(mend, weak=_of(mend, slow=True)) for mend in mends]
+        self._others = [Mend(weak.fix or {}, (weak,)) for mend in mends for weak in _of(mend, slow=False)]
         self._found: Discovered | None = None
         self.results: dict[str, Verified] = {}
         self.problems: list[str] = []
@@ -64,16 +73,18 @@ class Verifier:
 
         Raises what `discover` raises, InvalidInput for what cannot be written, Inconclusive, and LeftBehind.
         """
-        tried = [mend for mend in self._mends if self._tried(mend)]
-        if not tried:
+        timeouts, others = ([one for one in some if self._tried(one)] for some in (self._timeouts, self._others))
+        if not timeouts and not others:
             return
         self._told("healthy requests: what calls what")
         self._found = discover(self._run, self._recipe)
-        tried = [mend for mend in tried if self._called(mend)]
-        if not tried:
+        timeouts, others = ([one for one in some if self._called(one)] for some in (timeouts, others))
+        if not timeouts and not others:
             return
-        for some in self._rounds(tried):
+        for some in self._rounds(timeouts):
             self._round(some)
+        for mend in others:
+            self._one(mend)
         if changed := recheck(self._run, self._found, _AGAIN, patience=_SETTLES):
             self.problems.append(changed)
 
@@ -85,7 +96,8 @@ class Verifier:
                 yield lot
                 lot = []
             lot.append(mend)
-        yield lot
+        if lot:
+            yield lot
 
     def _hosts(self, mends: Sequence[Mend]) -> dict[Host, float]:
         """How slow each host must be for MENDS: theirs, and those of callers' callers."""
@@ -187,58 +199,66 @@ class Verifier:
         sites = (site for site in self._found.graph.sites if _is(site.edge, host))
         return frozenset((str(site.edge.source), site.operation) for site in sites)
 
-    def _errands(self, host: Host) -> list[Errand]:
+    def _urls(self, host: Host) -> list[str]:
         """What leads there."""
         assert self._found is not None  # noqa: S101
         urls = {site.url for site in self._found.graph.sites if _is(site.edge, host)} & self._found.requests.keys()
+        return sorted(urls or self._found.requests)
+
+    def _errands(self, host: Host) -> list[Errand]:
+        """The requests to it."""
+        assert self._found is not None  # noqa: S101
         made = []
-        for url in sorted(urls or self._found.requests):
+        for url in self._urls(host):
             one = self._found.requests[url]
             made.append(Errand.to(application(self._run.settings, url), one.sent, one.method, body=one.body))
         return made
 
     def _fixed(self, mend: Mend) -> bool:
-        """Put the fix of MEND in; whether it is, and healthy requests do not mind."""
+        """Put the fix of MEND in, a timeout; whether it is, and healthy requests do not mind."""
         timeout, (namespace, service) = timeout_of(mend.manifest), self._host(mend)
         assert timeout is not None  # noqa: S101
-        assert self._found is not None  # noqa: S101
-        errand = next((one for one in self._errands((namespace, service)) if one.method == "GET"), None)
-        if errand is None:
-            self._give_up(mend, f"no GET leads to {service}, and a fix is proven to be in by GETs only")
-            return False
         self._told(f"the fix: every call to {service} gets a timeout of {timeout:g} s")
-        try:
-            self._run.inject(
-                Timeout(timeout),
-                Scope(service, namespace=namespace, requests="run"),
-                url=errand.url,
-                request_headers=errand.headers,
-                carrier="auto",  # whatever the setting says of faults
-            )
-        except (InvalidInput, NotProven) as error:
-            self._give_up(mend, f"the fix could not be put in: {error}")
-            return False
-        if harm := self._harm(errand.url, service):
-            self._give_up(mend, f"the fix does harm: {harm}")
-        return not harm
+        return self._put(mend, Timeout(timeout), Scope(service, namespace=namespace, requests="run"))
 
-    def _harm(self, url: str, service: str) -> str:
-        """How healthy requests to URL, whose calls to SERVICE meet the fix, differ from those without; mostly empty."""
+    def _put(self, mend: Mend, fix: Fault, scope: Scope) -> bool:
         assert self._found is not None  # noqa: S101
-        found, asked, said = self._found, self._found.requests[url], ""
-        store = Addressed(self._run.requests.store(), {edge.destination for edge in found.graph.edges})
-        expected = Expected.of(found.control.traces.values())
-        for _ in range(_TRIES):
-            answers = self._run.send(url, _AGAIN, headers=asked.sent, method=asked.method, body=asked.body)
-            traces = gather(store, answers, expected=expected, timeout=_VISIBLE).traces
-            ended = [
-                span for one in traces.values() for span in one.calls() if "UT" in span.flags and span.peer == service
-            ]
-            said = f"it ends healthy calls to {service} (trace {ended[0].trace_id})" if ended else ""
-            said = said or difference(found, answers, traces).replace("afterwards control", "with it healthy", 1)
-            if not said:
-                return ""
-        return said
+        url = next((one for one in self._urls(self._host(mend)) if self._found.requests[one].method == "GET"), "")
+        why = f"no GET leads to {scope.host}, and a fix is proven to be in by GETs only"
+        if url:
+            why = put(self._run, self._found, fix, scope, url)
+        if why:
+            self._give_up(mend, why)
+        return not why
+
+    def _one(self, mend: Mend) -> None:
+        """Look at the weakness of MEND, which is no timeout's, without its fix and with it, and take everything out."""
+        assert self._found is not None  # noqa: S101
+        (weak,), (namespace, service) = mend.weak, self._host(mend)
+        made = remedy(weak.rule, mend.manifest)
+        assert made is not None  # noqa: S101
+        looking = Looking(self._run, self._found, weak, self._edges(mend), self._known)
+        if why := looking.cannot:
+            self._give_up(mend, f"cannot be verified: {why}")
+            return
+        edges = self._found.graph.edges
+        self._told(f"without a fix: {looking.told}")
+        try:
+            before = after = looking.look(mended=False)
+            if found_again(weak, before, edges):
+                self._told(f"the fix: {service} gets {made.words}")
+                scope = Scope(service, namespace=namespace, requests=made.requests, match=made.match)
+                if not self._put(mend, made.fault, scope):
+                    return
+                self._told(f"with the fix: {looking.told}")
+                after = looking.look(mended=True)
+        except NotProven as error:
+            self._give_up(mend, str(error))
+        else:
+            self.results[weak.id] = mended(weak, before, after, edges)
+        finally:
+            self._told("everything is taken out again")
+            self._run.undo()
 
     # --- what came of it ----------------------------------------------------------------------------------------------
 
@@ -251,6 +271,11 @@ class Verifier:
         for mend in mends:
             for weak in self._open(mend):
                 self.results[weak.id] = outcome(weak, before, after, self._found.graph.edges)
+
+
+def _of(mend: Mend, *, slow: bool) -> tuple[Weak, ...]:
+    """Of the weaknesses of MEND those that a timeout is for, or the others."""
+    return tuple(weak for weak in mend.weak if (weak.rule in SLOW) is slow)
 
 
 def _is(edge: Edge, host: Host) -> bool:

@@ -116,7 +116,7 @@ def _judge(baseline: Baseline, cell: Cell, edge: Edge, hanging: Sequence[Call]) 
         return too_few(edge, f"{amount(most_seen, 'request')} beside, {MIN_BESIDE} of one operation are needed", RULE)
     suffers = {name: each for name, each in enough.items() if each.suffers}
     if not suffers and any(each.fewer for each in enough.values()):
-        return Skipped(str(edge), "inconclusive: one request beside failed; send more of them", RULE)
+        return Skipped(str(edge), "inconclusive: one request beside failed; send more of them", RULE, "calls")
     name, shown = max((suffers or enough).items(), key=lambda pair: pair[1].meanwhile / max(pair[1].before, CLOCK))
     most = sum(worst.values())
     if not suffers and not _held_back(baseline, cell, edge, hanging):
