@@ -9,7 +9,7 @@ import sys
 
 import httpx
 import pytest
-from watched import until
+from waiting import until
 
 from chaosmesh_ext import actions, errors
 from chaosmesh_ext.mesh import connect
@@ -86,7 +86,7 @@ def test_a_runner_that_is_killed_leaves_nothing_at_the_gateway(routes):
     before = routes()
     done = subprocess.run([sys.executable, "-c", STRUCK], capture_output=True, text=True, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
-    until(lambda: routes() == before and not runs(connect()), 30)
+    until(lambda: routes() == before and not runs(connect()))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from lab_under_test import LabUnderTest, start_lab, stop_lab
 from shipped_experiments import EXPERIMENTS
-from watched import until
+from waiting import until
 
 from chaosmesh_ext import actions, probes
 from chaosmesh_ext.errors import Inconclusive
@@ -72,7 +72,7 @@ def test_unavailable_is_met_by_marked_calls_only_and_ends_at_checkout(mesh):
     assert (proof["by"], proof["carrier"]) == ("traces", "virtualservice")
     assert (stands_in(), stands_in(marked=False)) == (True, False)
     if mesh.env.get("PROMETHEUS_URL"):  # where each has the response_code 200
-        until(lambda: told_rate() < 0.9, 30, "the metrics tell of failures")
+        until(lambda: told_rate() < 0.9, "the metrics tell of failures")
         assert probes.request_rate("prices", source="checkout-v1", window=10, response_code="5..") == 0
     actions.recover()
     assert not stands_in()

@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from waiting import until
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 
@@ -49,13 +49,6 @@ EXPERIMENT = {
 }
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.05)
-
-
 def injected(lab) -> list[dict]:
     return json.loads(lab.chaos("mesh", "runs", "--json").stdout)
 
@@ -72,7 +65,7 @@ def start(lab, directory: Path, *words: str) -> subprocess.Popen[str]:
         text=True,
     )
     # a run's Lease is there before its fault
-    wait_for(lambda: any(run["objects"] for run in injected(lab)) or process.poll() is not None)
+    until(lambda: any(run["objects"] for run in injected(lab)) or process.poll() is not None)
     assert process.poll() is None, process.communicate()[0]
     return process
 
@@ -124,7 +117,7 @@ def test_a_lab_that_goes_down_amid_a_run_ends_it_first_and_its_watchdog(tmp_path
         assert process.returncode == 4, output
         assert "the lab is going down" in output
         assert "left something" not in output
-        wait_for(lambda: not any(one.is_running() for one in watchdogs), 10)
+        until(lambda: not any(one.is_running() for one in watchdogs))
     finally:
         subprocess.run(down, env=environ, check=False, capture_output=True, timeout=60)
 
@@ -138,7 +131,7 @@ def test_a_lab_whose_start_is_stopped_leaves_nothing(tmp_path, number):
         text=True,
         start_new_session=True,
     )
-    wait_for(lambda: of(tmp_path))
+    until(lambda: of(tmp_path))
     process.send_signal(number)
     _, words = process.communicate(timeout=30)
     assert process.returncode == 4, words
@@ -162,7 +155,7 @@ def test_a_lab_of_ones_own_goes_with_its_command_however_that_ends(tmp_path, num
     try:
         process.send_signal(number)
         assert process.wait(timeout=30) == status
-        wait_for(lambda: not of(tmp_path) and not list(tmp_path.iterdir()))
+        until(lambda: not of(tmp_path) and not list(tmp_path.iterdir()))
         assert number == signal.SIGKILL or not command.is_running()
     finally:
         if command.is_running():  # a command is not bound to `lab run`, which nothing could tell of its end

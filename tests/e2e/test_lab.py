@@ -10,12 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import psutil
 import pytest
+import waiting
 
 CHAOS = str(Path(sys.executable).with_name("chaos"))
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -26,15 +26,15 @@ def get(url: str) -> tuple[int, str]:
         return answer.status, answer.read().decode()
 
 
-def until(condition, what: str, seconds: float = 15.0):
-    """Wait for CONDITION to hold; its last value."""
-    deadline = time.monotonic() + seconds
-    while True:
+def until(condition, what: str):
+    """Wait for CONDITION to hold, and for what it asks to answer; its last value."""
+
+    def holds():
         with contextlib.suppress(OSError):
-            if value := condition():
-                return value
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.02)
+            return condition()
+        return None
+
+    return waiting.until(holds, what)
 
 
 def page_is_whole(lab) -> bool:

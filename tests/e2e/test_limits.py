@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
+from waiting import until
 
 from chaosmesh_ext import actions, errors
 from chaosmesh_ext.mesh import connect
@@ -46,12 +46,6 @@ def at_once(mesh, count: int = 12) -> set[int]:
 
     with ThreadPoolExecutor(count) as pool:
         return set(pool.map(ask, range(count)))
-
-
-def until(condition, what: str) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, what
 
 
 def test_a_limit_in_the_owners_rule_is_for_everybody_until_it_is_gone(mesh):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from waiting import come
 
 from chaosmesh_ext.errors import LabError, Unprocessable
 from chaosmesh_ext.lab.apps import AppHost
@@ -46,12 +47,6 @@ def pod(name: str) -> dict:
     }
 
 
-async def until(asked) -> None:
-    async with asyncio.timeout(10):
-        while not await asked():
-            await asyncio.sleep(0.005)
-
-
 @pytest.fixture
 async def kube():
     return EmbeddedKube("127.0.0.1", 0)
@@ -91,7 +86,7 @@ async def test_a_deployment_whose_pods_are_refused_says_so_and_the_others_get_th
             names = [pod["metadata"]["name"] for pod in await kube.list("Pod")]
             return any(n.startswith("good-") for n in names) and any(n.startswith("bad-") for n in names)
 
-        await until(both)
+        await come(both)
     finally:
         await controller.stop()
 
@@ -107,7 +102,7 @@ async def test_a_pod_deleted_while_it_starts_stays_deleted(kube, kubelet):
     async def settled() -> bool:
         return len(asyncio.all_tasks()) == 1
 
-    await until(settled)
+    await come(settled)
 
     assert await kube.list("Pod") == []
     assert kubelet.pods == []
@@ -131,7 +126,7 @@ async def test_a_pod_that_cannot_be_started_says_why_and_the_next_one_is_taken(k
         odd, even = await kube.get("Pod", "default", "odd"), await kube.get("Pod", "default", "even")
         return "never seen such a Pod" in odd["status"].get("message", "") and bool(even["status"].get("podIP"))
 
-    await until(said)
+    await come(said)
     assert [event["reason"] for event in await events(kube, "odd")] == ["CannotRun"]
 
 
@@ -150,7 +145,7 @@ async def test_a_bootstrap_that_fails_in_an_unknown_way_is_tried_again(kube, tmp
         async def twice() -> bool:
             return len(tries) >= 2
 
-        await until(twice)
+        await come(twice)
         assert "KeyError" in kubelet.pods[0].last_words
     finally:
         await kubelet.stop()
@@ -164,7 +159,7 @@ async def test_a_pod_beyond_the_last_address_is_told_so(kube, kubelet):
     async def told() -> bool:
         return "254 Pods" in (await kube.get("Pod", "default", "too-many"))["status"].get("message", "")
 
-    await until(told)
+    await come(told)
     assert kubelet.pods == []
 
 
@@ -188,7 +183,7 @@ async def test_a_verdict_that_cannot_be_written_does_not_keep_the_next_from_its_
         async def heard() -> bool:
             return bool(await events(kube, "second"))
 
-        await until(heard)
+        await come(heard)
     finally:
         await reporter.stop()
 
@@ -221,11 +216,11 @@ async def test_a_pod_with_a_pre_stop_sleep_goes_on_until_it_is_over_or_nobody_wa
     async def short_is_over() -> bool:
         return await left() == ["patient"]
 
-    await until(short_is_over)
+    await come(short_is_over)
     await kube.delete("Pod", "default", "patient", grace=0)
 
     async def ended() -> bool:
         return not kubelet._taken
 
-    await until(ended)
+    await come(ended)
     assert await left() == []

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
+from waiting import come
 
 from chaosmesh_ext.lab.kube.embedded import EmbeddedKube
 from chaosmesh_ext.lab.nodes import CONTROL_PLANE, node
@@ -84,12 +83,6 @@ async def kube():
     await scheduler.stop()
 
 
-async def until(asked) -> None:
-    async with asyncio.timeout(10):
-        while not await asked():
-            await asyncio.sleep(0.005)
-
-
 async def cordon(kube, name: str, *, unschedulable: bool) -> None:
     found = await kube.get("Node", "", name)
     await kube.update({**found, "spec": {**found["spec"], "unschedulable": unschedulable}})
@@ -106,7 +99,7 @@ async def test_pods_of_one_owner_are_spread_over_the_workers(kube):
     async def bound() -> bool:
         return sorted((await places(kube)).values()) == ["lab-1", "lab-1", "lab-2", "lab-2"]
 
-    await until(bound)
+    await come(bound)
 
 
 async def test_a_pod_that_fits_nowhere_says_why_and_is_taken_by_the_first_node_that_may(kube):
@@ -118,7 +111,7 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_taken_by_the_first_node_t
     async def said() -> bool:
         return bool((await kube.get("Pod", "default", "one"))["status"].get("conditions"))
 
-    await until(said)
+    await come(said)
     [condition] = (await kube.get("Pod", "default", "one"))["status"]["conditions"]
     assert (condition["type"], condition["status"], condition["reason"]) == ("PodScheduled", "False", "Unschedulable")
     assert condition["message"].startswith("0/3 nodes are available: 1 node(s) had untolerated taint")
@@ -127,7 +120,7 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_taken_by_the_first_node_t
     async def bound() -> bool:
         return await places(kube) == {"one": "lab-2"}
 
-    await until(bound)
+    await come(bound)
 
 
 async def test_a_node_that_is_deleted_takes_its_pods_with_it_and_comes_back_ready(kube):
@@ -138,11 +131,11 @@ async def test_a_node_that_is_deleted_takes_its_pods_with_it_and_comes_back_read
     async def gone() -> bool:
         return await places(kube) == {"two": "lab-2"}
 
-    await until(gone)
+    await come(gone)
     await kube.create({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "lab-1"}})
     await kube.create(pod("three"))
 
     async def bound() -> bool:
         return (await places(kube)).get("three") == "lab-1"
 
-    await until(bound)
+    await come(bound)

@@ -8,7 +8,8 @@ import signal
 import termios
 
 import pytest
-from watched import Ground, lives, until
+from waiting import until
+from watched import Ground, lives
 from watched_runner import FAULT
 
 STEPS = {

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 from numbered_api import answering, hanging, reset
-from watched import RUN, lives, until
+from waiting import until
+from watched import RUN, lives
 
 
 class TestApiTrouble:
@@ -37,7 +38,7 @@ class TestApiTrouble:
         runner.signal()
         until(lambda: ground.seen("DELETE"))
         ground.plainly()
-        until(ground.clean, 8.0)
+        until(ground.clean, seconds=30.0)
 
     def test_one_object_that_cannot_be_undone_does_not_keep_the_others(self, ground):
         runner = ground.runner()
@@ -61,7 +62,7 @@ class TestApiTrouble:
         assert ground.names() == []
 
     def test_where_everything_fails_until_the_end_it_says_how_to_recover(self, ground):
-        runner = ground.runner(deadline=0.8, patience=0.5)
+        runner = ground.runner(deadline=2.0, patience=0.5)
         runner.do("create", "1")
         ground.treats("", answering(403))
         until(lambda: not lives(runner.watchdog))
@@ -90,7 +91,7 @@ class TestApiTrouble:
 
 class TestDeadline:
     def test_at_the_deadline_the_run_is_undone_though_its_runner_lives(self, ground):
-        runner = ground.runner(deadline=1.0)
+        runner = ground.runner(deadline=2.0)
         runner.do("create", "1")
         until(ground.clean)
         until(lambda: "deadline" in runner.do("state")["took_over"])
@@ -100,23 +101,23 @@ class TestDeadline:
         assert runner.do("state")["died"] == ""
 
     def test_a_deadline_can_be_moved(self, ground):
-        runner = ground.runner(deadline=0.7)
+        runner = ground.runner(deadline=2.0)
         runner.do("create", "1")
-        runner.do("extend", "1.5")
-        time.sleep(1.0)
+        runner.do("extend", "5.0")
+        time.sleep(2.5)
         assert ground.names() != []
         until(ground.clean)
 
 
 class TestEnd:
     def test_closing_ends_it_at_once_and_leaves_nothing(self, ground):
-        runner = ground.runner()
+        runner = ground.runner(late=100.0)
         runner.do("create", "1")
         ground.api.call(ground.api.kube.delete("EnvoyFilter", "default", f"chaos-{RUN}-1"))
         runner.do("forget", "1")
         began = time.monotonic()
         runner.do("close")
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 50  # for nothing is under way that could be late
         assert not Path(f"/proc/{runner.watchdog}").exists()
         assert runner.do("state") == {"took_over": "", "died": ""}
         assert not list((ground.folder / "state").rglob("watchdog-*"))
@@ -158,7 +159,7 @@ class TestItsOwnDeath:
         assert ground.names() == [f"chaos-{RUN}-1"]
 
     def test_one_that_is_stopped_does_not_count_as_there(self, ground):
-        runner = ground.runner(heard=0.5)
+        runner = ground.runner(heard=2.5)
         os.kill(runner.watchdog, signal.SIGSTOP)
         assert "does not answer; without it nothing is written" in runner.fails("create", "1")
         assert ground.names() == []

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 from api_server import ApiServer
 from free_place import free_place
-from watched import Ground, lives, until
+from waiting import until
+from watched import Ground, lives
 
 from chaosmesh_ext.lab import parts, tools
 

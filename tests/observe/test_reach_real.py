@@ -8,7 +8,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import psutil
 import pytest
-from rbac_cluster import Cluster, until
+from rbac_cluster import Cluster
+from waiting import until
 
 from chaosmesh_ext.errors import ApiError, Forbidden, NotFound
 from chaosmesh_ext.lab import tools

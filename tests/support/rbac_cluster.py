@@ -7,8 +7,6 @@ import json
 import os
 import subprocess
 import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,7 @@ from chaosmesh_ext.lab import parts, tools
 from chaosmesh_ext.mesh import Client, connect
 from chaosmesh_ext.settings import shipped
 
-__all__ = ["SYSTEM", "Cluster", "inhabitants", "until"]
+__all__ = ["SYSTEM", "Cluster", "inhabitants"]
 
 SYSTEM = "chaosmesh-system"
 _LABELS = {"app": "productpage", "version": "v1"}
@@ -157,11 +155,3 @@ def _deployment(name: str, namespace: str, labels: dict, status: dict) -> dict:
         },
     }
     return {**obj, "status": status} if status else obj
-
-
-def until(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
-    return found

@@ -6,26 +6,15 @@ import contextlib
 import os
 import random
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 from lab_under_test import CHAOS, LabUnderTest
 
-__all__ = ["Remains", "block_of", "chosen_block", "listening", "program_of", "start", "until", "words_of"]
+__all__ = ["Remains", "block_of", "chosen_block", "listening", "program_of", "start", "words_of"]
 
 _REAL = ("--control-plane", "istiod", "--traces", "jaeger")
-
-
-def until(condition: Callable[[], object], what: str, seconds: float = 30) -> object:
-    """Wait for CONDITION; its value."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.02)
-    return value
 
 
 def block_of(lab: LabUnderTest) -> int:

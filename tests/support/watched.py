@@ -10,16 +10,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 from api_server import ApiServer
 from numbered_api import Exchange, NumberedApi, Treatment
+from waiting import PATIENCE_S, until
 from watched_runner import RUN
 
-__all__ = ["OWNED", "RUN", "Ground", "Process", "lives", "until"]
+__all__ = ["OWNED", "RUN", "Ground", "Process", "lives"]
 
 OWNED = {
     "apiVersion": "networking.istio.io/v1",
@@ -27,15 +27,6 @@ OWNED = {
     "metadata": {"name": "details", "namespace": "default"},
     "spec": {"hosts": ["details"], "http": [{"route": [{"destination": {"host": "details"}}]}]},
 }
-
-
-def until(condition: Callable[[], Any], seconds: float = 10.0, what: str = "") -> Any:
-    """What CONDITION says once that is true."""
-    end = time.monotonic() + seconds
-    while not (said := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what or condition}"
-        time.sleep(0.005)
-    return said
 
 
 def lives(pid: int) -> bool:
@@ -60,14 +51,14 @@ class Process:
         os.close(theirs_out)
         self._rest = b""
         self.pid = self.process.pid
-        self.first = self.hear(30)
+        self.first = self.hear()
         self.watchdog: int = self.first.get("watchdog", 0)
 
     def tell(self, *words: str) -> None:
         """Begin a step."""
         os.write(self._tell, " ".join(words).encode() + b"\n")
 
-    def hear(self, seconds: float = 20.0) -> dict[str, Any]:
+    def hear(self, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """How a step went; empty when it ended instead."""
         end = time.monotonic() + seconds
         while b"\n" not in self._rest:
@@ -106,7 +97,7 @@ class Process:
         for pid in filter(None, (self.pid, self.watchdog)):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE_S)
         os.close(self._tell)
         os.close(self._hear)
 

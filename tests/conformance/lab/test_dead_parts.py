@@ -13,7 +13,8 @@ import urllib.request
 import psutil
 import pytest
 from lab_under_test import LabUnderTest
-from real_lab import Remains, block_of, listening, program_of, until, words_of
+from real_lab import Remains, block_of, listening, program_of, words_of
+from waiting import until
 
 pytestmark = pytest.mark.xdist_group("real-lab")
 

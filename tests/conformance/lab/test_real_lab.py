@@ -10,7 +10,8 @@ import urllib.request
 import psutil
 import pytest
 from lab_under_test import LabUnderTest, start_lab, stop_lab
-from real_lab import Remains, block_of, listening, program_of, until, words_of
+from real_lab import Remains, block_of, listening, program_of, words_of
+from waiting import until
 
 from chaosmesh_ext.lab import tools
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 from lab_under_test import LabUnderTest
-from real_lab import Remains, listening, start, until
+from real_lab import Remains, listening, start
+from waiting import until
 
 from chaosmesh_ext.lab.tools import cache
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from rbac_cluster import SYSTEM, Cluster, until
+from rbac_cluster import SYSTEM, Cluster
+from waiting import until
 
 from chaosmesh_ext.run.janitor import Janitor
 
@@ -17,7 +18,7 @@ from chaosmesh_ext.run.janitor import Janitor
 def cluster(real: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     there = Cluster(tmp_path_factory.mktemp("rbac"))
     yield there
-    until(lambda: not _watchdogs(), 60)
+    until(lambda: not _watchdogs())
     there.stop()
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 import yaml
 from leftovers import OTHER, fault, faults, lease, lock
-from rbac_cluster import SYSTEM, until
+from rbac_cluster import SYSTEM
 from roles import clean, copied, role, verbs, whole_run
+from waiting import until
 
 from chaosmesh_ext import errors, mesh
 from chaosmesh_ext.faults import Abort
