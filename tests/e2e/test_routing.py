@@ -190,7 +190,6 @@ def variants(tmp_path_factory) -> Iterator[LabUnderTest]:
         stop_lab(lab)
 
 
-@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", ["catalog-preview", "catalog-httproute"])
 def test_the_experiments_on_versions_of_the_catalogue_hold(variants, tmp_path, name):
     ran(variants, name, tmp_path)
@@ -216,7 +215,6 @@ def http_route(variants, monkeypatch) -> Iterator[dict]:
         assert not {"labels", "annotations"} & after["metadata"].keys()
 
 
-@pytest.mark.timeout(60)
 def test_a_timeout_beside_an_http_routes_own_ends_slow_calls_of_the_run_alone(http_route):
     """The delay is where calls arrive, behind the timeout; both are met by the run's requests."""
     shown = actions.set_timeout("catalog", timeout=0.3, requests="run", url="/")
@@ -282,7 +280,6 @@ def written(kind: str, meta: dict, spec: dict) -> dict:
     return found
 
 
-@pytest.mark.timeout(60)
 def test_what_comes_in_by_a_gateway_of_gateway_api_meets_a_timeout_beside_its_routes_own(entrance):
     """The shop waits for a late catalogue, and the gateway no longer for the shop; the other rule is left alone."""
     shop = {"host": "shop.example"}

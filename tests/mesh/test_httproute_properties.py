@@ -21,7 +21,7 @@ from chaosmesh_ext.mesh.pointer import apply
 from chaosmesh_ext.mesh.rules import specificity
 
 EXAMPLES = int(os.environ.get("CHAOSMESH_EXAMPLES", "1"))
-pytestmark = pytest.mark.timeout(120 * EXAMPLES)
+pytestmark = pytest.mark.timeout(600 * EXAMPLES)
 
 number = st.integers(0, 5)
 edit = st.tuples(st.sampled_from(sorted(EDITS)), number)

@@ -18,7 +18,7 @@ from chaosmesh_ext.mesh import ledger
 from chaosmesh_ext.mesh.ground import for_mesh
 
 EXAMPLES = int(os.environ.get("CHAOSMESH_EXAMPLES", "1"))
-pytestmark = pytest.mark.timeout(120 * EXAMPLES)
+pytestmark = pytest.mark.timeout(600 * EXAMPLES)
 
 number = st.integers(0, 5)
 edit = st.tuples(st.sampled_from(sorted(EDITS)), number)
