@@ -7,6 +7,7 @@ breaker does to everybody. While failures are counted nothing else is sent: a ca
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
@@ -31,6 +32,12 @@ _VISIBLE: Final = 3.0
 
 _CUT_OFF: Final = 40
 """Requests in a row that do not come by the caller any more: somebody above has stopped calling it."""
+
+_LATELY: Final = 60
+"""So many of the last requests should have come by the caller, where somebody above lets one through now and then."""
+
+_RARELY: Final = 0.25
+"""Of as many as healthy requests would: somebody above has stopped calling it."""
 
 _MOST: Final = 2000
 """Failing requests, at most."""
@@ -61,7 +68,7 @@ class Breaking:
         """HEALTHY: control requests that lead to the call. BASELINE: of the control."""
         self._baseline, self._edges, self._healthy, self._clock = baseline, tuple(edges), tuple(healthy), clock
         self._pods = {edge: frozenset(called(baseline, baseline.control, edge)) for edge in self._edges}
-        self._sure = self._always()
+        self._sure, self._share = self._always(), self._usual_share()
         self._phase: Literal["healthy", "failing", "closing", "over"] = "healthy"
         self._sent: dict[str, int] = defaultdict(int)
         self._began = self._since = clock()
@@ -120,15 +127,27 @@ class Breaking:
             self._opened = opened(self._baseline, cell)
             self._silent = silent_for(self._baseline, cell)
             self._met = True
-            self._cut_off = self._passed_by(cell) >= _CUT_OFF
+            self._cut_off = self._passed_by(cell)
             self._enough = enough(self._baseline, cell)
 
-    def _passed_by(self, cell: Cell) -> int:
-        """How many of CELL's last requests did not come by any of the callers."""
-        sources = {edge.source for edge in self._edges}
+    def _passed_by(self, cell: Cell) -> bool:
+        """Whether CELL's last requests did not come by any of the callers, or few of those that should have."""
         answers = sorted(cell.answers, key=lambda one: one.started, reverse=True)
-        came = (any(span.workload in sources for span in cell.traces[one.trace_id].spans) for one in answers)
-        return next((count for count, by in enumerate(came) if by), len(answers))
+        came = [self._came_by(cell, one) for one in answers]
+        lately = came[: math.ceil(_LATELY / self._share)]
+        rarely = len(lately) * self._share >= _LATELY and sum(lately) < _RARELY * _LATELY
+        return rarely or next((count for count, by in enumerate(came) if by), len(came)) >= _CUT_OFF
+
+    def _came_by(self, cell: Cell, answer: Answer) -> bool:
+        sources = {edge.source for edge in self._edges}
+        trace = cell.traces.get(answer.trace_id)
+        return trace is not None and any(span.workload in sources for span in trace.spans)
+
+    def _usual_share(self) -> float:
+        """Of healthy requests, those that come by any of the callers."""
+        control, asked = self._baseline.control, {errand.url for errand in self._healthy}
+        sent = [one for one in control.answers if one.url in asked and one.trace_id in control.traces]
+        return (sum(self._came_by(control, one) for one in sent) or 1) / max(1, len(sent))
 
     # --- how it goes on -----------------------------------------------------------------------------------------------
 

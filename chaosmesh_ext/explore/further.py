@@ -61,20 +61,24 @@ def further(
             for edge in graph.edges
             if edge not in edges and _call(edge) in several and any(fault.covers(edge) for fault in faults)
         ]
-        if edges:
-            planned = tuple(
-                cell_for(
-                    graph,
-                    chosen,
-                    those,
-                    next(numbers),
-                    kind,
-                    delay=faults[0].delay,
-                    status=faults[0].status,
-                    times=TIMES,
-                )
-                for those in alike(edges)
+        in_turn = [edge for edge in graph.edges if kind == "delay" and _in_turn(edge, judgement)]
+        in_turn = [edge for edge in in_turn if any(fault.covers(edge) for fault in faults)]
+        planned = tuple(
+            cell_for(
+                graph,
+                chosen,
+                those,
+                next(numbers),
+                kind,
+                delay=faults[0].delay,
+                status=faults[0].status,
+                times=times,
+                in_turn=times < TIMES,
             )
+            for some, times in (([each for each in edges if each not in in_turn], TIMES), (in_turn, 1))
+            for those in alike(some)
+        )
+        if planned:
             waves.append(Wave(wave + len(waves), f"further {kind}", planned))
     return tuple(waves)
 
@@ -98,6 +102,10 @@ def _lacks(graph: Graph, edge: Edge, kind: Kind, condition: str, judgement: Judg
         if each.rule in _WHAT_IS_LOST and each.condition == condition and _about(each, edge)
     }
     return bool(rules) and not known.issuperset(graph.operations(edge))
+
+
+def _in_turn(edge: Edge, judgement: Judgement) -> bool:
+    return any(each.edge == str(edge) and each.lacking == "in-turn" for each in judgement.coverage.skipped)
 
 
 def _amplifies(edge: Edge, judgement: Judgement) -> bool:

@@ -85,6 +85,7 @@ class Sending:
                     asked,
                     {number: wanted(planned[number]) for number in outermost},
                     kinds={number: kinds(graph, cell) for number, cell in planned.items()},
+                    in_turn=[number for number, cell in planned.items() if cell.in_turn],
                     shares={number: likely(self._found.control, cell) for number, cell in planned.items()},
                     seen=lambda met: self._watcher.met(wave, met),
                 )

@@ -35,11 +35,12 @@ def cell_for(
     given: Given | None = None,
     alone: bool = False,
     times: int = 1,
+    in_turn: bool = False,
 ) -> PlannedCell:
     """The cell that faults EDGES of GRAPH, the same call of several versions, for the operations that are CHOSEN.
 
     operations: fewer than the edges have; with JUDGED those of the judged edge, whose requests are sent. alone: no
-    other operation is to meet the fault. times: as many requests as usual.
+    other operation is to meet the fault. times: as many requests as usual. in_turn: one after the other.
     """
     every = (edges,) if isinstance(edges, Edge) else tuple(edges)
     on = [site for edge in every for site in graph.by_edge[edge]]
@@ -60,6 +61,7 @@ def cell_for(
         alone=alone,
         also=every[1:],
         times=times,
+        in_turn=in_turn,
     )
 
 

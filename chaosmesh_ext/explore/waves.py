@@ -55,6 +55,7 @@ class PlannedCell(msgspec.Struct, frozen=True):
     it is for one ALONE. urls: the fewest entry URLs whose requests make all of these calls; empty where the graph names
     none. judged: the edge in question, where that is not the faulted one. given: the first fault of a second-order
     cell. in_a_row: the most calls on the edge that one request of its source makes. times: as many requests as usual.
+    in_turn: one after the other, with a healthy one between two, so that failures seldom open a breaker.
     """
 
     number: int
@@ -70,6 +71,7 @@ class PlannedCell(msgspec.Struct, frozen=True):
     alone: bool = False
     also: tuple[Edge, ...] = ()
     times: int = 1
+    in_turn: bool = False
 
     @property
     def edges(self) -> tuple[Edge, ...]:
@@ -118,6 +120,7 @@ class Wave(msgspec.Struct, frozen=True):
         lasts = [cell.lasts for cell in self.cells]
         longest = max(lasts, default=0.0)
         every = sum(cell.lasts * len(cell.edges) * cell.times for cell in self.cells)
+        longest = max([longest, *(CALLS_EACH * cell.times * cell.lasts for cell in self.cells if cell.in_turn)])
         return SETTLE + (sum(lasts) if self.stateful else max(longest, every * CALLS_EACH / in_flight))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from statistics import median
+from typing import Final
 
 import msgspec
 
@@ -22,6 +24,9 @@ MIN_FAILURES_FOR_ZERO = 5
 
 _COUNTED = frozenset({Shape.ONE, Shape.RETRIED, Shape.SIDECAR})
 _NOT_OURS = frozenset({Shape.NOT_FAILED, Shape.SAVED, Shape.HEDGED})
+
+
+_CUT_SHORT: Final = "inconclusive: attempts failed at the same time, so a breaker may have ended further ones"
 
 
 class _Count(msgspec.Struct, frozen=True):
@@ -46,8 +51,10 @@ def retry(subject: Subject) -> Iterator[Draft | Skipped]:
     Zero is stated only from an abort, with its bound: p < 3/n at 95 % (the rule of three). Counts after different
     statuses are one finding; where they differ the highest leads and the others are named.
     """
-    slow = [each for trial in subject.of("slow") for each in _attempts(subject, trial)]
-    found = list(_count(subject, slow, "a timeout", zero=False))
+    slow = [list(_attempts(subject, trial)) for trial in subject.of("slow")]
+    in_turn = [each for groups in slow if not _at_once(groups) for each in groups if each.shape in _COUNTED]
+    timed_out = in_turn if len(in_turn) >= MIN_CALLS else [each for those in slow for each in those]
+    found = list(_count(subject, timed_out, "a timeout", zero=False))
     statuses: dict[tuple[str, bool], list[Attempts]] = {}
     for trial in subject.of("status"):
         groups = statuses.setdefault((_noun(trial), trial.injected.status // 100 == 4), [])
@@ -57,12 +64,21 @@ def retry(subject: Subject) -> Iterator[Draft | Skipped]:
         for (noun, refused), groups in sorted(statuses.items())
         for each in _count(subject, groups, noun, refused=refused)
     ]
+    retries = any(isinstance(each, _Count) and each.retries for each in after)
+    if not found and retries and _at_once([each for each in timed_out if each.shape in _COUNTED]):
+        yield Skipped(str(subject.edge), _CUT_SHORT, "retry", "in-turn")
     yield from (each for each in (*found, *after) if isinstance(each, Skipped))
     conditions: tuple[tuple[Condition, list[_Count | Skipped]], ...] = (("slow", found), ("status", after))
     for condition, outcomes in conditions:
         counts = [each for each in outcomes if isinstance(each, _Count)]
         if counts:
             yield _draft(subject, condition, counts)
+
+
+def _at_once(groups: Sequence[Attempts]) -> bool:
+    """Whether requests of GROUPS made their attempts at the same time."""
+    those = sorted(groups, key=lambda each: each.calls[0].span.start)
+    return any(after.calls[0].span.start < before.calls[-1].span.end for before, after in pairwise(those))
 
 
 def _attempts(subject: Subject, trial: Trial) -> Iterator[Attempts]:
@@ -89,7 +105,8 @@ def _count(
         yield too_few(subject.edge, few, "retry")
     elif len(counts) > 1:
         seen = joined([str(n + 1) for n in sorted(counts)])
-        yield Skipped(edge, f"inconclusive: {seen} attempts after {noun}, no single count explains it", "retry")
+        reason = f"inconclusive: {seen} attempts after {noun}, no single count explains it"
+        yield Skipped(edge, reason, "retry", "in-turn" if not zero and _at_once(counted) else "")
     elif len(shapes_seen) > 1:
         yield Skipped(edge, "inconclusive: some attempts are the application's, some the sidecar's", "retry")
     else:

@@ -24,7 +24,7 @@ SCHEMA = "chaosmesh-ext/findings/v1"
 
 Severity = Literal["critical", "warning", "info"]
 Condition = Literal["slow", "refused", "status"]
-Lacking = Literal["", "calls", "one-version", "patient-caller"]
+Lacking = Literal["", "calls", "one-version", "patient-caller", "in-turn"]
 
 
 class Evidence(msgspec.Struct, frozen=True):
@@ -70,7 +70,7 @@ class Skipped(msgspec.Struct, frozen=True):
 
     lacking: what may decide it. ``calls``: more of them. ``one-version``: more requests, of those that happen to meet
     one version each time. ``patient-caller``: requests by callers' callers that wait longer, where there are any.
-    Empty: nothing of that.
+    ``in-turn``: requests one after the other, so that no breaker opens. Empty: nothing of that.
     """
 
     edge: str

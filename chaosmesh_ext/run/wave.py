@@ -141,6 +141,7 @@ class Wave:
         *,
         kinds: Mapping[str, Collection[tuple[str, str]]] | None = None,
         shares: Mapping[str, float] | None = None,
+        in_turn: Collection[str] = (),
         seen: Callable[[Mapping[str, int]], None] = lambda _met: None,
     ) -> dict[str, list[Answer]]:
         """Send the requests of all cells at once, within the budget, until COUNTS of each met its fault.
@@ -150,8 +151,9 @@ class Wave:
         another way, or by a fault that was not there yet, is made up for: 40 of a cell are the most. kinds: by cell,
         callers (as spans name them) with their operations, so many of whose calls are to meet the fault each; 40 for
         each caller are the most.
-        shares: by cell, of its requests that make its calls, as far as is known. seen: is told again and again how many
-        of each cell met the fault.
+        shares: by cell, of its requests that make its calls, as far as is known. in_turn: cells whose requests come one
+        after the other, with a healthy one between two; those of aborts with KINDS always do. seen: is told again and
+        again how many of each cell met the fault.
 
         Returns the answers of each cell from the first one on that met its fault. Cells that none met until the proof's
         timeout are in `unmet`. Raises NotProven, rolled back, where a fault was met on a call that was not meant;
@@ -164,7 +166,8 @@ class Wave:
             number: aim
             for number in (counts if isinstance(counts, Mapping) else self._grown)
             if number in self._grown
-            and (aim := self._aim(number, errands, counts, of_each.get(number, ()))) is not None
+            and (aim := self._aim(number, errands, counts, of_each.get(number, ()), in_turn=number in in_turn))
+            is not None
         }
         if unknown := (set(counts) if isinstance(counts, Mapping) else set()) - set(self._grown):
             raise InvalidInput(f"no cell {', '.join(sorted(unknown))} in this wave: it has {', '.join(self._grown)}")
@@ -263,6 +266,8 @@ class Wave:
         errands: Errands | Mapping[str, Errands] | None,
         counts: int | Mapping[str, int],
         kinds: Collection[tuple[str, str]] = (),
+        *,
+        in_turn: bool = False,
     ) -> Aim | None:
         want = counts.get(number, 0) if isinstance(counts, Mapping) else counts
         if want < 1:
@@ -281,7 +286,7 @@ class Wave:
             want=want,
             arrives=cell.carrier == INBOUND,
             most=MOST * max(1, len({source for source, _ in kinds})),
-            in_turn=cell.injected is not None and cell.injected.status >= 500 and bool(kinds),
+            in_turn=in_turn or (cell.injected is not None and cell.injected.status >= 500 and bool(kinds)),
             kinds=kinds,
             share=seen.share,
         )

@@ -71,3 +71,10 @@ def test_more_requests_are_sent_than_at_first():
     assert (wave.number, wave.cells[0].number) == (5, 11)
     first = wanted(wave.cells[0].__class__(1, edge("reviews-v2 → ratings"), "delay", delay=7.0))
     assert wanted(wave.cells[0]) == TIMES * first
+
+
+def test_what_a_breaker_may_have_cut_short_is_asked_for_in_turn():
+    waves = further(bookinfo(), [DELAYED, ABORTED], judged(few("retry", lacking="in-turn")), wave=5, cell=11)
+    assert [(wave.name, [(cell.in_turn, cell.times) for cell in wave.cells]) for wave in waves] == [
+        ("further delay", [(True, 1)])
+    ]

@@ -41,6 +41,20 @@ def test_a_retry_after_a_status_and_one_after_a_timeout_are_two_findings(world, 
     assert len({f.id for f in both}) == 2
 
 
+def test_what_a_breaker_may_have_cut_short_is_decided_by_requests_one_after_the_other(world, found, reasons):
+    """Requests at once all fail at the same time: whether the breaker or nothing comes after, they do not tell."""
+    at_once = world.cell("1", world.delay(30.0), [world.gives_up(24.0) for _ in range(3)])
+    failed = world.cell("2", world.abort(), [aborted(world, [0.004, 0.006]) for _ in range(3)])
+    judgement = judge(world.control(), [at_once, failed])
+    assert [finding.condition for finding in found(judgement, "retry")] == ["status"]
+    assert [each.lacking for each in judgement.coverage.skipped if each.rule == "retry"] == ["in-turn"]
+    twice = [(0.004, 5.0, "DI,DC", 0), (5.008, 5.0, "DI,DC", 0)]
+    in_turn = world.cell("3", world.delay(30.0), [world.attempts(twice) for _ in range(3)])
+    judgement = judge(world.control(), [at_once, failed, in_turn])
+    assert [(one.condition, one.value) for one in found(judgement, "retry")] == [("slow", 1.0), ("status", 1.0)]
+    assert not reasons(judgement, "retry")
+
+
 @pytest.mark.parametrize(
     ("starts", "kind"),
     [
