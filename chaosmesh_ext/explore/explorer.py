@@ -31,6 +31,7 @@ from chaosmesh_ext.explore.selection import selection
 from chaosmesh_ext.explore.sending import Sending, Sent
 from chaosmesh_ext.explore.splitting import split
 from chaosmesh_ext.explore.stimulating import Stimulating
+from chaosmesh_ext.explore.unfinished import unfinished
 from chaosmesh_ext.explore.waves import Plan, Wave
 from chaosmesh_ext.findings import judge
 from chaosmesh_ext.mesh.surroundings import Surroundings
@@ -112,7 +113,7 @@ class Explorer:
             barred=self._entrances.barred.keys(),
             hosts=self._run.settings.max_hosts,
         )
-        if not made.cells:
+        if not made.cells and self._entrances.barred:
             why = "; ".join(dict.fromkeys(self._entrances.barred.values()))
             raise Inconclusive(f"--only and --skip leave only what a gateway calls, and {why}")
         return made
@@ -180,19 +181,19 @@ class Explorer:
         for wave, why in self._second.take():
             self._notes.append(why)
             self._run.requests.calm(spacing(self._control))
-            self._unmet = {
-                each: why for each, why in self._unmet.items() if each not in {one.number for one in wave.cells}
-            }
+            numbers = {one.number for one in wave.cells}
+            self._unmet = {each: why for each, why in self._unmet.items() if each not in numbers}
             self._wave(wave)
 
     def explored(self) -> Explored:
         """What is known by now. Raises Inconclusive where discovery did not get to its end."""
         found = self._known
+        ended = self._stateful and self._sending.stimulating is None
         return Explored(
             found=found,
             plan=self._plan,
             cells=(self._control, *self._cells),
-            judgement=self._judgement(),
+            judgement=unfinished(self._judgement(), self._plan, self._second.judged, self._chosen, stateful=ended),
             proofs=tuple(self._proofs),
             problems=self._second.problems,
             notes=tuple(dict.fromkeys(self._notes)),
@@ -265,6 +266,7 @@ class Explorer:
             self._second.failed(wave, f"{changed}: what it taught is left out")
             return
         self._cells += cells.values()
+        self._second.taught(wave)
         self._watcher.judged(wave, self._judgement())
 
     def _gathered(self, sent: Sent, *, again: bool = True) -> dict[int, Cell]:

@@ -18,7 +18,7 @@ from typing import Final
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.second_order import second_order
-from chaosmesh_ext.explore.selection import STATEFUL, TAUGHT_BY, Selection, selection
+from chaosmesh_ext.explore.selection import NEVER, STATEFUL, TAUGHT_BY, Selection, selection
 from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.splitting import split
 from chaosmesh_ext.explore.stateful import stateful_waves
@@ -129,7 +129,7 @@ def _rules_left_out(chosen: Selection, *, stateful: bool) -> Iterator[Skipped]:
     for rule in TAUGHT_BY:
         if not chosen.rule(rule):
             yield Skipped(EVERYWHERE, "left out by --only or --skip", rule)
-        elif rule == "metastable":
+        elif rule == NEVER:
             yield Skipped(EVERYWHERE, "is not looked for by an exploration", rule)
         elif rule in STATEFUL and not stateful:
             yield Skipped(EVERYWHERE, "needs stateful waves, which were not asked for (--stateful)", rule)

@@ -11,9 +11,13 @@ __all__ = ["SecondTry"]
 
 
 class SecondTry:
-    """Each wave gets one. problems: why waves proved nothing that have none any more, or did not come to it."""
+    """Each wave gets one. problems: why waves proved nothing that have none any more, or did not come to it.
+
+    judged: the numbers of those that proved something.
+    """
 
     def __init__(self) -> None:
+        self.judged: set[int] = set()
         self._waiting: dict[int, tuple[Wave, str]] = {}
         self._tried: set[int] = set()
         self._problems: list[str] = []
@@ -22,6 +26,10 @@ class SecondTry:
     def problems(self) -> tuple[str, ...]:
         """One line each."""
         return (*self._problems, *(_line(wave, why) for wave, why in self._waiting.values()))
+
+    def taught(self, wave: Wave) -> None:
+        """WAVE proved something."""
+        self.judged.add(wave.number)
 
     def failed(self, wave: Wave, why: str | Inconclusive) -> None:
         """WAVE proved nothing, and WHY. What may have met others than it was for is not tried again."""

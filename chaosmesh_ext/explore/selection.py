@@ -13,7 +13,7 @@ from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.explore.waves import Kind
 from chaosmesh_ext.model import CallSite, Edge, Graph
 
-__all__ = ["STATEFUL", "TAUGHT_BY", "Selection", "selection"]
+__all__ = ["NEVER", "STATEFUL", "TAUGHT_BY", "Selection", "selection"]
 
 TAUGHT_BY: Final[Mapping[str, frozenset[Kind]]] = {
     "timeout": frozenset({"delay"}),
@@ -36,6 +36,9 @@ TAUGHT_BY: Final[Mapping[str, frozenset[Kind]]] = {
 
 STATEFUL: Final = frozenset({"circuit-breaker", "connection-limit", "bulkhead", "unsafe-retry", "metastable"})
 """Rules that are judged from stateful waves."""
+
+NEVER: Final = "metastable"
+"""A rule that no exploration looks for."""
 
 _FORMS: Final = "write edge=SOURCE:DESTINATION, edge=SERVICE, operation='GET /path*' or rule=NAME, with * for anything"
 
@@ -121,6 +124,8 @@ class Selection(msgspec.Struct, frozen=True):
         rules = [rule for rule in TAUGHT_BY if self.rule(rule)]
         if not rules or not any(map(self.site, graph.sites)):
             raise InvalidInput("--only and --skip together leave nothing to explore; remove one of them")
+        if rules == [NEVER]:
+            raise InvalidInput(f"{NEVER} is not looked for by an exploration; choose another rule as well")
         asked = any(pattern.of == "rule" for pattern in self.only)
         if asked and not stateful and STATEFUL.issuperset(rules):
             raise InvalidInput(f"{', '.join(rules)}: needs stateful waves; add --stateful")

@@ -78,3 +78,10 @@ def test_a_pattern_that_fits_nothing_is_refused(only, skip, words):
     with pytest.raises(InvalidInput) as refused:
         selection(only, skip).check(bookinfo(), stateful=False)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("only", [["rule=metastable"], ["rule=meta*", "edge=reviews"]])
+def test_a_rule_that_no_exploration_looks_for_is_refused_before_any_fault_is_in(only):
+    """Else calls would be held back in vain, and the answer would be that all is well."""
+    with pytest.raises(InvalidInput, match="metastable is not looked for"):
+        selection(only).check(bookinfo(), stateful=True)
