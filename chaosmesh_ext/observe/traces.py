@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, Protocol
@@ -100,6 +101,20 @@ class Gathering:
     def waiting(self) -> frozenset[str]:
         """The traces that are not complete yet."""
         return frozenset(self._waiting)
+
+    @property
+    def unseen(self) -> bool:
+        """Whether there are some of which no span came yet."""
+        return not self._waiting.keys() <= self.traces.keys()
+
+    @property
+    def quiet_at(self) -> float:
+        """When the first of those that are waited for has been quiet for long enough, if it stays so; infinite where
+        none has come.
+        """
+        changed = (self._changed[one] + self._quiet for one in self._waiting if one in self._changed)
+        now = self._clock()
+        return min((at for at in changed if at > now), default=math.inf)
 
     def add(self, answer: Answer, injected: Injected | None = None) -> None:
         """Wait for the trace of ANSWER, too, whose request was for what is INJECTED."""
@@ -221,6 +236,6 @@ def gather_all(
         pause = max(pause, now - before)  # a slow store is asked less often
         if not gathering.waiting or now >= deadline:
             break
-        sleep(min(pause, max(deadline - now, 0.0)))
+        sleep(max(min(pause, deadline - now, gathering.quiet_at - now), 0.0))
         pause = min(pause * 1.5, _LAST_PAUSE)
     return Gathered(gathering.traces, gathering.reasons)

@@ -23,6 +23,9 @@ __all__ = ["Aim", "Verdict", "Volley"]
 _LOOK: Final = 0.05
 """Seconds between two questions for traces, at least; a slow store is asked less often."""
 
+_SOON: Final = 0.25
+"""Seconds in which most stores show the first spans of a trace."""
+
 
 class Volley:
     """Sends for many `Aim`s at once until each has what it wants, or cannot.
@@ -87,6 +90,15 @@ class Volley:
                 for aim in aims:
                     aim.collect()
 
+    def glimpse(self) -> None:
+        """Wait a moment for the traces of which nothing is there yet: from when one was seen first, it is known how
+        long nothing has been added to it.
+        """
+        deadline = time.monotonic() + _SOON
+        while self._gathering.unseen and time.monotonic() < deadline:
+            self._gathering.look()
+            time.sleep(TICK)
+
     def _may_go_on(self) -> None:
         if self._stopped():
             raise Inconclusive("the run was stopped before the wave was through")
@@ -96,12 +108,13 @@ class Volley:
                 raise Inconclusive(self._canary.stops)
 
     def _send(self, aims: Sequence[Aim], now: float, patience: float, most: int, enough: Callable[[Aim], bool]) -> None:
-        """Send for AIMS as long as there is room; first for those that few requests meet, since it takes a while until
-        enough have, then in the given order.
+        """Send for AIMS as long as there is room: for the first, whose requests hang for longest, unless only some of
+        them do; then for those that few requests meet, since it takes a while until enough have; then in the given
+        order.
         """
         room = self._canary.room(most) if self._canary is not None else most
         flying = sum(aim.flying for aim in aims)
-        for aim in sorted(aims, key=lambda each: each.share):
+        for aim in sorted(aims, key=lambda each: (each is not aims[0] or each.share < 1, each.share)):
             while flying < room and not enough(aim) and aim.sends(now, patience):
                 aim.send(self._traffic)
                 flying += 1

@@ -190,6 +190,7 @@ class Wave:
         try:
             volley.fly(list(aims.values()), patience=self._timeout, seen=look)
             canary.land()
+            volley.glimpse()
         except NotProven as error:
             self._roll_back(list(self._grown.values()), error)
             raise
