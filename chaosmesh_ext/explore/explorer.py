@@ -23,7 +23,7 @@ from chaosmesh_ext.explore.hidden import hidden
 from chaosmesh_ext.explore.markers import Markers
 from chaosmesh_ext.explore.options import Options, affording
 from chaosmesh_ext.explore.plan import plan, refuse
-from chaosmesh_ext.explore.recheck import recheck
+from chaosmesh_ext.explore.recheck import recheck, settle
 from chaosmesh_ext.explore.recipe import Recipe
 from chaosmesh_ext.explore.second_order import second_order
 from chaosmesh_ext.explore.second_try import SecondTry
@@ -181,6 +181,7 @@ class Explorer:
         for wave, why in self._second.take():
             self._notes.append(why)
             self._run.requests.calm(spacing(self._control))
+            settle(self._run, self._known, _AGAIN)
             numbers = {one.number for one in wave.cells}
             self._unmet = {each: why for each, why in self._unmet.items() if each not in numbers}
             self._wave(wave)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from statistics import median
 from typing import TYPE_CHECKING, Final
 
+from chaosmesh_ext.errors import Unreachable
 from chaosmesh_ext.explore.discovery import Discovered
 from chaosmesh_ext.explore.recipe import Request
 from chaosmesh_ext.findings.statistics import epsilon
@@ -19,7 +21,7 @@ from chaosmesh_ext.run.traffic import application
 if TYPE_CHECKING:
     from chaosmesh_ext.run import Run
 
-__all__ = ["difference", "kept", "recheck"]
+__all__ = ["difference", "kept", "recheck", "settle"]
 
 _SLOWER: Final = 2.0
 """Times the healthy median from which on the control is another one (rules, 8: what unmarked requests may suffer)."""
@@ -29,6 +31,9 @@ _VISIBLE: Final = 8.0
 
 _AGAIN: Final = 0.5
 """Seconds until it is asked again."""
+
+_CALMER: Final = 30.0
+"""Seconds that a machine which was too busy for a wave may take to become calmer."""
 
 _TRIES: Final = 3
 """Requests without a marker that must all differ from healthy ones: one alone may have met a version that is new."""
@@ -44,6 +49,12 @@ def recheck(run: Run, found: Discovered, count: int, *, patience: float = 0.0) -
             return changed
         time.sleep(_AGAIN)
     return ""
+
+
+def settle(run: Run, found: Discovered, count: int) -> None:
+    """Wait until the control is as it was, for as long as a busy machine may take to become calmer."""
+    with suppress(Unreachable):
+        recheck(run, found, count, patience=_CALMER)
 
 
 def _recheck(run: Run, found: Discovered, count: int) -> str:

@@ -1,8 +1,10 @@
-"""Waves that proved nothing, for a second try: what a busy machine spoilt may be well the next time."""
+"""Waves that proved nothing, to be tried again: what a busy machine spoilt may be well the next time."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Final
 
 from chaosmesh_ext.errors import Inconclusive, NotProven
 from chaosmesh_ext.explore.waves import Wave
@@ -10,8 +12,12 @@ from chaosmesh_ext.explore.waves import Wave
 __all__ = ["SecondTry"]
 
 
+_TIMES: Final = 2
+"""How often a wave is tried again."""
+
+
 class SecondTry:
-    """Each wave gets one. problems: why waves proved nothing that have none any more, or did not come to it.
+    """Each wave gets two. problems: why waves proved nothing that have none any more, or did not come to it.
 
     judged: the numbers of those that proved something.
     """
@@ -19,7 +25,7 @@ class SecondTry:
     def __init__(self) -> None:
         self.judged: set[int] = set()
         self._waiting: dict[int, tuple[Wave, str]] = {}
-        self._tried: set[int] = set()
+        self._tried: Counter[int] = Counter()
         self._problems: list[str] = []
 
     @property
@@ -33,7 +39,7 @@ class SecondTry:
 
     def failed(self, wave: Wave, why: str | Inconclusive) -> None:
         """WAVE proved nothing, and WHY. What may have met others than it was for is not tried again."""
-        if wave.number in self._tried or isinstance(why, NotProven):
+        if self._tried[wave.number] == _TIMES or isinstance(why, NotProven):
             self._problems.append(_line(wave, str(why)))
         else:
             self._waiting[wave.number] = wave, str(why)
@@ -43,7 +49,7 @@ class SecondTry:
         while self._waiting:
             number = min(self._waiting)
             wave, why = self._waiting.pop(number)
-            self._tried.add(number)
+            self._tried[number] += 1
             yield wave, f"{_line(wave, why)}; tried again"
 
 

@@ -7,12 +7,14 @@ from chaosmesh_ext.explore.waves import Wave
 DELAY, ABORT = Wave(1, "delay"), Wave(2, "abort")
 
 
-def test_a_wave_that_proved_nothing_is_tried_once_more():
+def test_a_wave_that_proved_nothing_is_tried_twice_more():
     second = SecondTry()
     second.failed(ABORT, "the control was slower")
     second.failed(DELAY, Inconclusive("the store was gone"))
     tried = second.take()
     assert next(tried) == (DELAY, "wave 1, delay: the store was gone; tried again")
+    second.failed(DELAY, "the control was slower")
+    assert next(tried)[0] == DELAY
     second.failed(DELAY, "the control was slower")
     assert [wave for wave, _ in tried] == [ABORT]
     assert second.problems == ("wave 1, delay: the control was slower",)
