@@ -6,13 +6,33 @@ import json
 import subprocess
 
 from fixable import weakness, write_findings
-from lab_under_test import CHAOS
+from lab_under_test import CHAOS, topology_lab
 
-from chaosmesh_ext.findings.fixes.manifests import virtual_service
+from chaosmesh_ext.findings.fixes.manifests import destination_rule, virtual_service
 from chaosmesh_ext.mesh import connect
 from chaosmesh_ext.run import runs
 
 KINDS = ("VirtualService", "DestinationRule", "EnvoyFilter")
+
+RETRYING = """
+apiVersion: chaosmesh-ext/v1alpha1
+kind: Topology
+spec:
+  entry: web
+  services:
+  - name: web
+    versions:
+    - name: v1
+      calls:
+      - {to: shelf, onFailure: omit, retries: {attempts: 1, on: [5xx]}}
+      - {to: orders, method: POST, onFailure: omit}
+  - name: shelf
+    versions: [{name: v1, calls: [{to: leaf, retries: {attempts: 1, on: [5xx]}}]}]
+  - name: leaf
+  - name: orders
+    versions: [{name: v1, calls: [{to: stock}]}]
+  - name: stock
+"""
 
 
 def mesh_of() -> dict[str, dict]:
@@ -52,3 +72,47 @@ def test_a_weakness_is_found_again_and_gone_with_its_fix_and_nothing_stays(lab, 
     assert unverified["why"].startswith("cannot be verified: ")
     assert runs(connect()) == []
     assert mesh_of() == before
+
+
+def test_retries_that_multiply_or_repeat_are_gone_with_their_fixes(tmp_path, monkeypatch):
+    """The applications' retries multiply at a leaf, until its caller's sidecar leaves it alone; those of web's sidecar
+    have orders done twice, until it has none.
+    """
+    retries = {"attempts": 1, "perTryTimeout": "0.3s", "retryOn": "5xx"}
+    ejection = {"consecutive5xxErrors": 8, "baseEjectionTime": "30s", "maxEjectionPercent": 100}
+    no_retry = [{"match": [{"method": {"exact": "POST"}}], "retries": {"attempts": 0}}, {}]
+    multiply = weakness(
+        "shelf",
+        "leaf",
+        rule="retry-amplification",
+        condition="status",
+        operation="GET /",
+        fix=destination_rule("leaf", "default", "ejection", {"outlierDetection": ejection}),
+    )
+    repeat = weakness(
+        "web",
+        "orders",
+        rule="unsafe-retry",
+        operation="POST /",
+        fix=virtual_service("orders", "default", "no-retry", no_retry),
+    )
+    waits = weakness("orders", "stock", operation="GET /", value=1.0, fix=None)
+    folder = write_findings(tmp_path, multiply, repeat, waits)
+    with topology_lab("retrying", RETRYING, tmp_path) as lab:
+        for name, value in lab.env.items():
+            monkeypatch.setenv(name, value)
+        connect().create(virtual_service("orders", "default", "retries", [{"retries": retries}]))
+        before = mesh_of()
+        words = ["--only", multiply["id"], "--only", repeat["id"], "--url", "/", "--json"]
+        done = lab.chaos("mesh", "fix", str(folder), "--verify", *words, timeout=300)
+        assert done.returncode == 0, done.stderr
+        told = json.loads(done.stdout)
+        assert (told["problems"], told["error"]) == ([], None)
+        found = {one["rule"]: one["verified"] for fix in told["fixes"] for one in fix["findings"]}
+        assert {rule: one["outcome"] for rule, one in found.items()} == dict.fromkeys(found, "gone")
+        assert "one request of a user makes 4 times the healthy calls" in found["retry-amplification"]["before"]
+        assert "shelf-v1 reaches leaf 8 times in 2 requests that fail" in found["retry-amplification"]["after"]
+        assert "for one request orders is asked twice" in found["unsafe-retry"]["before"]
+        assert "web-v1 has orders asked once for each of" in found["unsafe-retry"]["after"]
+        assert runs(connect()) == []
+        assert mesh_of() == before
