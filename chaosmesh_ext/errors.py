@@ -7,6 +7,7 @@ ChaosMeshError
 ├── Inconclusive          3  nothing can be said: something could not be reached or proven
 │   ├── Unreachable       3  a server did not answer, or not with sense
 │   ├── NotProven         3  a fault could not be shown to be live, or to be gone
+│   │   └── Astray           it was met where it was not meant to be
 │   └── ApiError          3  Kubernetes refused; one class per status below
 │       ├── Unauthorized, Forbidden, Gone, Unprocessable, TooManyRequests, ServerError
 │       └── Conflict         the object changed meanwhile
@@ -23,6 +24,7 @@ from chaosmesh_ext.redaction import redacted
 __all__ = [
     "Aborted",
     "ApiError",
+    "Astray",
     "ChaosMeshError",
     "Conflict",
     "Forbidden",
@@ -82,6 +84,10 @@ class Unreachable(Inconclusive):
 
 class NotProven(Inconclusive):
     """A fault could not be shown to be live where it should be, or gone afterwards."""
+
+
+class Astray(NotProven):
+    """A fault was met on calls that it was not meant for; it is out again."""
 
 
 class ApiError(Inconclusive):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Final
 
-from chaosmesh_ext.errors import Inconclusive, NotProven
+from chaosmesh_ext.errors import Astray, Inconclusive
 from chaosmesh_ext.explore.waves import Wave
 
 __all__ = ["SecondTry"]
@@ -39,7 +39,7 @@ class SecondTry:
 
     def failed(self, wave: Wave, why: str | Inconclusive) -> None:
         """WAVE proved nothing, and WHY. What may have met others than it was for is not tried again."""
-        if self._tried[wave.number] == _TIMES or isinstance(why, NotProven):
+        if self._tried[wave.number] == _TIMES or isinstance(why, Astray):
             self._problems.append(_line(wave, str(why)))
         else:
             self._waiting[wave.number] = wave, str(why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from chaosmesh_ext.errors import NotProven
+from chaosmesh_ext.errors import Astray
 from chaosmesh_ext.model import Answer, Cell, Injected, Trace
 from chaosmesh_ext.observe.traces import Expected, Free, Gathering, TraceSource, gather_all
 from chaosmesh_ext.run.evidence import Watched, elsewhere
@@ -44,7 +44,7 @@ class WaveTraces:
     ) -> list[Cell]:
         """What the cells GROWN, with what was SEEN of them by number, and the CANARY came to; AGAIN: see `Wave.cells`.
 
-        Raises NotProven where a fault was met on a call that was not meant; Unreachable.
+        Raises Astray where a fault was met on a call that was not meant; Unreachable.
         """
         wanted = [*_wanted(grown), (None, canary)]
         found = gather_all(self.store, wanted, expected=self.expected, again=again, free=self._free, known=self.known)
@@ -61,7 +61,7 @@ class WaveTraces:
         ]
 
     def nowhere_else(self, seen: Witnessed | None, answers: Sequence[Answer], traces: Mapping[str, Trace]) -> None:
-        """Raise NotProven where TRACES of ANSWERS, of the cell SEEN or of no cell, show a fault on another call."""
+        """Raise Astray where TRACES of ANSWERS, of the cell SEEN or of no cell, show a fault on another call."""
         found = [traces[one.trace_id] for one in answers if one.trace_id in traces]
         meant = (*seen.parts, *self._beside) if seen else ()
         wrong = elsewhere(found, meant, seen.shows) if seen else elsewhere(found, ())
@@ -70,11 +70,9 @@ class WaveTraces:
             call, trace = next(iter(wrong.items()))
             others = f" and {len(wrong) - 1} more" if len(wrong) > 1 else ""
             if seen is None:
-                raise NotProven(
-                    f"a fault of the wave was also met on {call}{others} by control requests (trace {trace})"
-                )
+                raise Astray(f"a fault of the wave was also met on {call}{others} by control requests (trace {trace})")
             whose = f"the fault of the cell {seen.cell.id}, meant for {seen.watched},"
-            raise NotProven(f"{whose} was also met on {call}{others} (trace {trace})")
+            raise Astray(f"{whose} was also met on {call}{others} (trace {trace})")
 
 
 def _wanted(grown: Sequence[Growing]) -> list[tuple[Injected | None, Sequence[Answer]]]:

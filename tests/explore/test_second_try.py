@@ -1,6 +1,6 @@
 """Which waves are tried again, and what is said of them."""
 
-from chaosmesh_ext.errors import Inconclusive, NotProven
+from chaosmesh_ext.errors import Astray, Inconclusive
 from chaosmesh_ext.explore.second_try import SecondTry
 from chaosmesh_ext.explore.waves import Wave
 
@@ -28,6 +28,6 @@ def test_a_wave_that_did_not_come_to_its_second_try_is_a_problem():
 
 def test_a_wave_that_met_others_is_not_tried_again():
     second = SecondTry()
-    second.failed(DELAY, NotProven("a fault was met elsewhere"))
+    second.failed(DELAY, Astray("a fault was met elsewhere"))
     assert not list(second.take())
     assert second.problems == ("wave 1, delay: a fault was met elsewhere",)
