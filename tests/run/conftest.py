@@ -79,7 +79,7 @@ class Mesh:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def call(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
 
     def apply(self, *objs: dict) -> None:
         for obj in objs:
@@ -232,7 +232,7 @@ def mesh(tmp_path, monkeypatch) -> Iterator[Mesh]:
 @pytest.fixture
 def run(mesh) -> Iterator[Run]:
     """A run in it."""
-    one = Run(settings=Settings(app_url=mesh.url, proof_timeout=1.0), traces=mesh, connect=connect)
+    one = Run(settings=Settings(app_url=mesh.url, proof_timeout=20.0), traces=mesh, connect=connect)
     yield one
     mesh.sticks = mesh.leaks = mesh.blind = False
     one.close()

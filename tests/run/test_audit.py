@@ -95,7 +95,7 @@ def prometheus(mesh) -> Iterator[_Prometheus]:
 
 @pytest.fixture
 def audited(mesh, prometheus) -> Iterator[Run]:
-    settings = Settings(app_url=mesh.url, proof_timeout=1.0, prometheus_url=prometheus.url, jaeger_url=mesh.url)
+    settings = Settings(app_url=mesh.url, prometheus_url=prometheus.url, jaeger_url=mesh.url)
     one = Run(settings=settings, traces=mesh, connect=connect)
     yield one
     one.close()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections import Counter
 from itertools import cycle
 
 import pytest
-from janitors import DURATION, janitor, leads, remains, renewed, until
+from janitors import DURATION, janitor, leads, remains, renewed
 from leftovers import OTHER, RUN, baked_in, fault, faults, held, lease, lock, owner
 from numbered_api import answering, half, reset
+from waiting import until
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.run.janitor import Swept, sweep
@@ -44,9 +46,11 @@ def test_a_run_that_is_not_renewed_is_gone_soon_after_its_lease_is_over(cluster)
     fault(client)
     fault(client, cell="2", carrier="virtualservice")
     told: list[Swept] = []
+    began = time.monotonic()
     with janitor(told):
-        took = until(remains(client))
-    assert DURATION < took < DURATION + 2
+        until(remains(client))
+        took = time.monotonic() - began
+    assert DURATION < took < DURATION + 5
     [swept] = told
     assert (swept.run, swept.why) == (RUN, "sre@desk:1 has not renewed it for 1 s")
     assert swept.undone == (f"EnvoyFilter default/chaos-{RUN}-1", "VirtualService default/details")
@@ -55,12 +59,12 @@ def test_a_run_that_is_not_renewed_is_gone_soon_after_its_lease_is_over(cluster)
 
 def test_a_run_that_lives_is_left_alone(cluster):
     client = cluster.client
-    kept = lease(client, duration=DURATION)
+    kept = lease(client, duration=3 * DURATION)
     fault(client)
     lock(client)
     told: list[Swept] = []
     with renewed(client, kept), janitor(told):
-        time.sleep(3 * DURATION)
+        time.sleep(4 * DURATION)
     assert told == []
     assert len(held(client)) == 3
 
@@ -69,7 +73,7 @@ def test_times_that_were_written_by_a_wrong_clock_expire_nothing_that_is_renewed
     """What counts is that the Lease changes, not what it says."""
     client = cluster.client
     stop = threading.Event()
-    kept = lease(client, duration=DURATION, renewed=-9e6)
+    kept = lease(client, duration=3 * DURATION, renewed=-9e6)
     fault(client)
 
     def renew() -> None:
@@ -85,7 +89,7 @@ def test_times_that_were_written_by_a_wrong_clock_expire_nothing_that_is_renewed
     thread.start()
     try:
         with janitor():
-            time.sleep(3 * DURATION)
+            time.sleep(4 * DURATION)
         assert len(held(client)) == 2
     finally:
         stop.set()
@@ -123,9 +127,11 @@ def test_a_run_whose_deadline_passed_is_ended_though_it_is_renewed(cluster):
 def test_what_has_no_lease_is_given_the_time_of_one_and_then_taken_out(cluster, left):
     client = cluster.client
     left(client)
+    began = time.monotonic()
     with janitor():
-        took = until(remains(client))
-    assert DURATION < took < DURATION + 2.5
+        until(remains(client))
+        took = time.monotonic() - began
+    assert DURATION < took < DURATION + 5
 
 
 def test_a_run_that_gets_its_lease_in_time_goes_on(cluster):
@@ -133,11 +139,11 @@ def test_a_run_that_gets_its_lease_in_time_goes_on(cluster):
     client = cluster.client
     fault(client)
     told: list[Swept] = []
-    with janitor(told):
-        time.sleep(DURATION / 2)
-        kept = lease(client, duration=DURATION)
+    with janitor(told, duration=4 * DURATION):
+        time.sleep(DURATION)
+        kept = lease(client, duration=3 * DURATION)
         with renewed(client, kept):
-            time.sleep(3 * DURATION)
+            time.sleep(4 * DURATION)
             assert held(client) == {f"EnvoyFilter chaos-{RUN}-1", f"Lease chaosmesh-run-{RUN}"}
             assert told == []
 
@@ -163,10 +169,10 @@ def test_it_survives_an_api_that_fails_in_every_way_and_goes_on(cluster):
         cluster.proxy.treat = lambda exchange: next(ways)
         lease(client, duration=DURATION)
         fault(client)
-        until(lambda: cluster.proxy.count > 5, seconds=20)
+        until(lambda: cluster.proxy.count > 5)
         assert len(held(client)) == 2
         cluster.proxy.treat = lambda exchange: None
-        until(remains(client), seconds=10)
+        until(remains(client))
     assert told[-1].run == RUN
     assert any(swept.error for swept in told)
 
@@ -242,9 +248,11 @@ def test_it_asks_little(cluster):
         until(lambda: leads(client))
         time.sleep(DURATION)
         cluster.proxy.begin()
+        began = time.monotonic()
         time.sleep(3 * DURATION)
         asked = list(cluster.proxy.log)
+        leases = math.ceil((time.monotonic() - began) / DURATION)
     others = len(mesh.CARRIED_BY) - len(mesh.ROUTED_BY)
-    assert len(asked) <= 3 * (6 + 2 * 4 + 2 * 4) + 4 * others
-    assert 1 <= sum(exchange.path.endswith("/sidecars") for exchange in asked) <= 4
+    assert len(asked) <= leases * (6 + 2 * 4 + 2 * 4) + (leases + 1) * others
+    assert 1 <= sum(exchange.path.endswith("/sidecars") for exchange in asked) <= leases + 1
     assert all("labelSelector" in exchange.target for exchange in asked if exchange.path.endswith("services"))

@@ -11,25 +11,27 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from janitors import DURATION, SYSTEM, janitor, leads, remains, renewed, until
+from janitors import DURATION, SYSTEM, janitor, leads, remains, renewed
 from leftovers import OTHER, RUN, fault, held, lease
 from numbered_api import hanging
+from waiting import PATIENCE_S, until
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.mesh import connect, janitor_alive
 
 
 def test_one_leads_and_another_follows_at_once_when_it_ends(cluster):
-    client = cluster.client
-    with janitor() as first:
+    """It gives the Lease up: nobody waits until that is over."""
+    client, duration = cluster.client, 2 * PATIENCE_S
+    with janitor(duration=duration) as first:
         until(lambda: leads(client))
         one = leads(client)
-        with janitor():
-            time.sleep(2 * DURATION)
+        with janitor(duration=duration):
+            time.sleep(2.0)
             assert leads(client) == one
             assert janitor_alive(client, SYSTEM) == ""
             first()
-            until(lambda: leads(client) not in ("", one), seconds=DURATION)
+            until(lambda: leads(client) not in ("", one))
         assert client.get("Lease", SYSTEM, mesh.JANITOR)["spec"]["leaseTransitions"] == 1
     assert leads(client) == ""
     assert "it was stopped" in janitor_alive(client, SYSTEM)
@@ -74,7 +76,7 @@ def test_of_many_that_begin_at_once_one_leads(cluster):
 def test_whoever_asks_hears_whether_a_janitor_lives(cluster):
     client = cluster.client
     assert "there is none" in janitor_alive(client, SYSTEM)
-    leadership = mesh.Leadership(SYSTEM, "one@desk:1", DURATION)
+    leadership = mesh.Leadership(SYSTEM, "one@desk:1", 3 * DURATION)
     leadership.keep(client)
     assert janitor_alive(client, SYSTEM) == ""
     until(lambda: "one@desk:1 has not renewed" in janitor_alive(client, SYSTEM))
@@ -86,7 +88,7 @@ def process(cluster, tmp_path) -> Iterator[subprocess.Popen[str]]:
     program = "import sys, time; real = time.time; time.time = lambda: real() + 2.2e9\nfrom chaosmesh_ext.cli import mesh; mesh(sys.argv[1:])"
     started = subprocess.Popen(
         [sys.executable, "-c", program, "janitor", "--watch"],
-        env={**os.environ, "CHAOSMESH_LEASE_DURATION": "1"},
+        env={**os.environ, "CHAOSMESH_LEASE_DURATION": "3"},
         cwd=tmp_path,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -100,8 +102,8 @@ def process(cluster, tmp_path) -> Iterator[subprocess.Popen[str]]:
 
 def test_a_sigterm_ends_it_cleanly_and_a_wrong_clock_is_no_matter(cluster, process):
     client = cluster.client
-    until(lambda: leads(client), 20)
-    kept = lease(client, OTHER, duration=DURATION, deadline=600)
+    until(lambda: leads(client))
+    kept = lease(client, OTHER, duration=5 * DURATION, deadline=600)
     fault(client, OTHER)
     with renewed(client, kept):
         lease(client, duration=DURATION)
@@ -111,7 +113,7 @@ def test_a_sigterm_ends_it_cleanly_and_a_wrong_clock_is_no_matter(cluster, proce
         assert held(client) == {f"EnvoyFilter chaos-{OTHER}-1", f"Lease chaosmesh-run-{OTHER}"}
         assert janitor_alive(client, SYSTEM) == ""
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=10)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, err) == (0, "")
     assert out == (
         f"ended {RUN}: sre@desk:1 has not renewed it for 1 s; clean again: EnvoyFilter default/chaos-{RUN}-1\n"
@@ -121,11 +123,11 @@ def test_a_sigterm_ends_it_cleanly_and_a_wrong_clock_is_no_matter(cluster, proce
 
 def test_a_sigterm_ends_it_while_the_api_hangs(cluster, process):
     client = cluster.client
-    until(lambda: leads(client), 20)
+    until(lambda: leads(client))
     cluster.proxy.treat = lambda exchange: hanging
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
     began = time.monotonic()
-    process.communicate(timeout=25)
+    process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0
     assert time.monotonic() - began < 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,17 +12,18 @@ import yaml
 from api_server import ApiServer
 from leftovers import held
 from numbered_api import NumberedApi
+from waiting import PATIENCE_S
 
 from chaosmesh_ext import mesh
 from chaosmesh_ext.mesh import Client, RunLease, connect
 from chaosmesh_ext.run.janitor import Janitor, Swept
 
-__all__ = ["DURATION", "SYSTEM", "Cluster", "janitor", "leads", "remains", "renewed", "until"]
+__all__ = ["DURATION", "SYSTEM", "Cluster", "janitor", "leads", "remains", "renewed"]
 
 SYSTEM = "chaosmesh-system"
 """Where janitors have their Lease."""
 DURATION = 1.0
-"""Seconds of every Lease."""
+"""Seconds of a Lease, where a test does not say."""
 
 
 class Cluster:
@@ -49,16 +49,16 @@ class Cluster:
 
 
 @contextmanager
-def janitor(told: list[Swept] | None = None) -> Iterator[Callable[[], None]]:
-    """One that watches; what it yields lets it end."""
+def janitor(told: list[Swept] | None = None, *, duration: float = DURATION) -> Iterator[Callable[[], None]]:
+    """One that watches, with a Lease of DURATION; what it yields lets it end."""
     stop = threading.Event()
-    one = Janitor(connect, system=SYSTEM, duration=DURATION, tell=(told if told is not None else []).append)
+    one = Janitor(connect, system=SYSTEM, duration=duration, tell=(told if told is not None else []).append)
     thread = threading.Thread(target=one.watch, args=(stop,))
     thread.start()
 
     def end() -> None:
         stop.set()
-        thread.join(10)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
     try:
@@ -84,15 +84,6 @@ def renewed(client: Client, kept: RunLease) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
-
-
-def until(condition: Callable[[], object], seconds: float = 8.0) -> float:
-    """Wait for it; how long it took."""
-    began = time.monotonic()
-    while not condition():
-        assert time.monotonic() - began < seconds, "it never came"
-        time.sleep(0.02)
-    return time.monotonic() - began
 
 
 def leads(client: Client) -> str:
