@@ -109,11 +109,11 @@ def test_the_callers_retries_stay_in_force(mesh, seen, patch):
 def test_the_callers_timeout_stays_in_force(mesh, seen, patch):
     """Fault filter before the inbound router delays: the caller's sidecar gives up by its own clock"""
     mesh.route("details", {"timeout": "0.2s"})
-    patch(insert(fault(**http_delay("0.6s"))))
+    patch(insert(fault(**http_delay("5s"))))
     live(mesh, 504)
     reply, tags = mesh.traced("sleep-v1", HOST, headers=marked("c1"))
     assert (reply.status, tags["response_flags"]) == (504, "UT")
-    assert 0.18 <= reply.took < 0.55
+    assert 0.18 <= reply.took < 4.0
     seen("504 UT, not after the delay but after the timeout")
 
 

@@ -121,12 +121,12 @@ def test_a_delay_longer_than_the_routes_timeout(mesh, seen):
 
 def test_the_call_after_a_delay_is_timed_out(mesh, seen):
     """After a delay, the route's timeout holds for the call itself"""
-    slow(mesh, 3.0)
+    slow(mesh, 5.0)
     mesh.route("reviews", {"fault": fixed_delay("0.2s"), "timeout": "0.3s"})
     until(lambda: mesh.call("sleep-v1", HOST).status == 504, "the timeout is live")
     reply, tags = mesh.traced("sleep-v1", HOST)
     assert (reply.status, tags["response_flags"]) == (504, "DI,UT")
-    assert 0.48 <= reply.took < 1.0
+    assert 0.48 <= reply.took < 4.0
     seen(f"{reply.status} {tags['response_flags']} after delay and timeout")
 
 
@@ -150,13 +150,13 @@ def _aborts(mesh):
 def test_a_delay_is_not_repeated_by_retries(mesh, seen):
     """A delay beside retries: the call is tried again, the delay is not"""
     failing(mesh)
-    mesh.route("reviews", {"fault": fixed_delay("0.3s"), "retries": {"attempts": 2, "retryOn": "5xx"}})
-    until(lambda: mesh.call("sleep-v1", HOST).took > 0.28, "the delay is live")
+    mesh.route("reviews", {"fault": fixed_delay("1.5s"), "retries": {"attempts": 2, "retryOn": "5xx"}})
+    until(lambda: mesh.call("sleep-v1", HOST).took > 1.48, "the delay is live")
     hits = mesh.hits("reviews")
     reply, tags = mesh.traced("sleep-v1", HOST)
     tried = mesh.hits("reviews") - hits
     assert (reply.status, tags["response_flags"], tried) == (503, "DI,URX", 3)
-    assert 0.28 <= reply.took < 0.85
+    assert 1.48 <= reply.took < 2 * 1.48
     seen(f"{reply.status} {tags['response_flags']}, {tried} calls after one delay")
 
 
@@ -184,12 +184,12 @@ def test_an_abort_sets_no_request_headers_and_answers_with_the_routes_response_h
 @pytest.mark.parametrize("name", ["x-envoy-fault-abort-request", "x-envoy-fault-delay-request"])
 def test_envoys_own_fault_headers_are_not_heeded(mesh, seen, name):
     """The request header {name} injects nothing"""
-    value = "507" if "abort" in name else "900"
+    value = "507" if "abort" in name else "5000"
     mesh.route("reviews", {"match": [{"uri": {"exact": "/live"}}], "fault": abort(507)}, {"fault": abort(418, 0)})
     live(mesh, path="/live")
     reply = mesh.call("sleep-v1", HOST, headers={name: value, f"{name}-percentage": "100"})
     assert reply.status == 200
-    assert reply.took < 0.8
+    assert reply.took < 4.0
     seen("200 at once")
 
 

@@ -194,21 +194,21 @@ def test_an_abort_at_the_inbound_side(mesh, seen, echo, status, attempts):
 def test_a_delay_beyond_the_deadline(mesh, seen, echo, carrier):
     """{carrier}'s delay that is longer than the client's deadline"""
     if carrier == "VirtualService":
-        mesh.route("echo", {"fault": fixed_delay("2s")})
+        mesh.route("echo", {"fault": fixed_delay("5s")})
     else:
-        inject(mesh, object_of(Delay(2), "echo"))
+        inject(mesh, object_of(Delay(5), "echo"))
     until(lambda: ask(mesh, 0.3, **marks()).status == "DEADLINE_EXCEEDED", "the delay is live")
     for server in echo.values():
         server.reset()
     got, tags = traced(mesh, 0.3, **marks())
-    assert 0.28 <= got.took < 0.8
+    assert 0.28 <= got.took < 4.0
     assert (got.status, tags["response_flags"], calls(echo)) == ("DEADLINE_EXCEEDED", "DI,DR", 0)
     seen(f"{got.status} at the deadline; span {shows(tags)}; the application is not called")
 
 
 def test_a_client_that_resets_with_no_error(mesh, seen, echo):
     """A delay beyond the deadline, and a client that resets the call with NO_ERROR, as Python's grpclib does"""
-    inject(mesh, object_of(Delay(2), "echo"))
+    inject(mesh, object_of(Delay(5), "echo"))
     headers = {**marked("nobody"), **marks()}
 
     async def wait() -> None:
@@ -232,11 +232,11 @@ def test_a_client_that_resets_with_no_error(mesh, seen, echo):
 
 def test_a_delay_at_the_inbound_side(mesh, seen, echo):
     """EnvoyFilter as we write it for the callee's side, a delay that is longer than the client's deadline"""
-    at_the_inbound_side(mesh, Delay(2))
+    at_the_inbound_side(mesh, Delay(5))
     until(lambda: all(ask(mesh, 0.1, **marks()).status in ENDED for _ in range(WARM)), "the delay is live")
     got = ask(mesh, 0.3, **marks())
     assert got.status in ENDED
-    assert 0.28 <= got.took < 0.8
+    assert 0.28 <= got.took < 4.0
     assert ask(mesh).status == "OK"
     seen(f"{' or '.join(ENDED)} at the deadline; unmarked OK")
 
@@ -245,7 +245,7 @@ def test_a_delay_within_the_deadline(mesh, seen, echo):
     """A delay that is shorter than the client's deadline"""
     inject(mesh, object_of(Delay(0.3), "echo"))
     got, tags = traced(mesh, 5, **marks())
-    assert 0.28 <= got.took < 0.8
+    assert got.took >= 0.28
     assert (got.status, tags["response_flags"]) == ("OK", "DI")
     seen(f"{got.status} after the delay; span {shows(tags)}")
 
@@ -255,7 +255,7 @@ def test_an_application_that_is_slower_than_the_deadline(mesh, seen, echo):
     for server in echo.values():
         server.delay = 5.0
     got = ask(mesh, 0.3)
-    assert (got.status in ENDED, 0.28 <= got.took < 0.8) == (True, True)
+    assert (got.status in ENDED, 0.28 <= got.took < 4.0) == (True, True)
     until(lambda: any(server.gone.is_set() for server in echo.values()), "the application is told")
     seen(f"{' or '.join(ENDED)} at the deadline; the application is told")
 

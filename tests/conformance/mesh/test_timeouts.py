@@ -35,14 +35,14 @@ def server_flags(mesh, headers):
 
 def test_a_timeout(mesh, seen, victim):
     """timeout ends the call in the caller's sidecar"""
-    victim.app.delay = 0.8
+    victim.app.delay = 5.0
     route(mesh, timeout="0.3s")
     timed_out(mesh)
     hits = victim.app.hits
     headers = marked("nobody")
     reply, tags = mesh.traced("sleep-v1", HOST, headers=headers)
     assert (reply.status, reply.body, tags["response_flags"]) == (504, b"upstream request timeout", "UT")
-    assert 0.28 <= reply.took < 0.75
+    assert 0.28 <= reply.took < 4.0
     assert victim.app.hits - hits == 1
     assert server_flags(mesh, headers) == "0 DC"
     seen(f"{told(reply, tags)}, one call; the callee's sidecar logs {server_flags(mesh, headers)}")
@@ -51,11 +51,11 @@ def test_a_timeout(mesh, seen, victim):
 @pytest.mark.parametrize("length", ["250ms", "0.25s", "0h0m0.25s"])
 def test_how_a_timeout_may_be_written(mesh, seen, victim, length):
     """timeout: {length}"""
-    victim.app.delay = 0.8
+    victim.app.delay = 5.0
     route(mesh, timeout=length)
     timed_out(mesh)
     took = mesh.call("sleep-v1", HOST).took
-    assert 0.23 <= took < 0.75
+    assert 0.23 <= took < 4.0
     seen("504 after 0.25 s")
 
 
@@ -99,19 +99,19 @@ def grpc(mesh, **headers):
     """A gRPC call, ended by a clock: the caller's sidecar says 14, the callee's 4, and which is the first is chance."""
     reply = mesh.call("sleep-v1", HOST, headers={"content-type": "application/grpc", **headers}, method="POST")
     assert (reply.status, reply.headers["grpc-status"] in {"4", "14"}) == (200, True)
-    assert 0.18 <= reply.took < 0.75
+    assert 0.18 <= reply.took < 4.0
 
 
 def test_the_header_grpc_timeout(mesh, seen, victim):
     """The request header grpc-timeout ends a gRPC call"""
-    victim.app.delay = 0.8
+    victim.app.delay = 5.0
     grpc(mesh, **{"grpc-timeout": "200m"})
     seen("HTTP 200, grpc-status 4 or 14, after that time")
 
 
 def test_a_timeout_of_a_grpc_call(mesh, seen, victim):
     """timeout ends a gRPC call"""
-    victim.app.delay = 0.8
+    victim.app.delay = 5.0
     route(mesh, timeout="0.2s")
     timed_out(mesh)
     grpc(mesh)
@@ -158,7 +158,7 @@ def test_a_dead_sidecar(mesh, seen, victim):
 
 def test_a_callee_that_dies_meanwhile(mesh, seen, victim):
     """A callee whose sidecar dies while it is called"""
-    victim.app.delay = 0.8
+    victim.app.delay = 5.0
     with ThreadPoolExecutor(1) as pool:
         called = pool.submit(mesh.traced, "sleep-v1", HOST)
         until(lambda: victim.app.hits, "the call is under way")

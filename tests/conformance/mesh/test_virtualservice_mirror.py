@@ -50,9 +50,9 @@ def copies(mesh, app: str, count: int) -> int:
 def test_a_broken_version(mesh, seen):
     """mirror to a subset that is slow and fails: what callers meet, and how many copies there are"""
     mirrored(mesh, V2, to="reviews-v2")
-    mesh.apps["reviews-v2"].answer, mesh.apps["reviews-v2"].delay = 500, 2.0
+    mesh.apps["reviews-v2"].answer, mesh.apps["reviews-v2"].delay = 500, 5.0
     replies = [ask(mesh) for _ in range(20)]
-    assert all(one.took < 1.0 for one in replies)
+    assert all(one.took < 4.0 for one in replies)
     assert ({one.status for one in replies}, copies(mesh, "reviews-v2", 20)) == ({200}, 20)
     assert counted(mesh, "reviews-v1") == 20
     seen("20 calls: 200 at once; 20 copies")

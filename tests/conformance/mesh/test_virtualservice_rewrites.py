@@ -190,11 +190,11 @@ def test_what_a_mirror_gets(mesh, seen):
 
 def test_a_mirror_that_is_slow_and_fails(mesh, seen):
     """mirror: a copy that is slow and fails"""
-    mesh.apps["details-v1"].answer, mesh.apps["details-v1"].delay = 500, 1.0
+    mesh.apps["details-v1"].answer, mesh.apps["details-v1"].delay = 500, 5.0
     mesh.route("reviews", {"mirror": {"host": "details"}})
     reply, tags = mesh.traced("sleep-v1", HOST)
     assert (reply.status, tags["response_flags"]) == (200, "-")
-    assert reply.took < 0.9
+    assert reply.took < 4.0
     until(lambda: mesh.hits("details") == 1, "a copy")
     seen("200 at once")
 

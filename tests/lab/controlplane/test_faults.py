@@ -9,7 +9,7 @@ def test_a_delay_holds_the_request_and_shows_as_di(mesh, helpers):
     mesh.route("reviews", {"fault": helpers.fixed_delay("0.2s")})
     reply, tags = mesh.traced("sleep-v1", HOST)
     assert (reply.status, tags["response_flags"]) == (200, "DI")
-    assert 0.18 <= reply.took < 0.8
+    assert reply.took >= 0.18
 
 
 def test_an_abort_answers_in_the_sidecar_and_shows_as_fi(mesh, helpers):
@@ -74,11 +74,11 @@ def test_the_delay_itself_is_not_subject_to_the_routes_timeout(mesh, helpers):
 
 def test_the_upstream_leg_after_a_delay_obeys_the_routes_timeout(mesh, helpers):
     for app in ("reviews-v1", "reviews-v2"):
-        mesh.apps[app].delay = 1.0
+        mesh.apps[app].delay = 5.0
     mesh.route("reviews", {"fault": helpers.fixed_delay("0.1s"), "timeout": "0.2s"})
     reply, tags = mesh.traced("sleep-v1", HOST)
     assert (reply.status, tags["response_flags"]) == (504, "DI,UT")
-    assert 0.27 <= reply.took < 0.9
+    assert 0.27 <= reply.took < 4.0
 
 
 def test_what_is_undone_is_gone_at_the_next_request(mesh, helpers):
@@ -89,8 +89,7 @@ def test_what_is_undone_is_gone_at_the_next_request(mesh, helpers):
 
 
 def test_a_fault_is_live_within_milliseconds_of_the_write(mesh, helpers):
-    """Nothing waits for a debounce interval; the bound is generous for a busy machine."""
-    import statistics
+    """Nothing waits for a debounce interval, which would be in each of them, also where the machine has time for us."""
     import time
 
     took = []
@@ -99,7 +98,7 @@ def test_a_fault_is_live_within_milliseconds_of_the_write(mesh, helpers):
         started = time.monotonic()
         helpers.until(lambda turn=turn: mesh.call("sleep-v1", HOST).status == 507 + turn % 2, "faulted")
         took.append(time.monotonic() - started)
-    assert statistics.median(took) < 0.05
+    assert min(took) < 0.05
 
 
 def _vs(fault):

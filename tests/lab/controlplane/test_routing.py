@@ -231,8 +231,8 @@ def test_a_virtual_service_for_a_gateway_only_does_not_reach_sidecars(mesh, help
 def test_a_request_in_flight_and_its_connection_survive_route_changes(mesh, helpers):
     """A fault must not break what it does not fault."""
     for app in ("reviews-v1", "reviews-v2"):
-        mesh.apps[app].delay = 0.3
-    connection = http.client.HTTPConnection(mesh.addresses["sleep-v1"].outbound, 9080, timeout=5)
+        mesh.apps[app].delay = 1.5
+    connection = http.client.HTTPConnection(mesh.addresses["sleep-v1"].outbound, 9080, timeout=60)
     connection.request("GET", "/", headers={"Host": HOST})
     answers = []
     waiting = threading.Thread(target=lambda: answers.append(connection.getresponse()))
