@@ -63,7 +63,8 @@ class Aim:
         call tells nothing before its arrival is reported. KINDS: caller and operation of the calls of which WANT are to
         meet the fault each: one that its caller does not make once others have met it is not waited for. SHARE: of its
         requests that make a watched call, as far as healthy ones show: so many more are sent at once. IN_TURN: one at a
-        time, each followed by a control request, so that failures are seldom so many in a row that a breaker opens.
+        time for each caller of KINDS, each followed by a control request, so that failures are seldom so many in a row
+        that a breaker opens: each caller has its own.
         """
         self.marker, self.watched, self.injected = marker, watched, injected
         self.want, self.verdict, self.share = want, verdict, share
@@ -80,8 +81,9 @@ class Aim:
         self.sent = 0
         self._due = 0.0
         self._pause = TICK
-        self._in_turn = in_turn
-        self._calm: Future[Answer] | None = None
+        self._lanes = max(1, len(self._kinds)) if in_turn else 0
+        self._calm: set[Future[Answer]] = set()
+        self._owed = 0
 
     # --- what is known ------------------------------------------------------------------------------------------------
 
@@ -132,7 +134,7 @@ class Aim:
     @property
     def coming(self) -> list[Future[Answer]]:
         """The answers that are waited for, those to control requests in between too."""
-        return [one for one in (*self._open, self._calm) if one is not None and not one.done()]
+        return [one for one in (*self._open, *self._calm) if not one.done()]
 
     @property
     def spent(self) -> bool:
@@ -151,7 +153,7 @@ class Aim:
         """Whether one more request should be sent at NOW, for what there is is not enough; see `late` for PATIENCE."""
         if self.spent or now < self._due:
             return False
-        if self._in_turn and (self._open or (self._calm is not None and not self._calm.done())):
+        if self._lanes and len(self._open) + sum(not one.done() for one in self._calm) >= self._lanes:
             return False
         if self.under_way < max(1, self.lacks):
             return not self.late(now, patience)
@@ -195,11 +197,13 @@ class Aim:
     def send(self, traffic: Traffic) -> None:
         """Send it."""
         self.began = self.began or time.time()
-        if self._in_turn and self.sent and self._calm is None:
+        if self._owed > len(self._open):  # one was answered, and no healthy one went after it
+            self._owed -= 1
             errand = self._errands[self.sent % len(self._errands)]
-            self._calm = traffic.send(errand, Marker(self.marker.run, CONTROL))
+            self._calm = {one for one in self._calm if not one.done()}
+            self._calm.add(traffic.send(errand, Marker(self.marker.run, CONTROL)))
             return
-        self._calm = None
+        self._owed += bool(self._lanes)
         self._open[traffic.send(self._errands[self.sent % len(self._errands)], self.marker)] = time.time()
         self.sent += 1
 

@@ -40,3 +40,23 @@ def test_a_failing_call_is_followed_by_a_healthy_request_before_it_fails_again()
         aim.collect()
     assert traffic.sent == ["7", "0", "7", "0", "7"]
     assert aim.sent == 3
+
+
+def test_several_versions_of_a_caller_fail_at_once_one_call_each():
+    """Each has breakers of its own; and of failing and healthy requests as many reach it as if they were alone."""
+    versions = (Workload("a", "v1"), Workload("a", "v2"))
+    watched = Watched(versions, "b", "default")
+    kinds = {(str(version), "GET /") for version in versions}
+    aim = Aim(
+        Marker("0" * 8, "7"), ["/"], watched=watched, shows=injected, injected=None, want=6, in_turn=True, kinds=kinds
+    )
+    traffic = Recorder()
+    for _ in range(4):
+        while aim.sends(time.time(), 10.0):
+            aim.send(traffic)
+        for future in traffic.coming:
+            if not future.done():
+                future.set_result(Answer(f"{id(future):032x}", "/", time.time(), 0.01, 502))
+        aim.collect()
+    assert traffic.sent == ["7", "7", "0", "0", "7", "7", "0", "0"]
+    assert not aim.coming
