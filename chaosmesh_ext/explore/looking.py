@@ -7,6 +7,7 @@ before their pools and their counts of errors, and shows nothing of either.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Final
 
 from chaosmesh_ext.explore.cells import faults
@@ -22,7 +23,7 @@ from chaosmesh_ext.explore.stimulating import Stimulating
 from chaosmesh_ext.explore.waves import CALLS_EACH, Kind, PlannedCell, Wave
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.findings import judge
-from chaosmesh_ext.model import Answer, Cell, Edge, Scope
+from chaosmesh_ext.model import CONTROL, Cell, Edge, Marker, Scope
 from chaosmesh_ext.observe.addressed import Addressed
 from chaosmesh_ext.observe.traces import Expected, gather
 from chaosmesh_ext.run.traffic import Errand, application
@@ -131,15 +132,16 @@ class Looking:
         return not reaching
 
     def _crowd(self, mended: bool) -> Seen:
-        """Healthy requests, as many at once as may be."""
+        """Healthy requests, as many at once as may be, however calmly others are sent."""
         del mended
-        found, count = self._found, _CROWDS * self._run.settings.request_budget
-        answers: list[Answer] = []
-        for url in self._cell("abort").urls or tuple(found.requests):
-            one = found.requests[url]
-            answers += self._run.send(
-                url, count, headers=one.sent, method=one.method, body=one.body, control=True, timeout=_LASTS
-            )
+        found, marker = self._found, Marker(self._run.token, CONTROL)
+        errands, traffic = self._errands(self._cell("abort")), self._run.requests.traffic.another()
+        try:
+            count = _CROWDS * traffic.budget * len(errands)
+            sent = [traffic.send(errand, marker) for errand, _ in zip(cycle(errands), range(count), strict=False)]
+            answers = [one.result() for one in sent]
+        finally:
+            traffic.close()
         store = Addressed(self._run.requests.store(), {edge.destination for edge in found.graph.edges})
         expected = Expected.of(found.control.traces.values())
         traces = gather(store, answers, expected=expected, timeout=_VISIBLE).traces

@@ -14,7 +14,7 @@ from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.statistics import CHANCE, MIN_CALLS, by_chance
 from chaosmesh_ext.findings.subject import Subject, Trial
 from chaosmesh_ext.findings.words import amount, joined
-from chaosmesh_ext.model import VARIES, Answer, Condition, Skipped, Span
+from chaosmesh_ext.model import VARIES, Answer, Condition, Severity, Skipped, Span
 
 __all__ = ["fallback", "lost"]
 
@@ -101,11 +101,12 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
     broken, status, missing = typical
     replaced = Counter(each.replaced for each in shown).most_common(1)[0][0]
     of_its_own = all(_answered_itself(each.call) for each in shown)
+    at_gateway = shown[0].call.at_gateway
     outcome = _outcome(subject.edge.destination, status, missing, replaced, broken=broken, own=of_its_own)
     yield Draft(
         rule=rule,
         condition=condition,
-        severity="info" if not harmed else "critical" if 2 * _errors(shown) >= len(shown) else "warning",
+        severity=_severity(harmed, at_gateway=at_gateway),
         source=subject.edge.source,
         destination=subject.edge.destination,
         operation=subject.operation,
@@ -120,8 +121,9 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
             condition,
             outcome,
             harmed=bool(harmed),
-            at_gateway=shown[0].call.at_gateway,
+            at_gateway=at_gateway,
         ),
+        kind="gateway" if at_gateway else None,
         same=(outcome,),
     )
 
@@ -241,8 +243,11 @@ def _stands_in(name: str, new: frozenset[str]) -> bool:
     return bool(fresh) and not any(_ERROR.search(other[len(name) :]) for other in fresh)
 
 
-def _errors(seen: Sequence[_Seen]) -> int:
-    return sum(1 for each in seen if each.status >= 500)
+def _severity(harmed: Sequence[_Seen], *, at_gateway: bool) -> Severity:
+    """Of what users lose. A gateway can only pass on what its callee answers: what users lose there is no weakness."""
+    if not harmed or at_gateway:
+        return "info"
+    return "critical" if 2 * sum(each.status >= 500 for each in harmed) >= len(harmed) else "warning"
 
 
 def _answered_itself(call: Call) -> bool:

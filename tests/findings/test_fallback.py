@@ -131,7 +131,8 @@ def test_a_gateways_abort_leaves_only_its_server_span_and_is_judged(world, found
         pairs.append((r, world.answer(r, 0.002, status=503, sections=("body",))))
     fault = Injected("abort", "productpage", status=503)
     [finding] = found(judge(world.control(), [world.cell("1", fault, pairs)]), "missing-fallback")
-    assert (finding.source, finding.destination, finding.severity) == ("gateway", "productpage", "critical")
+    assert (finding.source, finding.destination, finding.kind) == ("gateway", "productpage", "gateway")
+    assert finding.severity == "info", "a gateway has nothing to show instead: that is no weakness"
 
 
 def test_our_own_request_that_got_no_answer_is_not_the_users_loss(world, found, reasons):
