@@ -77,10 +77,16 @@ def difference(old: Saved, new: Saved) -> Difference:
     """What changed from OLD to NEW; the order of findings in either does not matter."""
     pairs = list(_paired(old.findings, new.findings))
     kept = {id(finding) for pair in pairs for finding in pair}
+    short = [pair for pair in pairs if _too_short(*pair)]
+    pairs = [pair for pair in pairs if pair not in short]
     changes = [change for before, after in pairs if (change := _change(before, after)) is not None]
     then, now = Tested(old), Tested(new)
     come = [(finding, then.left_out(finding)) for finding in new.findings if id(finding) not in kept]
-    left = [(finding, now.cannot_tell(finding, old)) for finding in old.findings if id(finding) not in kept]
+    left = [
+        (finding, _held_back(finding, short) or now.cannot_tell(finding, old))
+        for finding in old.findings
+        if id(finding) not in kept or any(finding is before for before, _ in short)
+    ]
     lost = [Lost(finding, reason) for finding, reason in left if reason]
     return Difference(
         new=_ordered(finding for finding, reason in come if not reason),
@@ -130,6 +136,22 @@ def _same_rule(one: SavedFinding, other: SavedFinding) -> bool:
 
 def _opposite(one: SavedFinding, other: SavedFinding) -> bool:
     return (one.rule, other.rule) in _OPPOSITES or (other.rule, one.rule) in _OPPOSITES
+
+
+def _too_short(before: SavedFinding, after: SavedFinding) -> bool:
+    """Whether the newer run held calls back no longer than they were waited for BEFORE: no timeout could show."""
+    if (before.rule, after.rule) != ("timeout", "missing-timeout") or before.value is None or after.value is None:
+        return False
+    return after.value <= before.value
+
+
+def _held_back(finding: SavedFinding, short: Iterable[tuple[SavedFinding, SavedFinding]]) -> str:
+    """Why nothing can be said of FINDING, whose call was not held back long enough; empty where it was."""
+    for before, after in short:
+        if finding.condition == before.condition and same_call(finding, before):
+            waited, held = _value(before), amount(_value(after), after.unit)
+            return f"calls were held back for {held} only, and its caller waits {amount(waited, before.unit)}"
+    return ""
 
 
 def _one_service(one: SavedFinding, other: SavedFinding, services: Iterable[str]) -> bool:

@@ -50,6 +50,16 @@ def told(old, new):
     return said
 
 
+def test_a_delay_shorter_than_the_timeout_says_nothing_of_it():
+    """`--delay 1` is no regression of a caller that waits 3 s; nor is what it shows to users then mended."""
+    old = run(finding(value=3.0), finding("missing-fallback"), finding("missing-fallback", condition="status"))
+    new = run(finding("missing-timeout", value=1.0), finding("missing-fallback", condition="status"))
+    reason = "calls were held back for 1.0 s only, and its caller waits 3.0 s"
+    assert told(old, new) == {"lost": [("missing-fallback", reason), ("timeout", reason)]}
+    longer = run(finding("missing-timeout", value=12.0), finding("missing-fallback", condition="status"))
+    assert told(old, longer)["changed"] == [("timeout became missing-timeout, info → warning", True)]
+
+
 def test_a_run_is_as_itself():
     old = run(finding(value=3.0), finding("missing-fallback"))
     assert told(old, old) == {}
