@@ -16,8 +16,9 @@ from chaosmesh_ext.istio.durations import seconds
 
 if TYPE_CHECKING:
     from chaosmesh_ext.mesh import Fault
+    from chaosmesh_ext.model import Span, Trace
 
-__all__ = ["Remedy", "remedy"]
+__all__ = ["Remedy", "Room", "remedy"]
 
 
 class Remedy(msgspec.Struct, frozen=True):
@@ -29,6 +30,20 @@ class Remedy(msgspec.Struct, frozen=True):
     words: str
     requests: Literal["run", "all"] = "all"
     match: dict[str, Any] = {}
+
+
+class Room(Connections, frozen=True):
+    """A pool in place of a smaller one. Calls that are refused (UO) met the smaller one, before and afterwards."""
+
+    @property
+    def burst(self) -> int:
+        """See `Connections`: none, for no number of requests shows it."""
+        return 1
+
+    def shows_in(self, span: Span, trace: Trace) -> bool:
+        """See `Connections`: in no call."""
+        del span, trace
+        return False
 
 
 def remedy(rule: str, manifest: Mapping[str, Any]) -> Remedy | None:
@@ -50,11 +65,19 @@ def _no_retry(manifest: Mapping[str, Any]) -> Remedy | None:
     return Remedy(Retries(0), f"no retries of {match['method']['exact']}", requests="run", match=dict(match))
 
 
-def _pool(manifest: Mapping[str, Any]) -> Remedy:
+def _smaller(manifest: Mapping[str, Any]) -> Remedy:
+    return _pool(manifest, Connections)
+
+
+def _larger(manifest: Mapping[str, Any]) -> Remedy:
+    return _pool(manifest, Room)
+
+
+def _pool(manifest: Mapping[str, Any], sort: type[Connections]) -> Remedy:
     pool = _policy(manifest, "connectionPool")
     tcp, http = pool["tcp"], pool["http"]
     limit, waiting = tcp["maxConnections"], http["http1MaxPendingRequests"]
-    fault = Connections(limit, waiting, http["http2MaxRequests"])
+    fault = sort(limit, waiting, http["http2MaxRequests"])
     if fault.for_destination_rule()["connectionPool"] != pool:
         raise ValueError
     return Remedy(fault, f"{limit} calls at once from each caller's sidecar, and {waiting} that wait")
@@ -76,7 +99,7 @@ def _policy(manifest: Mapping[str, Any], field: str) -> dict[str, Any]:
 
 _MADE: Final[Mapping[str, Callable[[Mapping[str, Any]], Remedy | None]]] = {
     "unsafe-retry": _no_retry,
-    "bulkhead": _pool,
-    "connection-limit": _pool,
+    "bulkhead": _smaller,
+    "connection-limit": _larger,
     "retry-amplification": _ejection,
 }

@@ -11,7 +11,7 @@ from spans import span, trace
 
 from chaosmesh_ext.explore.mended import Seen, mended
 from chaosmesh_ext.explore.mending import Weak, patience
-from chaosmesh_ext.explore.remedies import remedy
+from chaosmesh_ext.explore.remedies import Room, remedy
 from chaosmesh_ext.faults import Connections, Outliers, Retries
 from chaosmesh_ext.findings.fixes.manifests import destination_rule, virtual_service
 from chaosmesh_ext.model import Answer, Cell, Coverage, Edge, Finding, Injected, Judgement, Skipped, Trace, Workload
@@ -135,8 +135,8 @@ def test_what_was_not_found_without_the_fix_cannot_have_been_mended():
 
 def test_manifests_are_read_as_what_a_run_can_put_in():
     pool = destination_rule("orders", "default", "pool", {"connectionPool": POOL})
-    for rule in ("bulkhead", "connection-limit"):
-        assert remedy(rule, pool).fault == Connections(6, 3, 6)
+    assert remedy("bulkhead", pool).fault == Connections(6, 3, 6)
+    assert remedy("connection-limit", pool).fault == Room(6, 3, 6)
     away = remedy("retry-amplification", destination_rule("o", "default", "ejection", {"outlierDetection": EJECTION}))
     assert away.fault == Outliers(18, base_ejection_time=30.0, max_ejection_percent=100)
     once = remedy("unsafe-retry", virtual_service("orders", "default", "no-retry", NO_RETRY))
