@@ -149,7 +149,7 @@ def test_a_signal_ends_the_experiment_and_a_second_one_does_not_break_its_rollba
     """Chaos Toolkit alone loses a SIGTERM inside a Python activity, and its rollbacks at a second Ctrl-C."""
     process = bench.start(
         method=[
-            activity("work", "wait", begun=bench.path("begun"), ended=bench.path("never"), seconds=30),
+            activity("work", "wait", begun=bench.path("begun"), ended=bench.path("never"), seconds=80),
             activity("next", "touch", path=bench.path("next")),
         ],
         rollbacks=[activity("back", "wait", begun=bench.path("back"), ended=bench.path("done"), seconds=0.5)],
@@ -160,7 +160,7 @@ def test_a_signal_ends_the_experiment_and_a_second_one_does_not_break_its_rollba
     bench.until("back", process)
     process.send_signal(number)
     process.send_signal(number)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 1, output
     assert bench.exists("done")
     assert not bench.exists("next")
@@ -174,14 +174,14 @@ def test_a_signal_in_the_moment_before_a_pause_does_not_wait_for_its_end(bench, 
     """Python runs handlers between two steps of the main thread: without help, after the pause."""
     began = time.monotonic()
     _, journal, output = bench.run(
-        method=[activity("work", "late", number=number, ended=bench.path("never"), seconds=20)],
+        method=[activity("work", "late", number=number, ended=bench.path("never"), seconds=80)],
         rollbacks=[activity("back", "touch", path=bench.path("back"))],
         runtime={"rollbacks": {"strategy": "always"}},
     )
     assert not bench.exists("never"), output
     assert bench.exists("back")
     assert journal["chaosmesh-ext"]["verdict"] == "aborted"
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 70
 
 
 def test_a_signal_in_the_rollbacks_of_a_whole_run_does_not_break_them(bench):
@@ -191,7 +191,7 @@ def test_a_signal_in_the_rollbacks_of_a_whole_run_does_not_break_them(bench):
     )
     bench.until("back", process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=30)
+    output, _ = process.communicate(timeout=60)
     assert bench.exists("done"), output
     assert process.returncode == 0, output
 

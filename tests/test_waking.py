@@ -37,13 +37,13 @@ def test_a_signal_that_another_thread_got_is_handled_in_the_middle_of_a_pause(wa
     try:
         began = time.monotonic()
         threading.Thread(target=late).start()
-        time.sleep(1.0)
+        time.sleep(3.0)
         ended = time.monotonic()
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert len(seen) == 1
-    assert seen[0] - began < 0.9
-    assert ended - began >= 1.0
+    assert seen[0] - began < 2.9
+    assert ended - began >= 3.0
 
 
 def test_everything_is_given_back(waking: Waking) -> None:
@@ -54,7 +54,7 @@ def test_everything_is_given_back(waking: Waking) -> None:
     waking.stop()
     assert signal.set_wakeup_fd(-1) == -1
     assert signal.getsignal(signal.SIGURG) is signal.SIG_DFL
-    thread.join(5)
+    thread.join(60)
     assert not thread.is_alive()
 
 

@@ -20,7 +20,7 @@ from chaosmesh_ext.mesh.transport import Access
 
 def ended(pid: int) -> None:
     """Wait until the process PID is gone, or only its parent's to be waited for."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         assert time.monotonic() < deadline, f"{pid} lives on"
         time.sleep(0.01)
@@ -82,13 +82,13 @@ other.wait()
 
     def test_a_plugin_that_hangs_is_ended_with_all_that_it_started(self, tmp_path, monkeypatch):
         """A command that says nothing for ever is the worst answer to a login that has expired."""
-        monkeypatch.setattr("chaosmesh_ext.mesh.exec_plugin._PATIENCE_S", 1.5)
+        monkeypatch.setattr("chaosmesh_ext.mesh.exec_plugin._PATIENCE_S", 3.0)
         monkeypatch.chdir(tmp_path)
         self.plugin(tmp_path, self.HANGS)
         began = time.monotonic()
-        with pytest.raises(errors.InvalidInput, match=r"plugin did not answer within 1\.5 s and was ended"):
+        with pytest.raises(errors.InvalidInput, match=r"plugin did not answer within 3 s and was ended"):
             self.ask(tmp_path)
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         for pid in map(int, (tmp_path / "pids").read_text().split()):
             ended(pid)
 

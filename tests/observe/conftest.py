@@ -117,9 +117,9 @@ def trace_store(free_host):
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
-        asyncio.run_coroutine_threadsafe(store.start(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(store.start(), loop).result(60)
         yield Running(store.url, f"http://{host}:4318/v1/traces")
-        asyncio.run_coroutine_threadsafe(store.stop(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(store.stop(), loop).result(60)
     finally:
         loops.stop(loop)
         thread.join()

@@ -54,8 +54,8 @@ def test_time_is_taken_to_the_last_byte(told):
     told.answer = answer
     before = time.time()
     answer, _ = request(told.url, None)
-    assert 0.15 <= answer.duration < 1
-    assert before - 0.01 <= answer.started <= before + 0.1
+    assert answer.duration >= 0.15
+    assert before - 0.01 <= answer.started <= time.time() - answer.duration + 0.01
 
 
 def test_a_refused_connection_is_an_answer_with_status_0(free_host):
@@ -66,10 +66,10 @@ def test_a_refused_connection_is_an_answer_with_status_0(free_host):
 
 
 def test_silence_is_an_answer_with_status_0(told):
-    told.answer = lambda _handler: time.sleep(0.4)
+    told.answer = lambda _handler: time.sleep(2.0)
     answer, _ = request(told.url, MARKER, timeout=0.1)
     assert (answer.status, answer.error) == (0, "no answer within 0.1 s")
-    assert answer.duration < 0.35
+    assert answer.duration < 1.9
 
 
 def test_a_body_that_drips_is_cut_when_the_time_is_over(told):
@@ -79,15 +79,15 @@ def test_a_body_that_drips_is_cut_when_the_time_is_over(told):
         handler.send_response(200)
         handler.send_header("content-length", "100")
         handler.end_headers()
-        for _ in range(8):
+        for _ in range(100):
             handler.wfile.write(b"a")
             handler.wfile.flush()
             time.sleep(0.05)
 
     told.answer = answer
-    answer, _ = request(told.url, MARKER, timeout=0.15)
+    answer, _ = request(told.url, MARKER, timeout=1.5)
     assert answer.status == 200
-    assert answer.error == "the body was not whole after 0.15 s"
+    assert answer.error == "the body was not whole after 1.5 s"
 
 
 def test_a_body_that_breaks_off_keeps_its_status_and_says_so(told):

@@ -58,7 +58,7 @@ def test_fewer_requests_than_connections_are_sent_once_each(told):
 def test_a_duration_ends_the_load(told):
     Crowd(told, pause=0.02)
     outcome = send(Load(told.url, duration=0.5, connections=2), None)
-    assert 0.4 < outcome.seconds < 2
+    assert 0.4 < outcome.seconds < 30
     assert 2 < len(outcome.calls) == len(told.asked)
 
 
@@ -69,16 +69,15 @@ def test_at_a_rate_a_stall_is_seen_by_all_who_would_have_waited(told):
     def answer(handler: BaseHTTPRequestHandler) -> None:
         if not stall.is_set():
             stall.set()
-            time.sleep(0.6)
+            time.sleep(1.5)
         handler.send_response(200)
         handler.send_header("content-length", "0")
         handler.end_headers()
 
     told.answer = answer
     outcome = send(Load(told.url, count=20, rate=20.0, connections=1), None)
-    slow = [call for call in outcome.calls if call.latency > 0.2]
-    assert len(slow) >= 6
-    assert sum(call.answer.duration > 0.2 for call in outcome.calls) == 1
+    assert sum(call.latency > 0.6 for call in outcome.calls) >= 10
+    assert sum(call.answer.duration > 0.6 for call in outcome.calls) < 4
 
 
 def test_a_rate_is_kept(told):

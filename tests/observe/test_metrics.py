@@ -113,7 +113,7 @@ def test_a_scrape_that_does_not_come_is_no_data(prometheus, scraped):
     began = time.monotonic()
     with pytest.raises(Inconclusive, match=r"not every proxy was scraped within 0\.3 s"):
         prometheus.measured(wait=0.3)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 30
 
 
 @pytest.mark.parametrize(("arguments", "words"), [({"window": 0}, "window"), ({"quantile": 95}, "quantile")])

@@ -8,11 +8,13 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any
 
 import httpx
 import pytest
+from free_place import free_place
+from waiting import PATIENCE_S, until
 
 from chaosmesh_ext.controls import guardrails as declared
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, InvalidInput, LabError
@@ -31,27 +33,28 @@ def prometheus(tmp_path_factory) -> Iterator[str]:
         pytest.skip(str(error))
     folder = tmp_path_factory.mktemp("prometheus")
     (folder / "prometheus.yml").write_text("global: {}\n")
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
+    place = free_place(folder)
+    listens = f"{place.control}:9090"
+    url = f"http://{listens}"
     words = [
         str(binary),
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.listen-address={listens}",
     ]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                if httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200:
-                    break
-            except httpx.TransportError:
-                assert running.poll() is None
-            time.sleep(0.02)
-        yield url
-        running.terminate()
+
+        def ready() -> bool:
+            assert running.poll() is None
+            with suppress(httpx.TransportError):
+                return httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200
+            return False
+
+        try:
+            until(ready, "Prometheus is ready")
+            yield url
+        finally:
+            running.terminate()
 
 
 @pytest.fixture
@@ -80,8 +83,8 @@ class Told:
         self.errors.append(error)
         self.heard.set()
 
-    def after(self, seconds: float) -> str:
-        assert self.heard.wait(seconds), "nobody was told"
+    def first(self) -> str:
+        assert self.heard.wait(PATIENCE_S), "nobody was told"
         return str(self.errors[0])
 
 
@@ -126,12 +129,12 @@ def test_what_is_within_its_limits_or_told_to_be_ignored_lets_it_begin(rails, sp
 
 
 def test_a_crossing_is_told_once_with_the_samples_that_crossed(rails):
-    soon = time.time() + 1
+    soon = time.time() + 3
     one, told = rails({"promql": "time()", "above": soon, "frequency": 0.1}, {"promql": "1", "above": 2}), Told()
     one.check()
     one.start(told)
-    assert "g1 was crossed (time() above" in told.after(5)
-    assert time.time() - soon < 1
+    assert "g1 was crossed (time() above" in told.first()
+    assert time.time() - soon < 10
     one.stop()
     first, second = one.facts()
     assert len(told.errors) == 1
@@ -143,13 +146,13 @@ def test_it_must_be_crossed_for_as_long_as_it_says_without_a_break(rails):
     began = time.time()
     one, told = rails({"promql": "1", "above": 0, "for": 0.6, "frequency": 0.1}), Told()
     one.start(told)
-    told.after(5)
+    told.first()
     assert time.time() - began >= 0.6
-    assert len(one.facts()[0]["samples"]) >= 4
+    assert len(one.facts()[0]["samples"]) > 1
     # every other second it is well again
-    other, unheard = rails({"promql": "time() % 1 > bool 0.5", "above": 0, "for": 0.9, "frequency": 0.1}), Told()
+    other, unheard = rails({"promql": "time() % 1 > bool 0.5", "above": 0, "for": 3.0, "frequency": 0.1}), Told()
     other.start(unheard)
-    assert not unheard.heard.wait(2.5)
+    assert not unheard.heard.wait(4.5)
 
 
 def test_a_prometheus_that_dies_meanwhile_counts_as_crossed(rails):
@@ -160,10 +163,10 @@ def test_a_prometheus_that_dies_meanwhile_counts_as_crossed(rails):
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         one, told = rails({"promql": "1", "above": 2, "timeout": 0.3}, url=url), Told()
         one.start(told)
-        assert "not to be evaluated:" in told.after(3)
+        assert "not to be evaluated:" in told.first()
     gone, told = rails({"promql": "1", "above": 2}, url="http://127.0.0.1:1"), Told()
     gone.start(told)
-    assert "cannot be reached" in told.after(3)
+    assert "cannot be reached" in told.first()
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_one_whose_thread_dies_ends_the_run_however_it_died(rails, more, kind, w
     one, told = rails({"promql": "1", "above": 2, **more}), Told()
     one._rails[0].frequency = 1e300  # what a spec may not say, because a wait for it fails
     one.start(told)
-    assert re.search(words, told.after(5))
+    assert re.search(words, told.first())
     assert [type(error) for error in told.errors] == [kind]
     assert one.facts()[0]["crossed"]
 
@@ -200,10 +203,10 @@ def test_a_probe_that_wants_to_leave_the_process_counts_as_crossed(rails):
 
 
 def test_nobody_is_told_after_the_end(rails):
-    one, told = rails({"promql": "time()", "above": time.time() + 0.6, "frequency": 0.1}), Told()
+    one, told = rails({"promql": "time()", "above": time.time() + 2, "frequency": 0.1}), Told()
     one.start(told)
     one.stop()
-    assert not told.heard.wait(1)
+    assert not told.heard.wait(2.5)
 
 
 def probe(**more: Any) -> dict[str, Any]:
@@ -230,7 +233,7 @@ def test_a_probe_that_hangs_counts_as_crossed(rails):
     began = time.monotonic()
     with pytest.raises(Aborted, match=r"no answer within 0\.2 s"):
         rails(probe(timeout=0.2), probe=lambda _spec: hanging).check()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_without_a_prometheus_there_is_nothing_to_ask(rails):

@@ -42,14 +42,14 @@ def test_what_a_job_raises_is_its_askers():
 def test_a_closed_pool_ends_what_is_under_way_and_cancels_the_rest():
     go, began = threading.Event(), threading.Event()
     pool: Pool[bool] = Pool(1, "of-this-test")
-    first = pool.submit(lambda: began.set() or go.wait(10))
+    first = pool.submit(lambda: began.set() or go.wait(60))
     second = pool.submit(lambda: True)
-    began.wait(10)
+    began.wait(60)
     pool.close()
     assert second.cancelled()
     assert pool.submit(lambda: True).cancelled()
     go.set()
-    assert first.result(10)
+    assert first.result(60)
 
 
 @pytest.mark.parametrize("end", ["close", "forget"])
@@ -60,7 +60,7 @@ def test_its_threads_end_with_it(end):
     if end == "close":
         pool.close()
     del pool
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while any(thread.name.startswith(name) for thread in threading.enumerate()):
         assert time.monotonic() < deadline
         time.sleep(0.01)

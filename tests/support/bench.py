@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from waiting import PATIENCE_S
+
 __all__ = ["OURS", "Bench", "activity", "guarded", "probe", "touched"]
 
 _CHAOS = str(Path(sys.executable).with_name("chaos"))
@@ -105,13 +107,13 @@ class Bench:
     def run(self, **parts: Any) -> tuple[int, dict[str, Any], str]:
         """The exit code, the journal, and what was printed."""
         process = self.start(**parts)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=100)
         journal = self.directory / "journal.json"
         return process.returncode, json.loads(journal.read_text()) if journal.exists() else {}, output
 
     def until(self, name: str, process: subprocess.Popen[str]) -> None:
         """Wait until PROCESS has made the file NAME."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_S
         while not self.exists(name):
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline, name

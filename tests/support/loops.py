@@ -13,5 +13,5 @@ def stop(loop: asyncio.AbstractEventLoop) -> None:
     A transport's last callback comes two turns after its `close`; a loop that ends before leaves its socket to the
     garbage collector, which says so in whatever test is running then.
     """
-    asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result(10)
+    asyncio.run_coroutine_threadsafe(asyncio.sleep(0.02), loop).result(60)
     loop.call_soon_threadsafe(loop.stop)

@@ -51,13 +51,13 @@ class ProxyingApi:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result(60)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
-        asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(10)
-        asyncio.run_coroutine_threadsafe(self._quiet(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(self._session.close(), self._loop).result(60)
+        asyncio.run_coroutine_threadsafe(self._quiet(), self._loop).result(60)
         loops.stop(self._loop)
         self._thread.join(10)
         self._loop.close()

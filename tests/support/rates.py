@@ -67,7 +67,7 @@ def rates_lab(name: str, state_home: Path, *options: str) -> Iterator[LabUnderTe
 
 def until_rate(lab: LabUnderTest, rate: str) -> None:
     """Wait until the shop shows RATE, ``today's`` or ``the last known``."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         answer = httpx.get(lab.env["APP_URL"] + "/", trust_env=False).json()
         if answer["sections"]["prices"]["rate"] == rate:

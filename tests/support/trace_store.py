@@ -177,7 +177,7 @@ class Store:
         """Wait until MORE spans of TRACE are there than before."""
         trace = trace or bytes(16)
         self._sent[trace] += more
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while self.count(trace) < self._sent[trace]:
             assert time.monotonic() < deadline, f"{self.count(trace)} of {self._sent[trace]} spans are there"
             time.sleep(0.001)
