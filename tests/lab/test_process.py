@@ -28,7 +28,7 @@ async def at_once() -> bool:
 
 
 async def ended(it: Process) -> str:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         await it.wait()
     return it.dead()
 

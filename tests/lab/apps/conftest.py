@@ -97,7 +97,7 @@ class Rig:
     async def until(self, count: int) -> None:
         """Wait until COUNT requests have reached the callees."""
         async with self.arrived:
-            await asyncio.wait_for(self.arrived.wait_for(lambda: len(self.seen) >= count), 5)
+            await asyncio.wait_for(self.arrived.wait_for(lambda: len(self.seen) >= count), 60)
 
     def calls(self, service: str) -> list[Seen]:
         return [seen for seen in self.seen if seen.service == service]

@@ -64,9 +64,9 @@ def test_calls_together_are_made_at_the_same_time_and_none_is_cancelled(kit):
 
     async def main():
         async with kit.service("calls:\n- together: [{to: a}, {to: b}, {to: c}]\n- {to: a, path: /again}") as rig:
-            rig.answers.update(a=kit.slow(0.2), b=kit.slow(0.2))
+            rig.answers.update(a=kit.slow(1.0), b=kit.slow(1.0))
             answer = await rig.get()
-            assert 0.4 <= answer.seconds < 0.55  # the group, then the last call
+            assert 2.0 <= answer.seconds < 2.9  # the group, then the last call
 
             async def late_failure(_):
                 await asyncio.sleep(0.15)
@@ -85,7 +85,7 @@ def test_calls_together_are_made_at_the_same_time_and_none_is_cancelled(kit):
 
 def test_a_timeout_runs_to_the_last_body_byte_and_then_the_connection_is_closed(kit):
     async def main():
-        async with kit.service("calls: [{to: a, timeout: 200ms, onFailure: omit}]") as rig:
+        async with kit.service("calls: [{to: a, timeout: 1s, onFailure: omit}]") as rig:
 
             async def trickle(request):
                 response = web.StreamResponse()
@@ -99,9 +99,9 @@ def test_a_timeout_runs_to_the_last_body_byte_and_then_the_connection_is_closed(
                 rig.answers["a"] = slow
                 answer = await rig.get()
                 assert answer.json["sections"] == {"a": None}
-                assert 0.2 <= answer.seconds < 0.26
+                assert 1.0 <= answer.seconds < 4.0
                 (call,) = rig.seen
-                await asyncio.wait_for(call.done.wait(), 1)
+                await asyncio.wait_for(call.done.wait(), 30)
                 assert call.gone
             rig.answers["a"] = kit.slow(0.15)
             assert (await rig.get()).json["sections"] == {"a": {"slow": 0.15}}
@@ -160,11 +160,11 @@ def test_a_caller_that_left_stops_the_calls_only_where_the_file_says_so(kit, wor
 
     async def main():
         async with kit.service(f"onCallerGone: {word}\ncalls:\n- together: [{{to: a}}, {{to: b}}]\n- to: c") as rig:
-            rig.answers.update(a=kit.slow(0.2), b=kit.slow(0.2))
+            rig.answers.update(a=kit.slow(1.5), b=kit.slow(1.5))
             caller = asyncio.create_task(rig.get())
             await rig.until(2)
             caller.cancel()
-            await asyncio.wait_for(asyncio.gather(*(seen.done.wait() for seen in rig.seen[:2])), 2)
+            await asyncio.wait_for(asyncio.gather(*(seen.done.wait() for seen in rig.seen[:2])), 30)
             assert [seen.gone for seen in rig.seen[:2]] == [word == "cancel"] * 2
             if word == "continue":
                 await rig.until(3)

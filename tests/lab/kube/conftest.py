@@ -36,7 +36,7 @@ class Api:
         self.kubeconfig.write_text(yaml.safe_dump(self.kube.kubeconfig()))
 
     def call(self, coroutine):
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(60)
 
     def ask(self, method, path, body=None, content_type="application/json", **headers):
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()

@@ -150,7 +150,7 @@ def test_stopping_ends_the_watches_that_are_open(api):
         writer.write(b"GET /api/v1/namespaces?watch=1 HTTP/1.1\r\nHost: lab\r\n\r\n")
         await reader.readuntil(b"istio-system")
         await api.kube.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             rest = await reader.read()
         writer.close()
         await writer.wait_closed()

@@ -41,7 +41,7 @@ def test_a_pod_that_ends_its_connection_ends_the_forward(reset):
                 session.ws_connect(
                     f"http://127.0.0.1:{here}/portForward/a/b?port={there}", protocols=[_PROTOCOL]
                 ) as forward,
-                asyncio.timeout(5),
+                asyncio.timeout(60),
             ):
                 return [message.data async for message in forward]
         finally:

@@ -21,7 +21,7 @@ def config_map(name, **labels):
     return {"metadata": {"name": name, "labels": labels}}
 
 
-def watch(objects, *, since=0, labels="", namespace="default", timeout=5.0, shape="", **options):
+def watch(objects, *, since=0, labels="", namespace="default", timeout=60.0, shape="", **options):
     place = Target(MAP, "v1", namespace)
     view = View(MAP, "v1", shape)
     return Watch(

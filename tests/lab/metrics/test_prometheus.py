@@ -66,7 +66,7 @@ async def serve(host: str) -> web.AppRunner:
 
 
 def query(url: str, promql: str) -> list[dict]:
-    with OPENER.open(f"{url}/api/v1/query?query={urllib.request.quote(promql)}", timeout=5) as answer:
+    with OPENER.open(f"{url}/api/v1/query?query={urllib.request.quote(promql)}", timeout=60) as answer:
         return json.load(answer)["data"]["result"]
 
 
@@ -76,7 +76,7 @@ async def test_envoys_metrics_arrive_under_istios_names_with_the_pods_labels(bin
     prometheus = Prometheus(binary, host, 9090, tmp_path, f"http://{host}:15000/targets")
     try:
         await prometheus.start()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not (found := await asyncio.to_thread(query, prometheus.url, "istio_requests_total")):
                 await asyncio.sleep(0.05)
         assert found[0]["value"][1] == "5"

@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from chaosmesh_ext.errors import InvalidInput
 from chaosmesh_ext.lab import tools
@@ -69,9 +70,9 @@ def test_a_second_one_waits_for_the_first():
     with cache.locked(pytest.fail):
         thread = threading.Thread(target=second)
         thread.start()
-        thread.join(0.3)
+        until(lambda: said, "it says that it waits")
         order.append("first")
-    thread.join(10)
+    thread.join(60)
     assert order == ["first", "second"]
     assert said == ["another `chaos mesh lab tools` is at work here: waiting for it …"]
 
