@@ -182,9 +182,9 @@ def test_a_fault_that_is_met_where_it_was_not_meant_is_rolled_back_at_once(run, 
 
 
 def test_a_fault_that_stays_is_left_behind_and_the_proxies_are_named(run, mesh, monkeypatch):
+    run.settings = Settings(app_url=mesh.url, jaeger_url=mesh.jaeger, proof_timeout=3.0)
     wave = run.inject_wave(BOTH)
     wave.send(counts=1)
-    run.settings = Settings(app_url=mesh.url, jaeger_url=mesh.jaeger, proof_timeout=0.5)
     faulted = mesh._faulted
 
     async def sticks(service, marker):

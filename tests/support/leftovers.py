@@ -11,8 +11,9 @@ from chaosmesh_ext.faults import Abort
 from chaosmesh_ext.mesh import CARRIERS, Client, Destination, Holding, Place, Source, View, locks
 from chaosmesh_ext.mesh.lease import RunLease
 from chaosmesh_ext.model import Marker, Workload
+from chaosmesh_ext.run import runs
 
-__all__ = ["OTHER", "RUN", "baked_in", "fault", "faults", "held", "lease", "lock", "owner"]
+__all__ = ["OTHER", "RUN", "baked_in", "fault", "faults", "held", "lease", "lock", "owner", "written"]
 
 RUN, OTHER = "0badcafe", "0ddba11c"
 _LABELS = {"app": "productpage", "version": "v1"}
@@ -110,3 +111,8 @@ def held(client: Client) -> set[str]:
         for obj in everything
         if obj["kind"] in ("EnvoyFilter", "Lease") or "fault" in str(obj["spec"]) or "chaosmesh" in str(obj["metadata"])
     }
+
+
+def written() -> list[str]:
+    """What runs have in the cluster of this process' environment: whose, and which object."""
+    return [f"{one.run} {name}" for one in runs(mesh.connect()) for name in one.objects]
