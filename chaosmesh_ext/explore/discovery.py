@@ -63,7 +63,8 @@ class Discovered(msgspec.Struct, frozen=True):
 
     control: the cell "0", with what varies by itself taken out of its answers. graph: the calls that can be faulted.
     requests: by whole URL, what is sent there. gateways: edges of gateways that the requests enter by.
-    multiplicities: m for each set of versions. steadiness: what of answers cannot be compared. propagation: for each
+    multiplicities: m for each set of versions. crowded: requests that came at once before, where calls failed that do
+    not fail one at a time; else none. steadiness: what of answers cannot be compared. propagation: for each
     edge how often it is in traces, and in the mesh's metrics; those that are in metrics alone are not in the graph.
     notes: one line each. skipped: what cannot be explored, and why.
     """
@@ -77,6 +78,7 @@ class Discovered(msgspec.Struct, frozen=True):
     propagation: tuple[Propagated, ...] = ()
     notes: tuple[str, ...] = ()
     skipped: tuple[Skipped, ...] = ()
+    crowded: Cell = Cell(CONTROL, None, (), {})
 
 
 def discover(run: Run, recipe: Recipe, *, most: int = MOST, patience: float = _VISIBLE) -> Discovered:
@@ -250,6 +252,7 @@ class _Search:
             more.append(f"no call that could be faulted was seen behind {', '.join(self._answers)}")
         return Discovered(
             control=steadiness.control(control),
+            crowded=hasty,
             graph=graph,
             requests={url: self._requests[url] for url in self._answers},
             gateways=at_gateways(well),

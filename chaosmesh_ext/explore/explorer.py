@@ -15,6 +15,7 @@ import msgspec
 
 from chaosmesh_ext.errors import Inconclusive
 from chaosmesh_ext.explore.calming import spacing
+from chaosmesh_ext.explore.crowded import with_limits
 from chaosmesh_ext.explore.discovery import Discovered, discover
 from chaosmesh_ext.explore.explored import Explored, Watcher, nothing
 from chaosmesh_ext.explore.further import further
@@ -293,7 +294,6 @@ class Explorer:
         skipped = map(self._entrances.reasons, judgement.coverage.skipped)
         unmet = (one for several in self._unmet.values() for one in several)
         every = tuple(dict.fromkeys((*skipped, *self._skipped, *self._markers.skipped, *unmet)))
-        return Judgement(
-            tuple(each for each in judgement.findings if self._chosen.rule(each.rule)),
-            msgspec.structs.replace(judgement.coverage, skipped=every),
-        )
+        findings = with_limits(judgement.findings, self._known.crowded)
+        chosen = tuple(each for each in findings if self._chosen.rule(each.rule))
+        return Judgement(chosen, msgspec.structs.replace(judgement.coverage, skipped=every))
