@@ -66,6 +66,11 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
         spans = self.served.get(workload, ())
         return sum(span.broken for span in spans), len(spans)
 
+    def works(self, edge: Edge) -> bool:
+        """Whether calls on EDGE were made in the control, and most of them did not fail."""
+        those = self._by_edge.get(edge, ())
+        return 2 * sum(call.failed for call in those) < len(those)
+
     @cached_property
     def _by_operation(self) -> dict[tuple[Edge, str], list[Call]]:
         found: dict[tuple[Edge, str], list[Call]] = defaultdict(list)

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from chaosmesh_ext.findings.calls import Call, above, group
+from chaosmesh_ext.findings.chance import failed_by_chance
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.statistics import CHANCE, MIN_CALLS, by_chance
 from chaosmesh_ext.findings.subject import Subject, Trial
@@ -22,9 +23,8 @@ _NULL = hashlib.sha256(b"null").hexdigest()[:12]
 """What a section's digest is for JSON's null: an application that says so has nothing to show."""
 
 _ERROR = re.compile(r"err(or)?|fail|exception|unavailable", re.IGNORECASE)
-
-
 _MIXED = "the request tried several versions, of which another one may have answered so"
+_BESIDE = "another call failed that met no fault, so that what users lost may be due to that"
 _ANOTHER = "the request tried several versions, so another one may have answered"
 
 
@@ -116,12 +116,7 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
         total=len(seen),
         evidence=evidence([each.call for each in shown if (each.broken, each.status, each.lost) == typical]),
         say=lambda tally: _words(
-            tally,
-            subject.edge.destination,
-            condition,
-            outcome,
-            harmed=bool(harmed),
-            at_gateway=at_gateway,
+            tally, subject.edge.destination, condition, outcome, harmed=bool(harmed), at_gateway=at_gateway
         ),
         kind="gateway" if at_gateway else None,
         same=(outcome,),
@@ -155,6 +150,8 @@ def _look(subject: Subject, trial: Trial, made: Sequence[Call]) -> _Seen | str |
         return "a cache gave the answer, so that it may be another request's"
     if not answer.status:
         return f"our own request got no answer: {answer.error}" if answer.error else "our own request got no answer"
+    if failed_by_chance(call.trace, subject.baseline):
+        return _BESIDE
     controls = subject.baseline.answers(call.trace, answer.url, exactly=False)
     if not controls:
         return "no healthy answer of the same versions to compare with"

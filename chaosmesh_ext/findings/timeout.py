@@ -45,7 +45,7 @@ def timeout(subject: Subject) -> Iterator[Draft | Skipped]:
         reason = (
             f"inconclusive: given up after {seconds(shortest)} to {seconds(longest)}, no single timeout explains it"
         )
-        yield Skipped(edge, reason, "timeout")
+        yield Skipped(edge, reason, "timeout", "calls")
         return
     value = median(map(measure, ended))
     # a call that could have been given up by then and was not speaks against it

@@ -13,7 +13,7 @@ import msgspec
 from chaosmesh_ext.findings.calls import Call, above, group
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.exploration import Exploration
-from chaosmesh_ext.findings.statistics import MIN_CALLS, MIN_REQUESTS
+from chaosmesh_ext.findings.statistics import CLOCK, MIN_CALLS, MIN_REQUESTS
 from chaosmesh_ext.findings.subject import Subject
 from chaosmesh_ext.findings.words import amount, seconds, times
 from chaosmesh_ext.model import Edge, Skipped
@@ -73,7 +73,9 @@ def timeout_inversion(whole: Exploration) -> Iterator[Draft | Skipped]:
             }
         retry = drafted.get(("retry", site))
         whole_request = own.kind == "request deadline"  # it ends all attempts together
-        retries = 0 if retry is None or retry.value is None or whole_request else int(retry.value)
+        # where they differ (a breaker ends them, say), some request was tried as often as that all the same
+        seen = max(map(len, _groups(subject)), default=1) - 1 if _tried_in_turn(subject) else 0
+        retries = 0 if whole_request else seen if retry is None or retry.value is None else int(retry.value)
         yield from _judge(subject, own.value, retries, drafted, by_span)
 
 
@@ -129,6 +131,16 @@ def _groups(subject: Subject) -> list[Sequence[Call]]:
         for call in trial.calls:
             groups[(call.cell, *group(call))].append(call)
     return [made for made in groups.values() if any(call.faulted and not call.at_gateway for call in made)]
+
+
+def _tried_in_turn(subject: Subject) -> bool:
+    """Whether several attempts of one request can only be retries: healthy ones make one call, and none overlap."""
+    groups = [made for made in _groups(subject) if len(made) > 1]
+    return all(
+        subject.baseline.multiplicity(made[0]) == 1
+        and all(before.failed and after.span.start >= before.span.end - CLOCK for before, after in pairwise(made))
+        for made in groups
+    )
 
 
 def _parent(call: Call, by_span: Mapping[tuple[str, str, str], Call]) -> Site | None:

@@ -1,0 +1,70 @@
+"""Calls that failed by chance: not faulted, and not because of the fault, as far as their trace tells.
+
+A busy machine lets timeouts run out where no fault is. What the user of such a request lost may be due to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from chaosmesh_ext.findings.baseline import Baseline
+from chaosmesh_ext.findings.calls import INJECTED, above, below
+from chaosmesh_ext.model import Edge, Span, Trace
+
+__all__ = ["failed_by_chance"]
+
+_SOON: Final = 0.05
+"""Seconds after its caller's own caller left in which a call ends because of that."""
+
+
+def failed_by_chance(trace: Trace, baseline: Baseline) -> Span | None:
+    """A call in TRACE that failed for the last time though no fault was met below it, and its caller had not been left;
+    None where there is none. One that the control knows to fail is none either.
+    """
+    for span in trace.spans:
+        if not _failed(span) or _by_the_fault(trace, span):
+            continue
+        if any(_failed(each) for each in _calls_below(trace, span)) or _tried_again(trace, span):
+            continue
+        request = above(trace, span)
+        if request is not None and request.gone and request.end <= span.end + _SOON:
+            continue
+        if baseline.works(Edge(span.workload, span.peer)):
+            return span
+    return None
+
+
+def _failed(span: Span) -> bool:
+    return span.proxy and span.kind == "CLIENT" and bool(span.peer) and (span.gone or not span.status or span.broken)
+
+
+def _by_the_fault(trace: Trace, span: Span) -> bool:
+    """Whether a fault was met on SPAN or below it."""
+    seen = {span.span_id}
+    left = [span]
+    while left:
+        each = left.pop()
+        if not INJECTED.isdisjoint(each.flags):
+            return True
+        new = [child for child in trace.children(each) if child.span_id not in seen]
+        seen |= {child.span_id for child in new}
+        left += new
+    return False
+
+
+def _calls_below(trace: Trace, span: Span) -> Iterator[Span]:
+    for server in below(trace, span):
+        yield from (each for each in below(trace, server) if each.kind == "CLIENT")
+
+
+def _tried_again(trace: Trace, span: Span) -> bool:
+    """Whether a later attempt of the same call got through."""
+    request = trace.parent(span)
+    siblings = trace.children(request) if request is not None else []
+    return any(
+        each.start >= span.end
+        and (each.kind, each.peer, each.method, each.url) == (span.kind, span.peer, span.method, span.url)
+        and not _failed(each)
+        for each in siblings
+    )
