@@ -32,8 +32,9 @@ def second_order(
     """Waves for the calls that CELLS show and GRAPH has not: all delayed, then all aborted; nothing where none are.
 
     A call counts when its request met the cell's fault before, and when a workload makes it that CONTROL saw too, or
-    whose service it never saw: another version that the control happened to miss is no second order. The first fault is
-    an abort where one brings the call out, since it lets the request go on at once. wave, cell: the first numbers that
+    whose service it never saw: another version that the control happened to miss is no second order. Nor is an edge of
+    the control's that GRAPH leaves out, as where healthy calls fail. The first fault is an abort where one brings the
+    call out, since it lets the request go on at once. wave, cell: the first numbers that
     are free. Cells of the same edge differ in their first fault.
     """
     chosen = chosen or Selection()
@@ -68,11 +69,12 @@ _First = tuple[Given, str]
 def _new(graph: Graph, control: Cell, cells: Sequence[Cell]) -> dict[Edge, dict[str, _First]]:
     """By edge and operation what GRAPH has not."""
     known = {(site.edge, site.operation) for site in graph.sites}
+    left_out = {call.edge for call in calls(control, frozenset(graph.edges))} - {*graph.edges}
     seen = {span.workload for trace in control.traces.values() for span in trace.spans if span.proxy}
     found: dict[Edge, dict[str, _First]] = {}
     for each in sorted(cells, key=_aborts_first):
         for call, first, url in _after_the_fault(each, frozenset(graph.edges)):
-            new = (call.edge, call.operation) not in known and call.edge != first.edge
+            new = (call.edge, call.operation) not in known and call.edge not in {first.edge, *left_out}
             if new and _may_call(call.edge.source, seen):
                 found.setdefault(call.edge, {}).setdefault(call.operation, (first, url))
     return found

@@ -109,3 +109,10 @@ def test_what_an_unknown_service_calls_is_new_as_well():
 def test_what_is_left_out_stays_out():
     assert waves(FALLS_BACK, chosen=selection([], ["edge=*:cache"])) == ()
     assert len(waves(FALLS_BACK, chosen=selection(["rule=timeout"]))) == 1
+
+
+def test_a_healthy_call_that_the_graph_leaves_out_is_no_second_order():
+    """Where healthy calls fail already, no fault is put: not even since another call's fault was in."""
+    control = cell("0", None, request(1, ("shop-v1 → prices", "", 0.01), ("shop-v1 → cache", "UH", 0.02)))
+    assert second_order(GRAPH, control, [FALLS_BACK], delay=12.0, status=507, wave=3, cell=5) == ()
+    assert waves(FALLS_BACK)
