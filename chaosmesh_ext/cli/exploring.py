@@ -112,9 +112,10 @@ def go(recipe: Recipe, options: Options, out: Path | None, console: Console) -> 
     if not (problems or run.problems or explored.judgement.findings or explored.judgement.coverage.tested):
         problems.append("no call met a fault that was injected, so nothing could be judged; see what coverage says")
     url, _ = without_password(next(iter(explored.found.requests)))
+    several = [without_password(one)[0] for one, sent in explored.found.requests.items() if sent.method == "GET"]
     document = report.document(
         run,
-        report.Target(url, mesh=run.client.host),
+        report.Target(url, mesh=run.client.host, urls=tuple(several) if len(several) > 1 else ()),
         explored.judgement,
         explored.cells,
         proofs=explored.proofs,

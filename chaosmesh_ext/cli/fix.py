@@ -66,7 +66,7 @@ def fix(
     made = mends(weak)
     tried = fixing.Tried()
     if verify and made:
-        asked = load_recipe(recipe) if recipe else Recipe.of_urls(urls or (_url(saved, findings),))
+        asked = load_recipe(recipe) if recipe else Recipe.of_urls(urls or _urls(saved, findings))
         known = [_read(one) for one in saved.findings]
         tried = fixing.go(made, asked, lambda line: click.echo(visible(line), err=True), known)
     elif verify and weak:
@@ -113,14 +113,16 @@ def _some(known: set[str]) -> str:
     return ", ".join(sorted(known)[:3]) or "none"
 
 
-def _url(saved: Saved, path: Path) -> str:
+def _urls(saved: Saved, path: Path) -> tuple[str, ...]:
     """What was explored; on the setting app_url where there is one, for a lab is elsewhere each time."""
     from chaosmesh_ext import settings
 
-    url, origin = saved.target.url, settings.load().app_url
-    if not url:
+    urls = saved.target.urls or (saved.target.url,)
+    if not all(urls):
         raise Inconclusive(f"{path}: it does not say which URL was explored; give it with --url")
-    if not origin:
-        return url
+    return tuple(dict.fromkeys(map(_path_of, urls))) if settings.load().app_url else urls
+
+
+def _path_of(url: str) -> str:
     parts = urlsplit(url)
     return urlunsplit(("", "", parts.path or "/", parts.query, ""))

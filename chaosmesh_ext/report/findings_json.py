@@ -28,7 +28,7 @@ def render(document: Mapping[str, Any]) -> str:
     built = {
         "schema": SCHEMA,
         "run": {key: document["run"][key] for key in _RUN},
-        "target": {key: document["target"][key] for key in _TARGET},
+        "target": _target(document["target"]),
         "findings": [_finding(finding) for finding in document["findings"]],
         "coverage": {
             "edges": coverage["edges"],
@@ -48,6 +48,11 @@ def render(document: Mapping[str, Any]) -> str:
     if document.get("notes"):
         built["notes"] = list(document["notes"])
     return json.dumps(built, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _target(target: Mapping[str, Any]) -> dict[str, Any]:
+    several = {"urls": list(target["urls"])} if target.get("urls") else {}
+    return {key: target[key] for key in _TARGET} | several
 
 
 def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,9 +70,10 @@ class SavedRun(msgspec.Struct, frozen=True):
 
 
 class SavedTarget(msgspec.Struct, frozen=True):
-    """What was explored."""
+    """What was explored: one URL, or several, of which it is the first."""
 
     url: str = ""
+    urls: tuple[str, ...] = ()
 
 
 class Saved(msgspec.Struct, frozen=True):

@@ -97,13 +97,13 @@ def test_retries_that_multiply_or_repeat_are_gone_with_their_fixes(tmp_path, mon
         fix=virtual_service("orders", "default", "no-retry", no_retry),
     )
     waits = weakness("orders", "stock", operation="GET /", value=1.0, fix=None)
-    folder = write_findings(tmp_path, multiply, repeat, waits)
+    folder = write_findings(tmp_path, multiply, repeat, waits, target={"url": "-", "urls": ["http://127.0.0.9:9/"]})
     with topology_lab("retrying", RETRYING, tmp_path) as lab:
         for name, value in lab.env.items():
             monkeypatch.setenv(name, value)
         connect().create(virtual_service("orders", "default", "retries", [{"retries": retries}]))
         before = mesh_of()
-        words = ["--only", multiply["id"], "--only", repeat["id"], "--url", "/", "--json"]
+        words = ["--only", multiply["id"], "--only", repeat["id"], "--json"]
         done = lab.chaos("mesh", "fix", str(folder), "--verify", *words, timeout=300)
         assert done.returncode == 0, done.stderr
         told = json.loads(done.stdout)

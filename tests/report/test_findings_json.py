@@ -51,3 +51,8 @@ def test_what_stateful_waves_did_to_others_is_told(doc, breaker):
 
 def test_the_same_document_gives_the_same_text(make):
     assert findings_json.render(make()) == findings_json.render(make())
+
+
+def test_several_urls_are_all_named(doc):
+    several = {**doc, "target": {**doc["target"], "urls": ["http://shop/", "http://shop/cart"]}}
+    assert json.loads(findings_json.render(several))["target"]["urls"] == ["http://shop/", "http://shop/cart"]
