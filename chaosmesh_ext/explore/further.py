@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Final
 
+from chaosmesh_ext.explore.conflicts import coloured
 from chaosmesh_ext.explore.selection import TAUGHT_BY, Selection
 from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.waves import Kind, Wave
@@ -63,23 +64,27 @@ def further(
         ]
         in_turn = [edge for edge in graph.edges if kind == "delay" and _in_turn(edge, judgement)]
         in_turn = [edge for edge in in_turn if any(fault.covers(edge) for fault in faults)]
-        planned = tuple(
-            cell_for(
-                graph,
-                chosen,
-                those,
-                next(numbers),
-                kind,
-                delay=faults[0].delay,
-                status=faults[0].status,
-                times=times,
-                in_turn=times < TIMES,
+        planned, apart = (
+            tuple(
+                cell_for(
+                    graph,
+                    chosen,
+                    those,
+                    next(numbers),
+                    kind,
+                    delay=faults[0].delay,
+                    status=faults[0].status,
+                    times=times,
+                    in_turn=times == 1,
+                )
+                for those in alike(some)
             )
             for some, times in (([each for each in edges if each not in in_turn], TIMES), (in_turn, 1))
-            for those in alike(some)
         )
-        if planned:
-            waves.append(Wave(wave + len(waves), f"further {kind}", planned))
+        # what fails below a call fails it, too, and would open its breaker meanwhile
+        for together in (planned, *coloured(graph, apart)):
+            if together:
+                waves.append(Wave(wave + len(waves), f"further {kind}", together))
     return tuple(waves)
 
 

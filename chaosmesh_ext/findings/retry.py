@@ -64,7 +64,7 @@ def retry(subject: Subject) -> Iterator[Draft | Skipped]:
         for (noun, refused), groups in sorted(statuses.items())
         for each in _count(subject, groups, noun, refused=refused)
     ]
-    retries = any(isinstance(each, _Count) and each.retries for each in after)
+    retries = any(each.retries for groups in statuses.values() for each in groups if each.shape in _COUNTED)
     if not found and retries and _at_once([each for each in timed_out if each.shape in _COUNTED]):
         yield Skipped(str(subject.edge), _CUT_SHORT, "retry", "in-turn")
     yield from (each for each in (*found, *after) if isinstance(each, Skipped))
@@ -95,6 +95,10 @@ def _count(
         for shape, n in sorted(shapes.items(), key=lambda pair: pair[0].name):
             yield Skipped(edge, f"{shape.value} ({amount(n, 'request')})", "retry")
         return
+    most = max(each.retries for each in counted)
+    fullest = [each for each in counted if each.retries == most]
+    if 2 * len(fullest) >= len(counted) and len(fullest) >= MIN_CALLS:
+        counted = fullest  # a breaker that opens ends the attempts of some
     counts = {each.retries for each in counted}
     if counts == {0} and not zero:
         return  # zero is never carried over from a delay

@@ -112,6 +112,13 @@ def test_attempts_that_vary_from_request_to_request_are_inconclusive(world, foun
     assert "1, 2 and 3 attempts after a 503" in reasons(judgement, "retry")[0]
 
 
+def test_a_breaker_that_ends_the_attempts_of_a_few_hides_nothing(world, found):
+    pairs = [aborted(world, [0.0, 0.01, 0.02]) for _ in range(4)]
+    pairs += [aborted(world, [0.0, 0.01]), aborted(world, [0.0])]
+    [finding] = found(judge(world.control(), [world.cell("1", world.abort(), pairs)]), "retry")
+    assert finding.value == 2.0
+
+
 def test_a_share_of_aborts_counts_only_requests_whose_last_attempt_failed(world, found):
     """A retry that got through hides how many more there would have been."""
     saved = [world.attempts([(0.0, 0.0005, "FI", 503), (0.01, 0.005, "", 200)]) for _ in range(5)]
