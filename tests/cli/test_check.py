@@ -219,9 +219,9 @@ def test_what_cannot_be_reached_is_said_and_nothing_more_is_asked(cluster, tmp_p
     with closing(socket.socket()) as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    for name in ("APP_URL", "JAEGER_URL", "PROMETHEUS_URL"):
-        monkeypatch.setenv(name, url)
-    code, found = cluster.check()
+        for name in ("APP_URL", "JAEGER_URL", "PROMETHEUS_URL"):
+            monkeypatch.setenv(name, url)
+        code, found = cluster.check()
     assert code == 3
     assert all(found[name]["ok"] is False for name in ("Jaeger", "Prometheus", "marked request"))
     cluster.server.stop()

@@ -20,7 +20,7 @@ os.kill(os.getpid(), signal.SIGINT)
 
 def started(argv: list[str], then: str = "", before: str = "signal.default_int_handler"):
     program = STARTING.format(argv=argv, then=then, before=before)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_it_ends_with_one_line_and_exit_code_4():

@@ -33,7 +33,7 @@ finally:
 def test_help_imports_nothing_heavy(words, tmp_path):
     """`chaos` loads this group whatever it is asked to do."""
     done = subprocess.run(
-        [sys.executable, "-c", IMPORTED, *words], capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path
+        [sys.executable, "-c", IMPORTED, *words], capture_output=True, text=True, check=True, timeout=100, cwd=tmp_path
     )
     assert "mesh" in done.stdout
     assert not HEAVY & set(json.loads(done.stderr.splitlines()[-1]))
@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy(words, tmp_path):
 
 def test_the_group_is_a_plug_in_of_chaos(tmp_path):
     done = subprocess.run(
-        [CHAOS, "mesh", "--help"], capture_output=True, text=True, check=True, timeout=60, cwd=tmp_path
+        [CHAOS, "mesh", "--help"], capture_output=True, text=True, check=True, timeout=100, cwd=tmp_path
     )
     assert all(f"  {name} " in done.stdout for name in ("lab", "run", "report", "runs", "recover"))
 

@@ -39,7 +39,7 @@ def shell(command: str, where: Path) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "PATH": f"{Path(CHAOS).parent}:{os.environ['PATH']}", "CHAOSMESH_NAMESPACE": "default"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
 

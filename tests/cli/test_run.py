@@ -52,7 +52,7 @@ class Place:
             env={**self.environ, "PYTHONPATH": str(self.directory), **environ},
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=100,
             check=False,
         )
 
@@ -221,7 +221,7 @@ def test_a_shipped_experiment_is_valid_anywhere_and_refuses_to_run_nowhere(place
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     assert valid.returncode == 0, valid.stderr
     refused(place, place.run(str(EXPERIMENTS / name)), "APP_URL is empty")

@@ -167,7 +167,7 @@ def test_an_answer_of_200_megabytes_is_not_read(site: Site) -> None:
     with pytest.raises(Inconclusive, match=r"does not answer as a whole .the body is longer than 5242880 bytes"):
         site.enter("/great")
     assert site.sent < 100 * 2**20
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 50
 
 
 def test_one_page_for_all_urls_is_a_login_page(site: Site) -> None:

@@ -26,7 +26,7 @@ class TestApiTrouble:
         time.sleep(1.0)
         assert not ground.clean()
         assert lives(runner.watchdog)
-        assert "not yet" in ground.logs()
+        until(lambda: "not yet" in ground.logs())
         ground.plainly()
         until(ground.clean)
         until(lambda: not lives(runner.watchdog))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 import random
-import socket
 import threading
 import time
 from pathlib import Path
@@ -19,12 +17,13 @@ from echo_apps import Echo, Otlp
 from fault_words import marked
 from waiting import PATIENCE_S, until
 
+from chaosmesh_ext.lab.claim import claim
 from chaosmesh_ext.lab.controlplane.istiod import IstiodControlPlane
 from chaosmesh_ext.lab.envoy import Sidecar
 from chaosmesh_ext.lab.envoy.node import APP, OUTBOUND, POD, WORKLOAD
 from chaosmesh_ext.lab.identity import Authority, SdsServer
 from chaosmesh_ext.lab.kube.api import NODE
-from chaosmesh_ext.lab.network import API_PORT, OTLP_PORT, SDS_PORT, XDS_PORT, Network
+from chaosmesh_ext.lab.network import API_PORT, OTLP_PORT, SDS_PORT, XDS_PORT
 from chaosmesh_ext.lab.parts import part
 from chaosmesh_ext.lab.place import Place
 
@@ -66,7 +65,8 @@ class Mesh:
         self.directory = directory
         self.control_plane = control_plane
         self.sampling = sampling
-        self.network = Network(_free_block())
+        # held as a lab holds its own: nobody else takes these addresses meanwhile
+        self.network, self._held = claim(random.randbytes(8).hex(), 1, (API_PORT, XDS_PORT, SDS_PORT, OTLP_PORT))
         self.apps: dict[str, Echo] = {}
         self.sidecars: dict[str, Sidecar] = {}
         self.addresses: dict[str, Any] = {}
@@ -108,7 +108,8 @@ class Mesh:
 
         self.do(stop())
         loops.stop(self._loop)
-        self._thread.join(5)
+        self._thread.join(PATIENCE_S)
+        self._held.close()
         self._loop.close()
 
     async def _serve(self, handler: Any, host: str, port: int) -> None:
@@ -361,18 +362,3 @@ class Mesh:
 
     def stats(self, source: str, path: str) -> str:
         return get(self.addresses[source].outbound, port=15000, path=path, headers={}).body.decode()
-
-
-def _free_block() -> int:
-    for block in random.sample(range(64, 255), 40):
-        taken = []
-        for port in (API_PORT, XDS_PORT, SDS_PORT, 4318):
-            with contextlib.closing(socket.socket()) as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                try:
-                    probe.bind((Network(block).control, port))
-                except OSError:
-                    taken.append(port)
-        if not taken:
-            return block
-    raise AssertionError("no free block of loopback addresses")

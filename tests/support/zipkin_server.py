@@ -55,7 +55,7 @@ def running(jar: Path, host: str, port: int, log: Path) -> Iterator[str]:
     with log.open("wb") as out:
         process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT)
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 200
         while not _answers(url):
             assert process.poll() is None, log.read_text()[-2000:]
             assert time.monotonic() < deadline, log.read_text()[-2000:]
@@ -73,7 +73,7 @@ def running(jar: Path, host: str, port: int, log: Path) -> Iterator[str]:
 
 def _answers(url: str) -> bool:
     try:
-        with _OPENER.open(f"{url}/health", timeout=2) as reply:
+        with _OPENER.open(f"{url}/health", timeout=10) as reply:
             return reply.status == 200
     except (urllib.error.URLError, OSError):
         return False

@@ -256,8 +256,8 @@ def test_nothing_listens(api, seen, ns, service):
     with socket.socket() as unused:
         unused.bind((_own_address(), 0))
         host, port = unused.getsockname()
-    assert service(host, port).code == 201
-    seen(str(api.get(f"/api/v1/namespaces/{ns}/services/front:80/proxy/")))
+        assert service(host, port).code == 201
+        seen(str(api.get(f"/api/v1/namespaces/{ns}/services/front:80/proxy/")))
 
 
 @pytest.mark.differs(NOBODY)

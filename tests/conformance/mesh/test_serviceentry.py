@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from typing import Any
 
 import pytest
@@ -29,19 +28,16 @@ def outside(standing_mesh) -> list[str]:
 @pytest.fixture(scope="module")
 def local(standing_mesh) -> int:
     """The port of an application that DNS finds as localhost."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", Echo("local").handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
 
-    async def serve() -> None:
+    async def serve() -> int:
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return runner.addresses[0][1]
 
-    standing_mesh.do(serve())
-    yield port
+    yield standing_mesh.do(serve())
     standing_mesh.do(runner.cleanup())
 
 

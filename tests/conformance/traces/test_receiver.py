@@ -142,7 +142,7 @@ def test_in_chunks(store, trace, service, seen):
     body = export(trace, span(1), service=service).SerializeToString()
     where = urllib.parse.urlsplit(store.otlp)
     head = f"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-type: {PROTOBUF}\r\ntransfer-encoding: chunked\r\n\r\n"
-    with socket.create_connection((where.hostname, where.port), timeout=5) as wire:
+    with socket.create_connection((where.hostname, where.port), timeout=60) as wire:
         wire.sendall(head.encode())
         for piece in (body[:7], body[7:]):
             wire.sendall(b"%x\r\n%s\r\n" % (len(piece), piece))

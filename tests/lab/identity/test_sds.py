@@ -148,7 +148,7 @@ async def test_it_refuses_the_certificate_of_a_stranger(address, tmp_path):
 
 
 async def test_a_certificate_that_is_due_is_replaced_on_the_open_stream(address, tmp_path):
-    authority = Authority(life=2.0)
+    authority = Authority(life=5.0)
     sidecar = Sidecar("details", serving(address), (address, ADMIN_PORT), tmp_path)
     async with running(SdsServer(authority, address, SDS_PORT), sidecar):
         await sidecar.ready()
