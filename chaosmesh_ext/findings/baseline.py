@@ -66,6 +66,10 @@ class Baseline(msgspec.Struct, frozen=True, dict=True):
         spans = self.served.get(workload, ())
         return sum(span.broken for span in spans), len(spans)
 
+    def slowest(self, edge: Edge) -> float:
+        """Seconds that the slowest call on EDGE took in the control; 0 where there was none."""
+        return max((call.span.duration for call in self._by_edge.get(edge, ())), default=0.0)
+
     def works(self, edge: Edge) -> bool:
         """Whether calls on EDGE were made in the control, and most of them did not fail."""
         those = self._by_edge.get(edge, ())

@@ -12,10 +12,10 @@ from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import INJECTED, above, below
 from chaosmesh_ext.model import Edge, Span, Trace
 
-__all__ = ["failed_by_chance"]
+__all__ = ["failed_by_chance", "slow_by_chance"]
 
 _SOON: Final = 0.05
-"""Seconds after its caller's own caller left in which a call ends because of that."""
+"""Seconds that times may differ by and be the same: of a call's end and its caller's, and of two calls."""
 
 
 def failed_by_chance(trace: Trace, baseline: Baseline) -> Span | None:
@@ -33,6 +33,18 @@ def failed_by_chance(trace: Trace, baseline: Baseline) -> Span | None:
         if baseline.works(Edge(span.workload, span.peer)):
             return span
     return None
+
+
+def slow_by_chance(trace: Trace, baseline: Baseline) -> bool:
+    """Whether a call in TRACE without a fault on it or below it took longer than any in the control: whoever made it
+    may have given it up just as its answer came, of which no span tells.
+    """
+    for span in trace.spans:
+        if span.proxy and span.kind == "CLIENT" and span.peer and not _by_the_fault(trace, span):
+            usual = baseline.slowest(Edge(span.workload, span.peer))
+            if usual and span.duration > usual + _SOON:
+                return True
+    return False
 
 
 def _failed(span: Span) -> bool:

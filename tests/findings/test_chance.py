@@ -32,3 +32,16 @@ def test_a_call_that_got_through_the_second_time_cost_nobody_anything(world, fou
 def test_a_call_that_ends_when_its_callers_caller_leaves_is_the_faults_doing(world, found):
     pairs = [slow(world, reviews=(3.17, "DC", 0), page_flags="DC") for _ in range(3)]
     assert found(judge(world.control(), [world.cell("1", world.delay(), pairs)]), "missing-fallback")
+
+
+def test_a_few_users_who_lost_what_was_slow_for_them_alone_do_not_count(world, found, reasons):
+    """The answer of reviews came just as the page gave it up: its span knows nothing of that."""
+    whole = ("Book Details", "Book Reviews")
+    kept = [world.gives_up(3.0, sections=whole) for _ in range(5)]
+
+    def judged(length):
+        odd = slow(world, reviews=(length, "", 200))
+        return judge(world.control(), [world.cell("1", world.delay(), [*kept, odd])])
+
+    assert found(judged(0.2), "fallback")
+    assert "users lost something in 1 of 6 requests" in reasons(judged(0.01), "fallback")[0]
