@@ -45,8 +45,8 @@ class OpenRun(Protocol):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """What was tested. mesh: its name or the Kubernetes API's URL. mode: ``sidecar`` or ``ambient``. urls: all that were
-    explored by GET, where these are several; url is the first of all.
+    """What was tested. mesh: its name or the Kubernetes API's URL. mode: ``sidecar`` or ``ambient``. urls: all that
+    were explored by GET, where these are several; url is the first of all.
     """
 
     url: str
