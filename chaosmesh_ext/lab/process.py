@@ -15,7 +15,10 @@ from chaosmesh_ext.errors import LabError
 from chaosmesh_ext.lab.last_words import last_words, size_of
 from chaosmesh_ext.lab.state import LAB_VARIABLE
 
-__all__ = ["Process", "die_with_parent", "outlive_parent"]
+__all__ = ["READY_S", "Process", "die_with_parent", "outlive_parent"]
+
+READY_S = 45.0
+"""How long a program may take to be ready, seconds: a fraction of one, but many where the machine has no time for it."""
 
 _PASSED = (LAB_VARIABLE, "HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 """Where a program finds itself: an etcd on PATH may be a script that starts another."""
@@ -97,7 +100,7 @@ class Process:
         assert self._process is not None  # noqa: S101
         return await self._process.wait()
 
-    async def ready(self, check: Callable[[], Awaitable[bool]], timeout: float = 10.0) -> None:
+    async def ready(self, check: Callable[[], Awaitable[bool]], timeout: float = READY_S) -> None:
         """Wait until CHECK says so.
 
         What it complained of until then is none of its last words later. Raises LabError with the program's last words

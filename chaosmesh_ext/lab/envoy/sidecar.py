@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from chaosmesh_ext.lab.envoy.binary import envoy_binary
-from chaosmesh_ext.lab.process import Process
+from chaosmesh_ext.lab.process import READY_S, Process
 
 __all__ = ["Sidecar"]
 
@@ -61,7 +61,7 @@ class Sidecar:
         self._config.write_bytes(msgspec.json.encode(self._bootstrap))
         await self._process.start()
 
-    async def ready(self, timeout: float = 10.0) -> None:
+    async def ready(self, timeout: float = READY_S) -> None:
         """Wait until it has its whole first configuration.
 
         Raises LabError with Envoy's last words when it dies first, or is not ready after TIMEOUT seconds.
