@@ -133,8 +133,7 @@ def test_a_url_that_does_not_lead_to_the_call_is_refused_before_anything_is_writ
 
 
 def test_a_trace_store_that_knows_nothing_is_said_early(run, mesh, monkeypatch):
-    monkeypatch.setattr("chaosmesh_ext.run.trace_proof.LATEST", 0.2)
-    run.settings = msgspec.structs.replace(run.settings, proof_timeout=3.0)
+    monkeypatch.setattr("chaosmesh_ext.run.healthy.LATEST", 0.2)
     mesh.blind = True
     with pytest.raises(errors.NotProven, match="trace store has none of"):
         run.inject(Abort(507), SCOPE)
