@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from chaosmesh_ext.errors import NotProven
+from chaosmesh_ext.errors import Inconclusive, InvalidInput
 from chaosmesh_ext.explore.discovery import Discovered, discover
 from chaosmesh_ext.explore.looking import Looking
 from chaosmesh_ext.explore.mended import found_again, mended
@@ -252,7 +252,9 @@ class Verifier:
                     return
                 self._told(f"with the fix: {looking.told}")
                 after = looking.look(mended=True)
-        except NotProven as error:
+        except (InvalidInput, Inconclusive) as error:
+            if self._run.stopped:
+                raise
             self._give_up(mend, str(error))
         else:
             self.results[weak.id] = mended(weak, before, after, edges)
