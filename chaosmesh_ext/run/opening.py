@@ -77,6 +77,9 @@ class Opening:
                     hurry = hurry or run.stopped
                     sent = partial(run.requests.sent, self._cells.every, _HURRY if hurry else None)
                     problems, notes = self.opened.strangers(run.client, self._cells.every, sent, hurry=hurry)
+                    if problems and run.requests.whole and not hurry:
+                        run.requests.whole.clear()  # a caller may have tried again since they were waited for
+                        problems, notes = self.opened.strangers(run.client, self._cells.every, sent, hurry=hurry)
                     run.problems += problems
                     run.notes += notes
         finally:
