@@ -66,10 +66,9 @@ def left_alone(
         arrived = sum(count for _, count in arrivals[:reached])
         if spared < MIN_CALLS:
             reaching.append(edge)
-        words.append(
-            f"{edge.source} reaches {edge.destination} {amount(arrived, 'time')} in {amount(reached, 'request')} that"
-            f" fail, and in none of the next {spared}, whose calls its sidecar refuses (UH)"
-        )
+        then = f", and in none of the next {spared}, whose calls its sidecar refuses (UH)" if spared else ""
+        often = f"{amount(arrived, 'time')} in {amount(reached, 'request')} that fail"
+        words.append(f"{edge.source} reaches {edge.destination} {often}{then}")
     return reaching, words
 
 
