@@ -145,7 +145,7 @@ def strict(mesh):
     client = connect()
     kind = {"apiVersion": "security.istio.io/v1", "kind": "PeerAuthentication"}
     obj = client.create({**kind, "metadata": meta, "spec": spec})
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while sent(PLAIN) != 0:
         assert time.monotonic() < deadline
     yield obj

@@ -10,6 +10,7 @@ import time
 
 import httpx
 import pytest
+from waiting import until
 
 from chaosmesh_ext import actions, errors
 from chaosmesh_ext.mesh import connect
@@ -56,14 +57,14 @@ def owner(mesh):
 
 @pytest.mark.parametrize("carrier", ["envoyfilter", "virtualservice"])
 def test_a_delay_is_met_by_marked_requests_of_the_named_caller_only(mesh, carrier):
-    proof = actions.inject_delay("details", "1s", source="productpage-v1", url=PAGE, carrier=carrier)
+    proof = actions.inject_delay("details", "2s", source="productpage-v1", url=PAGE, carrier=carrier)
     assert proof["carrier"] == carrier
-    assert proof["live_after"] < 5
+    assert proof["live_after"] < 10
     run = current_run()
-    assert run.send(PAGE)[0].duration >= 1
-    assert get(mesh).elapsed.total_seconds() < 1
+    assert run.send(PAGE)[0].duration >= 2
+    assert get(mesh).elapsed.total_seconds() < 2
     actions.recover()
-    assert run.send(PAGE)[0].duration < 1
+    assert run.send(PAGE)[0].duration < 2
 
 
 def test_an_abort_costs_the_page_its_section(mesh):
@@ -211,12 +212,9 @@ def test_whatever_ends_the_process_the_fault_goes_first(mesh, number, ending):
     if number:
         process.send_signal(number)
     began = time.monotonic()
-    _, errors_said = process.communicate(timeout=20)
+    _, errors_said = process.communicate(timeout=60)
     assert (process.returncode, "left something" in errors_said) == (ending, False), errors_said
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     # the faults went before the process; its watchdog lets go of locks and Lease
     assert not [one for one in runs(connect()) if one.objects]
-    deadline = time.monotonic() + 10
-    while runs(connect()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: not runs(connect()))

@@ -80,7 +80,7 @@ class Desk:
         return json.loads(done.stdout)
 
     def until_injected(self, process: subprocess.Popen[str]) -> list[dict]:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 80
         while not (found := [run for run in self.injected() if run["objects"]]):  # its Lease is there before
             assert process.poll() is None, process.communicate()[0]
             assert time.monotonic() < deadline

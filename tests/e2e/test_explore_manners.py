@@ -93,7 +93,7 @@ def p95(durations: list[float]) -> float:
 
 def faulted(trace_ids: Iterable[str]) -> dict[str, set[str]]:
     """By somebody else's trace, the flags of faults in it; every trace is awaited."""
-    waiting, found, end = set(trace_ids), dict[str, set[str]](), time.monotonic() + 20
+    waiting, found, end = set(trace_ids), dict[str, set[str]](), time.monotonic() + 60
     while waiting and time.monotonic() < end:
         for some in batched(sorted(waiting), 50):
             asked = httpx.get(f"{os.environ['JAEGER_URL']}/api/traces", params=[("traceID", one) for one in some])

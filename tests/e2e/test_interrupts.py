@@ -113,7 +113,7 @@ def test_a_lab_that_goes_down_amid_a_run_ends_it_first_and_its_watchdog(tmp_path
         watchdogs = [one for one in psutil.Process(process.pid).children() if "watchdog" in " ".join(one.cmdline())]
         assert watchdogs
         subprocess.run(down, env=environ, check=True, capture_output=True, timeout=60)
-        output = process.communicate(timeout=20)[0]
+        output = process.communicate(timeout=60)[0]
         assert process.returncode == 4, output
         assert "the lab is going down" in output
         assert "left something" not in output

@@ -33,7 +33,7 @@ def mesh(lab, monkeypatch):
 
 def looked_at_twice(url: str) -> None:
     """Wait until Prometheus has looked at every proxy before: of what it never saw it cannot tell what is new."""
-    prometheus, end = Prometheus(url), time.monotonic() + 20
+    prometheus, end = Prometheus(url), time.monotonic() + 60
     while (prometheus.scalar("min(sum_over_time(up[1m]))") or 0) < 2 or (prometheus.scalar("count(up)") or 0) < 7:
         assert time.monotonic() < end, prometheus.query("up")
         time.sleep(0.2)

