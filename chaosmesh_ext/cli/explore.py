@@ -111,6 +111,8 @@ def _explore(
     fresh = out is not None and not out.exists()
     if out is not None:
         reports.directory(out)
+    else:
+        reports.can_be_written(reports.RUNS)
     try:
         found = exploring.go(asked, options, out, Console(stderr=as_json))
     finally:

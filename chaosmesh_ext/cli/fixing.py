@@ -90,7 +90,9 @@ def stream(mends: Sequence[Mend], weak: Sequence[Weak], tried: Tried) -> str:
 
     lines: list[str] = []
     for one in _unmendable(mends, weak):
-        lines += _comments([f"Istio cannot mend {one} [{one.id}]", one.summary, one.advice])
+        # a route's `timeout` is Istio's, but a gateway's routes are their owner's
+        cannot = "No manifest is made for" if one.rule == "missing-timeout" else "Istio cannot mend"
+        lines += _comments([f"{cannot} {one} [{one.id}]", one.summary, one.advice])
     for mend in mends:
         lines.append("---")
         for one in mend.weak:

@@ -13,7 +13,16 @@ import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
 
-__all__ = ["LATEST", "RUNS", "directory", "documents", "move_latest", "write_journal", "write_reports"]
+__all__ = [
+    "LATEST",
+    "RUNS",
+    "can_be_written",
+    "directory",
+    "documents",
+    "move_latest",
+    "write_journal",
+    "write_reports",
+]
 
 RUNS = Path("reports/runs")
 LATEST = RUNS / "latest"
@@ -28,6 +37,14 @@ def directory(path: Path) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise InvalidInput(f"{path}: not writable; give another folder")
     return path
+
+
+def can_be_written(path: Path) -> None:
+    """Raise InvalidInput where `directory` would for PATH, as far as that is known before; nothing is made."""
+    there = next(each for each in (path, *path.absolute().parents) if each.exists() or each.is_symlink())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = "not writable" if there.is_dir() else "no folder"
+        raise InvalidInput(f"{there}: {why}; reports go to {path}: begin elsewhere, or give --out")
 
 
 def move_latest(to: Path) -> None:

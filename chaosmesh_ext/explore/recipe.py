@@ -114,7 +114,7 @@ class Recipe(msgspec.Struct, frozen=True):
         found: dict[str, Request] = {}
         for url in urls:
             if not _URL.fullmatch(url):
-                raise InvalidInput(f"{without_password(url)[0]!r} is not {_URL_WORDS}")
+                raise InvalidInput(f"{without_password(url)[0]!r} is not {_URL_WORDS}{_encoded(url)}")
             found[_sent_part(url)] = Request(_sent_part(url))
         if not found:
             raise InvalidInput("nothing to explore: give at least one URL, or a recipe")
@@ -175,10 +175,15 @@ def _request(read: Reader, node: yaml.Node, what: str, allowed: tuple[str, ...])
     return Request(url, method, headers, cookies, body)
 
 
+def _encoded(url: str) -> str:
+    """What to do about letters that URL must not hold; empty where it holds none."""
+    return "" if re.fullmatch(r"[!-~]*", url) else "; write blanks and letters beyond ASCII as %XX"
+
+
 def _url(read: Reader, node: yaml.Node) -> str:
     url = read.text(node, "url")
     if not _URL.fullmatch(url):
-        read.refuse(node, f'url "{without_password(url)[0]}" must be {_URL_WORDS}')
+        read.refuse(node, f'url "{without_password(url)[0]}" must be {_URL_WORDS}{_encoded(url)}')
     return _sent_part(url)
 
 

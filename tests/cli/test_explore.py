@@ -82,3 +82,14 @@ def test_names_in_a_graph_cannot_write_to_the_terminal(said, tmp_path):
     call = {"source": "a", "destination": "\x1b[2Jb", "operation": "GET /"}
     path.write_text(json.dumps({"schema": "chaosmesh-ext/graph/v1", "calls": [call]}))
     assert "\x1b" not in said("explore", "--plan", "--graph", str(path))
+
+
+@pytest.mark.parametrize("in_the_way", ["reports", "reports/runs"])
+def test_where_no_report_can_be_written_nothing_is_begun(said, tmp_path, monkeypatch, in_the_way):
+    """Else all is injected, and what it taught is lost."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / in_the_way
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("")
+    complaint = said("explore", "http://shop/", exits=2)
+    assert "no folder; reports go to reports/runs: begin elsewhere, or give --out" in complaint

@@ -33,6 +33,13 @@ def test_the_manifests_are_one_stream_that_names_finding_and_advice(said, folder
     assert TIMEOUT["id"] not in text, "a strength is no weakness"
 
 
+def test_a_timeout_that_is_the_gateways_owners_is_not_said_to_be_none_of_istio(said, tmp_path):
+    gateway = weakness("istio-ingressgateway", "productpage", fix=None, advice="Give the routes a `timeout`.")
+    assert said("fix", str(write_findings(tmp_path, gateway))).startswith(
+        "# No manifest is made for missing-timeout of"
+    )
+
+
 def test_a_script_reads_the_same(told, folder):
     found = told("fix", str(folder / "findings.json"), "--only", DETAILS["id"], "--only", LOST["id"])
     assert [fix["manifest"] for fix in found["fixes"]] == [DETAILS["fix"]]

@@ -110,3 +110,9 @@ def test_the_recipe_in_the_docs_is_one() -> None:
     recipe = parse_recipe(block)
     assert [entry.method for entry in recipe.entries] == ["GET", "POST"]
     assert recipe.login is not None
+
+
+@pytest.mark.parametrize("url", ["http://shop.example/?name=\u00fc", "/product page"])
+def test_letters_that_no_url_holds_are_to_be_encoded(url):
+    with pytest.raises(InvalidInput, match=r"; write blanks and letters beyond ASCII as %XX$"):
+        Recipe.of_urls([url])
