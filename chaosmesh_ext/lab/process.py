@@ -18,7 +18,7 @@ from chaosmesh_ext.lab.state import LAB_VARIABLE
 __all__ = ["READY_S", "Process", "die_with_parent", "outlive_parent"]
 
 READY_S = 45.0
-"""How long a program may take to be ready, seconds: a fraction of one, but many where the machine has no time for it."""
+"""How long a program may take to be ready, seconds: less than one, but many where the machine has no time for it."""
 
 _PASSED = (LAB_VARIABLE, "HOME", "LD_LIBRARY_PATH", "PATH", "TMPDIR")
 """Where a program finds itself: an etcd on PATH may be a script that starts another."""
