@@ -22,7 +22,7 @@ _OPTIONAL = {"condition": None, "who": None, "kind": None}
 
 def render(document: Mapping[str, Any]) -> str:
     """The Markdown of a document. The same document gives the same text; it reads well without a renderer too."""
-    evidence = _Evidence(document)
+    evidence, injections = _Evidence(document), _injections(document)
     rendered = _template().render(
         doc=document,
         judged=document.get("judged", True),
@@ -31,13 +31,24 @@ def render(document: Mapping[str, Any]) -> str:
         cells={cell["id"]: cell for cell in document["cells"]},
         findings=[evidence.of(finding) for finding in document["findings"]],
         control=evidence.control(),
-        injections=_injections(document),
+        injections=injections,
+        carried=_carried(injections),
     )
     lines = [line.rstrip() for line in rendered.splitlines()]
     text = "\n".join(lines)
     while "\n\n\n" in text:
         text = text.replace("\n\n\n", "\n\n")
     return text.strip() + "\n"
+
+
+def _carried(injections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Which objects carried the cells, those of a wave together: they share their objects."""
+    found: dict[tuple[str, ...], dict[str, Any]] = {}
+    for row in injections:
+        if row["objects"]:
+            key = (*map(str, row["objects"]), str(row["replaces"]))
+            found.setdefault(key, {**row, "cells": []})["cells"].append(row["cell"])
+    return list(found.values())
 
 
 def _injections(document: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -24,6 +24,15 @@ def test_what_others_got_while_stateful_waves_held_something_up_is_a_table(doc, 
     assert "What others got" not in markdown.render(doc)
 
 
+def test_cells_that_the_same_objects_carried_are_one_line(doc):
+    """A wave's cells share their objects: fifty lines of the same would hide the findings."""
+    (proof,) = doc["proofs"]
+    alone = {**proof, "cell": "3", "objects": ["EnvoyFilter default/chaos-0a1b2c3d-3"]}
+    text = markdown.render({**doc, "proofs": [proof, {**proof, "cell": "2"}, alone]})
+    assert "- cells `1`, `2` were carried by `EnvoyFilter default/chaos-0a1b2c3d`.\n" in text
+    assert "- cell `3` was carried by `EnvoyFilter default/chaos-0a1b2c3d-3`.\n" in text
+
+
 def test_a_trace_is_drawn_once_and_referred_to_afterwards(doc):
     text = markdown.render(doc)
     drawn = re.findall(r"^Trace \d+, `(\w+)`", text, re.MULTILINE)
