@@ -5,14 +5,14 @@ A busy machine lets timeouts run out where no fault is. What the user of such a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.calls import INJECTED, above, below
 from chaosmesh_ext.model import Edge, Span, Trace
 
-__all__ = ["failed_by_chance", "slow_by_chance"]
+__all__ = ["failed_by_chance", "unlike"]
 
 _SOON: Final = 0.05
 """Seconds that times may differ by and be the same: of a call's end and its caller's, and of two calls."""
@@ -35,16 +35,24 @@ def failed_by_chance(trace: Trace, baseline: Baseline) -> Span | None:
     return None
 
 
-def slow_by_chance(trace: Trace, baseline: Baseline) -> bool:
-    """Whether a call in TRACE without a fault on it or below it took longer than any in the control: whoever made it
-    may have given it up just as its answer came, of which no span tells.
+def unlike(trace: Trace, usual: Sequence[Trace], baseline: Baseline) -> bool:
+    """Whether TRACE lacks a call that all USUAL ones of the same fault have (a breaker that others opened, say), or one
+    without a fault on it or below it took longer than any in the control: whoever made it may have given it up just as
+    its answer came, of which no span tells.
     """
+    if usual and not frozenset.intersection(*map(_sites, usual)) <= _sites(trace):
+        return True
     for span in trace.spans:
         if span.proxy and span.kind == "CLIENT" and span.peer and not _by_the_fault(trace, span):
-            usual = baseline.slowest(Edge(span.workload, span.peer))
-            if usual and span.duration > usual + _SOON:
+            slowest = baseline.slowest(Edge(span.workload, span.peer))
+            if slowest and span.duration > slowest + _SOON:
                 return True
     return False
+
+
+def _sites(trace: Trace) -> frozenset[tuple[str, str, str, str]]:
+    """The calls in TRACE, whichever versions make them."""
+    return frozenset((span.workload.service, span.peer, span.method, span.path) for span in trace.calls() if span.proxy)
 
 
 def _failed(span: Span) -> bool:

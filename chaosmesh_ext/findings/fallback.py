@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from chaosmesh_ext.findings.calls import Call, above, group
-from chaosmesh_ext.findings.chance import failed_by_chance, slow_by_chance
+from chaosmesh_ext.findings.chance import failed_by_chance, unlike
 from chaosmesh_ext.findings.draft import Draft, Tally, Words, evidence, too_few
 from chaosmesh_ext.findings.statistics import CHANCE, MIN_CALLS, by_chance
 from chaosmesh_ext.findings.subject import Subject, Trial
@@ -85,8 +85,9 @@ def _under(subject: Subject, condition: Condition, trials: Sequence[Trial]) -> I
     elif len({each.harmed for each in seen}) > 1:  # one version may lose what another one replaces
         undecided[_MIXED] += len(seen) - len(pure)
         seen = pure
-    if 2 * sum(each.harmed for each in seen) < len(seen):  # a few may have lost what was too slow for them alone
-        seen = [each for each in seen if not (each.harmed and slow_by_chance(each.call.trace, subject.baseline))]
+    if 2 * sum(each.harmed for each in seen) < len(seen):  # a few may have lost what went wrong for them alone
+        usual = [each.call.trace for each in seen if not each.harmed]
+        seen = [each for each in seen if not (each.harmed and unlike(each.call.trace, usual, subject.baseline))]
     harmed = [each for each in seen if each.harmed]
     rule = "missing-fallback" if 2 * len(harmed) >= len(seen) else "fallback"
     if len(seen) < MIN_CALLS:
