@@ -65,7 +65,7 @@ def test_a_trace_store_that_fails_in_the_middle_of_a_run_ends_it_inconclusive_an
             }
         )
         assert runner.wait(60), scene.story()
-        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        assert until(lambda: not scene.watchdogs(), 60), scene.story()
         code, section = _told(scene)
         assert code == 3, scene.story()
         assert section["verdict"] == "inconclusive"
@@ -92,7 +92,7 @@ def test_a_trace_store_that_fails_before_the_undo_leaves_no_fault_but_no_verdict
             }
         )
         assert runner.wait(60), scene.story()
-        assert until(lambda: not scene.watchdogs(), 20), scene.story()
+        assert until(lambda: not scene.watchdogs(), 60), scene.story()
         code, section = _told(scene)
         assert code == 5, scene.story()
         assert any("could not be shown to be gone" in problem for problem in section["problems"]), section

@@ -74,20 +74,22 @@ class Sidecar:
 
 @pytest.mark.parametrize(
     ("name", "whole", "within"),
-    [("KILL", False, 1.0), ("STOP", False, 14.0), ("TERM", True, 5.0), ("HUP", True, 5.0), ("QUIT", True, 5.0)],
+    [("KILL", False, 5.0), ("STOP", False, 20.0), ("TERM", True, 8.0), ("HUP", True, 8.0), ("QUIT", True, 8.0)],
 )
 def test_a_fault_is_gone_from_the_sidecars_soon_after_its_runner_was_struck(
     lab: LabUnderTest, tmp_path: Path, name: str, whole: bool, within: float
 ):
-    """WHOLE: all of its process group. A stopped runner counts as dead after 10 seconds of silence."""
+    """WHOLE: all of its process group. A stopped runner counts as dead after 10 seconds of silence, any other at once:
+    `benchmarks/rollback.py` measures how soon; here the machine may be busy.
+    """
     log = tmp_path / "chaostoolkit.log"
     with runner(lab, tmp_path) as process, closing(Sidecar(lab)) as sidecar, ExitStack() as stack:
         found = until(lambda: [one for one in runs(lab) if one["objects"]], 60)
         assert found, told(process, tmp_path)
         marker = f"{found[0]['run']}-1"
-        assert until(lambda: sidecar.delayed(marker), 10)
+        assert until(lambda: sidecar.delayed(marker), 60)
         # before it is proven, a busy machine may end it without us
-        assert until(lambda: "is live on" in log.read_text(), 30), told(process, tmp_path)
+        assert until(lambda: "is live on" in log.read_text(), 60), told(process, tmp_path)
         number = getattr(signal, f"SIG{name}")
         (watchdog,) = lab.state_home.rglob(f"watchdog-{found[0]['run']}.log")
         said = stack.enter_context(watchdog.open())  # who has it open can read it when it is gone
@@ -102,6 +104,6 @@ def test_a_fault_is_gone_from_the_sidecars_soon_after_its_runner_was_struck(
         if name == "STOP":
             assert "takes over: the runner was silent for 10 s" in said.read()
             os.kill(process.pid, signal.SIGCONT)
-            assert until(lambda: process.poll() is not None, 30), told(process, tmp_path)
+            assert until(lambda: process.poll() is not None, 60), told(process, tmp_path)
             assert process.returncode in (3, 4)
-        assert until(lambda: runs(lab) == [], 10), (runs(lab), told(process, tmp_path))
+        assert until(lambda: runs(lab) == [], 60), (runs(lab), told(process, tmp_path))

@@ -196,7 +196,7 @@ class Ground:
         self.folder, self.factor = folder, factor
         self.background = Background()
         self.server = ForkServer("safety_runner")
-        self.silence = 1.5
+        self.silence = 2.5
         started = {"heartbeat": 0.25, "silence": self.silence, "late": None, "patience": None, "ready": None}
         self.scale: dict[str, Any] = {
             "chaosmesh_ext.mesh.watchdog.runner:LATE_S": 65.0 / factor,
@@ -205,7 +205,7 @@ class Ground:
         }
         self.settings: dict[str, str] = {
             "no_proxy": "*",
-            "CHAOSMESH_PROOF_TIMEOUT": "2",
+            "CHAOSMESH_PROOF_TIMEOUT": "10",
             "CHAOSMESH_LEASE_DURATION": "4",
         }
         self.patience = 90.0 + 65.0 / factor
@@ -230,7 +230,7 @@ class Ground:
             runner = scene.start(step=_step(scene, 0, "before", "", str(record)))
             assert runner.wait(60), scene.story()
             assert runner.code == ends_well(variant), scene.story()
-            wrong = until(lambda: not scene.watchdogs(), 10) and scene.clean()
+            wrong = until(lambda: not scene.watchdogs(), 60) and scene.clean()
             assert not wrong, f"{wrong}\n{scene.story()}"
             files = len(record.read_text().splitlines()) if record.exists() else 0
             return scene.mesh.api.count, files
@@ -306,7 +306,7 @@ class _Strike:
             time.sleep(0.2)
         else:
             time.sleep(self.scene.ground.silence)
-            until(lambda: not self.scene.difference(), 5.0)
+            until(lambda: not self.scene.difference(), 30.0)
         self.scene.runner.signal(signal.SIGCONT)
 
     def _kill_watchdogs(self) -> None:
@@ -322,8 +322,8 @@ class _Strike:
             outcome.wrong += [f"janitor: {one}" for one in sweep(client) if one.left or one.error]
             return not runs(client)
 
-        if not until(swept, 20.0):
-            outcome.wrong.append("the janitor did not come to an end within 20 s")
+        if not until(swept, 60.0):
+            outcome.wrong.append("the janitor did not come to an end within 60 s")
 
     # --- in the event loop
 
