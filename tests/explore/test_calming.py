@@ -1,5 +1,6 @@
 """When healthy requests are asked again one at a time."""
 
+import msgspec
 import pytest
 
 from chaosmesh_ext.explore.calming import calmer, restless, spacing
@@ -42,3 +43,14 @@ def test_calls_that_fail_one_at_a_time_too_are_not_mended_by_calm():
 def test_what_always_answers_with_an_error_is_sick():
     assert not restless(cell(*[0.1] * 5, flags="", failing=5))
     assert not restless(cell(*[0.1] * 5))
+
+
+def test_an_answer_that_lacks_a_section_since_a_call_came_late_is_the_machines_doing():
+    """Given up just as its answer came: the span says that all went well."""
+    calm = cell(*[0.01] * 9)
+    for late, told in ((0.15, True), (0.02, False)):
+        hasty = cell(late, *[0.01] * 8)
+        whole = [msgspec.structs.replace(one, sections={"stock": "1"}) for one in hasty.answers[1:]]
+        hasty = msgspec.structs.replace(hasty, answers=(hasty.answers[0], *whole))
+        assert restless(hasty) == 1
+        assert calmer(hasty, calm) is told
