@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 from statistics import median
 from typing import Final
@@ -52,6 +52,7 @@ def timeout_inversion(whole: Exploration) -> Iterator[Draft | Skipped]:
     Fires when A's attempts on B, (1 + retries after a timeout) x timeout + pauses, take 1.25 times as long as A's
     caller waits or more, and in at least three calls over two requests A's caller left and A's last attempt ended more
     than eps later. Retries that could not be counted are taken for none, so the patience is the least there is.
+    Where A's caller left, but its own call was not held back in this run, its patience is said to be unknown.
     Limit: adjacent calls only; a caller further up that leaves first shows as an inversion of the call below it.
     """
     drafted: dict[tuple[str, Site], Draft] = {
@@ -59,6 +60,7 @@ def timeout_inversion(whole: Exploration) -> Iterator[Draft | Skipped]:
         for draft in whole.drafts
         if draft.condition == "slow"
     }
+    slowed = {(each.edge, each.operation) for each in whole.subjects if each.slow()}
     by_span: dict[tuple[str, str, str], Call] | None = None
     for subject in whole.subjects:
         site = subject.edge, subject.operation
@@ -76,7 +78,7 @@ def timeout_inversion(whole: Exploration) -> Iterator[Draft | Skipped]:
         # where they differ (a breaker ends them, say), some request was tried as often as that all the same
         seen = max(map(len, _groups(subject)), default=1) - 1 if _tried_in_turn(subject) else 0
         retries = 0 if whole_request else seen if retry is None or retry.value is None else int(retry.value)
-        yield from _judge(subject, own.value, retries, drafted, by_span)
+        yield from _judge(subject, own.value, retries, drafted, slowed, by_span)
 
 
 def _judge(
@@ -84,6 +86,7 @@ def _judge(
     timeout: float,
     retries: int,
     drafted: Mapping[tuple[str, Site], Draft],
+    slowed: Collection[Site],
     by_span: Mapping[tuple[str, str, str], Call],
 ) -> Iterator[Draft | Skipped]:
     found: dict[Site, list[_Orphan]] = defaultdict(list)
@@ -105,6 +108,12 @@ def _judge(
     edge = str(subject.edge)
     for parent in sorted(parents):
         above_it = drafted.get(("timeout", parent))
+        if found[parent] and parent not in slowed:
+            reason = (
+                f"{parent[0].source} left before {subject.edge.source} gave up, but how long it waits is not known:"
+                f" its own call of {parent[0].destination} was not held back"
+            )
+            yield Skipped(edge, reason, "timeout-inversion")
         if above_it is None or above_it.value is None or patience.total <= above_it.value:
             continue
         if patience.total < _MARGIN * above_it.value:

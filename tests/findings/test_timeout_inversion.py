@@ -75,6 +75,18 @@ def test_a_shorter_timeout_below_is_as_it_should_be(world, found, reasons):
     assert not reasons(judgement, RULE)
 
 
+def test_a_caller_that_left_but_was_never_asked_for_its_patience_is_said(world, found, reasons):
+    """One asked for this edge alone: nothing found must not read as nothing there."""
+    pairs = [request(world, ratings=((10.0, "DI,DC"),), left=3.0) for _ in range(3)]
+    judgement = judge(control(world), [child_cell(world, pairs)])
+    assert not found(judgement, RULE)
+    [reason] = reasons(judgement, RULE)
+    assert reason == (
+        "productpage-v1 left before reviews-v2 gave up, but how long it waits is not known:"
+        " its own call of reviews was not held back"
+    )
+
+
 def test_timeouts_close_to_each_other_are_inconclusive(world, found, reasons):
     pairs = [request(world, ratings=((3.5, "DI,DC"),), left=3.0) for _ in range(3)]
     judgement = judge(control(world), [parent_cell(world), child_cell(world, pairs)])
