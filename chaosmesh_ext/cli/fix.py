@@ -13,7 +13,7 @@ from chaosmesh_ext.errors import Inconclusive, InvalidInput
 from chaosmesh_ext.visible import visible
 
 if TYPE_CHECKING:
-    from chaosmesh_ext.explore.mending import Weak
+    from chaosmesh_ext.explore.fix.mending import Weak
     from chaosmesh_ext.report.saved import Saved, SavedFinding
 
 __all__ = ["fix"]
@@ -53,7 +53,7 @@ def fix(
       chaos mesh fix reports/runs/latest --verify
     """  # noqa: D301 - \b is click's word for "do not wrap"
     from chaosmesh_ext.cli import fixing
-    from chaosmesh_ext.explore.mending import mends
+    from chaosmesh_ext.explore.fix.mending import mends
     from chaosmesh_ext.explore.recipe import Recipe, load_recipe
     from chaosmesh_ext.report.saved import load_findings
 
@@ -104,7 +104,7 @@ def _weak(saved: Saved, only: tuple[str, ...], path: Path) -> list[Weak]:
 def _read(finding: SavedFinding) -> Weak:
     import msgspec
 
-    from chaosmesh_ext.explore.mending import Weak
+    from chaosmesh_ext.explore.fix.mending import Weak
 
     return msgspec.convert(msgspec.to_builtins(finding), Weak)
 

@@ -11,10 +11,10 @@ import msgspec
 from chaosmesh_ext.cli.progress import quiet
 from chaosmesh_ext.controls.interrupts import Interrupts
 from chaosmesh_ext.errors import Aborted, ChaosMeshError, Inconclusive, Weakness
-from chaosmesh_ext.explore.mending import Mend, Verified, Weak
+from chaosmesh_ext.explore.fix.mending import Mend, Verified, Weak
+from chaosmesh_ext.explore.fix.verifying import Verifier
 from chaosmesh_ext.explore.options import affording, asked_in_flight
 from chaosmesh_ext.explore.recipe import Recipe
-from chaosmesh_ext.explore.verifying import Verifier
 from chaosmesh_ext.mesh.surroundings import Surroundings
 from chaosmesh_ext.run import Run
 from chaosmesh_ext.visible import visible

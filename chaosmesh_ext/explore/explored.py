@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from chaosmesh_ext.explore.bystanders import Effect
 from chaosmesh_ext.explore.discovery import Discovered
+from chaosmesh_ext.explore.stateful.bystanders import Effect
 from chaosmesh_ext.explore.waves import Plan, Wave
 from chaosmesh_ext.model import Cell, Edge, Judgement
 from chaosmesh_ext.run.proof import Proof

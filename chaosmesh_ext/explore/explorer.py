@@ -31,7 +31,7 @@ from chaosmesh_ext.explore.second_try import SecondTry
 from chaosmesh_ext.explore.selection import selection
 from chaosmesh_ext.explore.sending import Sending, Sent
 from chaosmesh_ext.explore.splitting import split
-from chaosmesh_ext.explore.stimulating import Stimulating
+from chaosmesh_ext.explore.stateful.stimulating import Stimulating
 from chaosmesh_ext.explore.unfinished import unfinished
 from chaosmesh_ext.explore.waves import Plan, Wave
 from chaosmesh_ext.findings import judge

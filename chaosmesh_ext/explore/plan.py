@@ -21,7 +21,7 @@ from chaosmesh_ext.explore.second_order import second_order
 from chaosmesh_ext.explore.selection import NEVER, STATEFUL, TAUGHT_BY, Selection, selection
 from chaosmesh_ext.explore.sites import alike, cell_for
 from chaosmesh_ext.explore.splitting import split
-from chaosmesh_ext.explore.stateful import stateful_waves
+from chaosmesh_ext.explore.stateful.cells import stateful_waves
 from chaosmesh_ext.explore.waves import Given, Plan, PlannedCell, Wave
 from chaosmesh_ext.model import CallSite, Edge, Finding, Graph, Skipped
 

@@ -13,7 +13,7 @@ from chaosmesh_ext.explore.explored import Watcher
 from chaosmesh_ext.explore.gateways import Entrances
 from chaosmesh_ext.explore.likely import likely
 from chaosmesh_ext.explore.markers import Markers
-from chaosmesh_ext.explore.stimulating import Stimulating
+from chaosmesh_ext.explore.stateful.stimulating import Stimulating
 from chaosmesh_ext.explore.waves import PlannedCell, Wave
 from chaosmesh_ext.model import Cell, Skipped
 from chaosmesh_ext.run.proof import Proof

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from chaosmesh_ext.explore.mending import Outcome, Verified, Weak, callers, joined, like
+from chaosmesh_ext.explore.fix.mending import Outcome, Verified, Weak, callers, joined, like
 from chaosmesh_ext.findings.calls import Call, below, calls, group
 from chaosmesh_ext.findings.ejections import refused
 from chaosmesh_ext.findings.statistics import MIN_CALLS

@@ -13,14 +13,14 @@ import msgspec
 
 from chaosmesh_ext.errors import Inconclusive, InvalidInput
 from chaosmesh_ext.explore.discovery import Discovered, discover
-from chaosmesh_ext.explore.looking import Looking
-from chaosmesh_ext.explore.mended import found_again, mended
-from chaosmesh_ext.explore.mending import SLOW, Mend, Verified, Weak, callers, outcome, timeout_of, untried
+from chaosmesh_ext.explore.fix.looking import Looking
+from chaosmesh_ext.explore.fix.mended import found_again, mended
+from chaosmesh_ext.explore.fix.mending import SLOW, Mend, Verified, Weak, callers, outcome, timeout_of, untried
+from chaosmesh_ext.explore.fix.putting import put
+from chaosmesh_ext.explore.fix.remedies import remedy
 from chaosmesh_ext.explore.plan import DELAY
-from chaosmesh_ext.explore.putting import put
 from chaosmesh_ext.explore.recheck import recheck
 from chaosmesh_ext.explore.recipe import Recipe
-from chaosmesh_ext.explore.remedies import remedy
 from chaosmesh_ext.explore.waves import CALLS_EACH
 from chaosmesh_ext.faults import Delay, Timeout
 from chaosmesh_ext.findings import judge

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chaosmesh_ext.explore.mending import Weak, mends, outcome, timeout_of, untried
+from chaosmesh_ext.explore.fix.mending import Weak, mends, outcome, timeout_of, untried
 from chaosmesh_ext.findings.fixes.manifests import destination_rule, virtual_service
 from chaosmesh_ext.model import Coverage, Edge, Finding, Judgement, Skipped, Workload
 

@@ -8,8 +8,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 from chaosmesh_ext.errors import InvalidInput
+from chaosmesh_ext.explore.fix.remedies import remedy
 from chaosmesh_ext.explore.plan import DELAY
-from chaosmesh_ext.explore.remedies import remedy
 from chaosmesh_ext.findings.fixes.together import together
 from chaosmesh_ext.istio.durations import seconds
 from chaosmesh_ext.model import Edge, Finding, Judgement

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Final
 
 from chaosmesh_ext.explore.cells import faults
 from chaosmesh_ext.explore.discovery import Discovered
-from chaosmesh_ext.explore.failing import Failing
-from chaosmesh_ext.explore.mended import Seen, left_alone
-from chaosmesh_ext.explore.mending import Weak, patience
+from chaosmesh_ext.explore.fix.failing import Failing
+from chaosmesh_ext.explore.fix.mended import Seen, left_alone
+from chaosmesh_ext.explore.fix.mending import Weak, patience
 from chaosmesh_ext.explore.plan import STATUS
 from chaosmesh_ext.explore.selection import Selection
 from chaosmesh_ext.explore.sites import alike, cell_for
-from chaosmesh_ext.explore.stateful import HANG
-from chaosmesh_ext.explore.stimulating import Stimulating
+from chaosmesh_ext.explore.stateful.cells import HANG
+from chaosmesh_ext.explore.stateful.stimulating import Stimulating
 from chaosmesh_ext.explore.waves import CALLS_EACH, Kind, PlannedCell, Wave
 from chaosmesh_ext.faults import Abort, Delay
 from chaosmesh_ext.findings import judge

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 from spans import span, trace
 
-from chaosmesh_ext.explore.mended import Seen, mended
-from chaosmesh_ext.explore.mending import Weak, patience
-from chaosmesh_ext.explore.remedies import Room, remedy
+from chaosmesh_ext.explore.fix.mended import Seen, mended
+from chaosmesh_ext.explore.fix.mending import Weak, patience
+from chaosmesh_ext.explore.fix.remedies import Room, remedy
 from chaosmesh_ext.faults import Connections, Outliers, Retries
 from chaosmesh_ext.findings.fixes.manifests import destination_rule, virtual_service
 from chaosmesh_ext.model import Answer, Cell, Coverage, Edge, Finding, Injected, Judgement, Skipped, Trace, Workload

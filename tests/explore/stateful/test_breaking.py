@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from spans import span, trace
 
-from chaosmesh_ext.explore.breaking import Breaking
+from chaosmesh_ext.explore.stateful.breaking import Breaking
 from chaosmesh_ext.findings import judge
 from chaosmesh_ext.findings.baseline import Baseline
 from chaosmesh_ext.findings.stimulus import LONGEST, MOST_FAILURES

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from chaosmesh_ext.explore.bystanders import effect
+from chaosmesh_ext.explore.stateful.bystanders import effect
 from chaosmesh_ext.model import Answer, Cell
 
 URL = "http://gateway/shop"

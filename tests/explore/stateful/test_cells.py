@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from chaosmesh_ext.explore.conflicts import conflict
 from chaosmesh_ext.explore.plan import plan, stateful_waves
 from chaosmesh_ext.explore.selection import selection
-from chaosmesh_ext.explore.stateful import HANG
+from chaosmesh_ext.explore.stateful.cells import HANG
 from chaosmesh_ext.model import Finding, Graph
 
 

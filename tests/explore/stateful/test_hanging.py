@@ -6,7 +6,7 @@ import heapq
 
 import pytest
 
-from chaosmesh_ext.explore.hanging import Hanging
+from chaosmesh_ext.explore.stateful.hanging import Hanging
 from chaosmesh_ext.findings.bulkhead import MIN_BESIDE
 from chaosmesh_ext.model import Answer
 from chaosmesh_ext.run.traffic import Errand

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from chaosmesh_ext.explore.breaking import Breaking
-from chaosmesh_ext.explore.bystanders import Effect, effect
 from chaosmesh_ext.explore.discovery import Discovered
-from chaosmesh_ext.explore.hanging import Hanging
-from chaosmesh_ext.explore.stateful import stateful_waves
+from chaosmesh_ext.explore.stateful.breaking import Breaking
+from chaosmesh_ext.explore.stateful.bystanders import Effect, effect
+from chaosmesh_ext.explore.stateful.cells import stateful_waves
+from chaosmesh_ext.explore.stateful.hanging import Hanging
 from chaosmesh_ext.explore.waves import CALLS_EACH, Kind, PlannedCell, Wave
 from chaosmesh_ext.findings import bulkhead, circuit_breaker, unsafe_retry
 from chaosmesh_ext.findings.baseline import Baseline
