@@ -43,7 +43,7 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE: Final = re.compile(r"[!-~]([ -~\t]*[!-~])?|")
 _COOKIE_VALUE: Final = re.compile(r"[!#-+\--:<-\[\]-~]*")
 _OURS: Final = ("traceparent", "tracestate", "x-client-trace-id")
-_WHOLE_ONLY: Final = ("host", "content-length", "transfer-encoding", "connection")
+_WHOLE_ONLY: Final = ("content-length", "transfer-encoding", "connection")
 _KEYS: Final = ("url", "method", "headers", "cookies", "body")
 _SECRET: Final = re.compile(r"auth|token|secret|passw|pwd|api-?key|session|credential", re.IGNORECASE)
 _QUOTED: Final = re.compile(r'"([^"\\]+)"\s*:\s*"((?:[^"\\]|\\.)*)"')
@@ -171,6 +171,8 @@ def _request(read: Reader, node: yaml.Node, what: str, allowed: tuple[str, ...])
     if body and method in SAFE:
         read.refuse(found["body"], f"a {method} has no body: leave it out, or name another method")
     headers = dict(_headers(read, found["headers"])) if "headers" in found else {}
+    if "host" in headers and url.startswith("k8s://"):
+        read.refuse(found["headers"], "a k8s:// URL is asked through the Kubernetes API, which says Host itself")
     cookies = dict(_cookies(read, found["cookies"])) if "cookies" in found else {}
     return Request(url, method, headers, cookies, body)
 

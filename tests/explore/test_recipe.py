@@ -48,6 +48,12 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     assert load_recipe(file).entries == (Request("/", "HEAD", {"a": "b"}),)
 
 
+def test_a_gateway_that_is_forwarded_here_is_asked_by_its_own_host() -> None:
+    """As by `curl -H Host:`, where the URL is a forwarded port's."""
+    [entry] = parse_recipe("entries:\n- {url: 'http://localhost:8080/', headers: {Host: shop.example.org}}").entries
+    assert entry.sent == {"host": "shop.example.org"}
+
+
 def test_nothing_secret_is_shown() -> None:
     """Neither the recipe nor a text that quotes what it holds tells a password, a cookie or a key."""
     recipe = parse_recipe(WHOLE)
@@ -74,6 +80,14 @@ def test_nothing_secret_is_shown() -> None:
         ("entries:\n- url: /a\n  headers:\n    traceparent: x", 'r:4: "traceparent" is what marks our requests'),
         ("entries:\n- url: /a\n  headers: {Cookie: hunter2}", 'r:3: cookies are written under "cookies"'),
         ("entries:\n- url: /a\n  headers: {A: b, a: c}", 'r:3: "a" comes twice in headers'),
+        (
+            "entries:\n- url: /a\n  headers: {Content-Length: '3'}",
+            'r:3: "Content-Length" follows from the URL and the body',
+        ),
+        (
+            "entries:\n- url: k8s://a/b:80\n  headers: {Host: x.org}",
+            "r:3: a k8s:// URL is asked through the Kubernetes",
+        ),
         ("entries:\n- url: /a\n  cookies: {pin: 123456}", 'r:3: cookies "pin" must be text; write it in quotes'),
         ("entries:\n- url: /a\n  cookies: {pin: hunter2; x}", 'r:3: the cookie "pin" holds'),
         ("entries:\n- /a\n- /a", "r:3: the entry GET /a comes twice"),

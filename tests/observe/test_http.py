@@ -32,6 +32,13 @@ def test_a_marked_request_carries_its_marker_and_a_trace_id_of_its_own(told):
     assert list(first.sections) == ["a"]
 
 
+def test_a_host_that_is_given_stands_for_the_urls_own(told):
+    """A gateway on a forwarded port tells its virtual hosts by it."""
+    told.says(204, "")
+    request(told.url, MARKER, headers={"host": "shop.example.org"})
+    assert told.asked[0][2]["host"] == "shop.example.org"
+
+
 def test_an_unmarked_request_is_nobodys(told):
     told.says(204, "")
     answer, response = request(told.url + "/x?y=1", None, method="post", body="form")
