@@ -94,7 +94,8 @@ def mesh(debug: bool) -> None:
     \b
     Exit codes: 0 upheld, 1 weakness found, 2 wrong usage or input,
     3 inconclusive, 4 aborted, 5 something left behind.
-    0 becomes 3 where standard output could not be written.
+    0 becomes 3 where standard output could not be written, but not
+    where its reader has gone (as `| head` does).
 
     \b
     Example:

@@ -220,6 +220,8 @@ def _written(document: dict[str, Any], explored: Explored, run: Run, out: Path |
     if files:
         shown = out if out is not None else reports.LATEST
         told.line(f"written: {', '.join(str(shown / name) for name in files)}")
+        if any(finding.get("fix") for finding in document["findings"]):
+            told.line(f"what Istio can mend of it: chaos mesh fix {shown}")
     return {
         "run": run.token,
         "verdict": document["verdict"],

@@ -80,6 +80,7 @@ def test_bookinfo_is_explored_and_every_known_answer_found(command, tmp_path):
     assert told["cells"] - sum(map(int, further)) == 11
     assert len(told["findings"]) == len(slow) + len(FAILING)
     assert "gives up on details after 3.0 s" in (tmp_path / "report.md").read_text()
+    assert f"chaos mesh fix {tmp_path}\n" in done.stderr
 
 
 def test_what_was_found_before_an_interruption_is_written_and_nothing_stays_behind(command, tmp_path):
