@@ -18,11 +18,11 @@ __all__ = ["counted_before", "propagated"]
 
 
 def counted_before(settings: Settings) -> tuple[Counters | None, list[str]]:
-    """The mesh's counters, or why they are not known."""
-    try:
-        found = counters(settings)
-    except ChaosMeshError as error:
-        return None, [f"edges were not compared with the mesh's metrics: {error}"]
+    """The mesh's counters, or why they are not known.
+
+    Raises what `Prometheus` does where one is named that does not answer: each wave would ask it in vain.
+    """
+    found = counters(settings)
     return found, [] if found else ["edges were not compared with the mesh's metrics: PROMETHEUS_URL is not set"]
 
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
+from chaosmesh_ext.errors import Unreachable
+from chaosmesh_ext.explore.counted import counted_before
 from chaosmesh_ext.explore.counters import caused
 from chaosmesh_ext.model import Edge, Propagated, Workload
+from chaosmesh_ext.settings import Settings
 
 CATALOG, FRONTEND = Workload("catalog", "v1"), Workload("frontend", "v1")
 LOST = Edge(CATALOG, "stock")
@@ -68,3 +73,15 @@ def test_a_gateways_other_requests_are_not_ours() -> None:
     assert told == (Propagated(gateway, 17, 17),)
     lost = caused({gateway: 17.0}, {}, {}, {gateway.source: 17})
     assert lost == (Propagated(gateway, 17),)
+
+
+def test_a_prometheus_that_is_named_and_does_not_answer_is_said_before_anything_is_sent() -> None:
+    """Each wave would ask it whether others were faulted, and prove nothing."""
+    with pytest.raises(Unreachable, match="check PROMETHEUS_URL"):
+        counted_before(Settings(prometheus_url="http://127.0.0.1:9"))
+
+
+def test_no_prometheus_is_a_note() -> None:
+    assert counted_before(Settings())[1] == [
+        "edges were not compared with the mesh's metrics: PROMETHEUS_URL is not set"
+    ]
