@@ -27,7 +27,7 @@ class Issuer:
         key = {"kty": "RSA", "kid": "one", "alg": "RS256", "n": _number(public.n), "e": _number(public.e)}
         return json.dumps({"keys": [key]})
 
-    def token(self, *, lasts: float = 600, **claims: Any) -> str:
+    def token(self, *, lasts: float = 86_400, **claims: Any) -> str:
         """A token with CLAIMS that is good for so many seconds; a claim that is None is left out."""
         now = int(time.time())
         payload = {"iss": self.name, "sub": "somebody", "iat": now, "exp": int(now + lasts), **claims}
