@@ -202,8 +202,9 @@ def test_a_port(mesh, seen):
 
 def test_a_route_for_a_port_and_one_for_all(mesh, seen):
     """An HTTPRoute for a port beside one for all ports: rules of one of them count"""
-    attach(mesh, rule(path("/a"), tag="all"), name="a")
+    # the older one's, by the second in which each was made; in the same second those of the one for a port
     attach(mesh, rule(tag="port"), name="b", parent=to_service(port=PORT))
+    attach(mesh, rule(path("/a"), tag="all"), name="a")
     found = [mesh.call("sleep-v1", HOST, one).headers[TAG] for one in ("/a", "/")]
     assert found == ["port", "port"]
     seen(f"/a by the one for the {found[0]}, / by the one for the {found[1]}")
